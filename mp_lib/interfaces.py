@@ -1,0 +1,99 @@
+"""The nouns of the project and the letters of all shapes.
+
+Letters, the same in every file::
+
+    B  batch            T  horizon (actions predicted)   To  observed steps   Ta  executed actions
+    N  points of a cloud   S  state size   A  action size   L  sequence length
+    D  channels         C  condition size
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Obs:
+    """What a policy sees at one step: ``point_cloud`` (N, 3) and ``state`` (S,), both float32."""
+
+    point_cloud: np.ndarray
+    state: np.ndarray
+
+
+class Environment(Protocol):
+    """One simulated task; stepping and looking are apart, because looking (a depth image) is what costs.
+
+    ``truth`` holds the simulator's own numbers, which experts may see and policies may not.
+    """
+
+    depth_backend: str
+
+    def reset(self, seed: int) -> None:
+        """Start the episode that belongs to ``seed``, the same one every time."""
+
+    def step(self, action: np.ndarray) -> bool:
+        """Apply one action (A,) in [-1, 1] and say whether the goal is met after it."""
+
+    def observe(self) -> Obs:
+        """Look: point cloud and state as they are now."""
+
+    def truth(self) -> dict[str, np.ndarray]:
+        """The simulator's own state, by name."""
+
+    def render(self) -> np.ndarray:
+        """A picture (H, W, 3) uint8; drawn from the point cloud where there is no OpenGL."""
+
+    def close(self) -> None:
+        """Free the renderer."""
+
+
+class Expert(Protocol):
+    """A demonstrator; made anew for every episode, so it may keep a plan."""
+
+    def act(self, truth: dict[str, np.ndarray]) -> np.ndarray:
+        """The action (A,) that it takes in the state ``truth``."""
+
+
+@dataclass(frozen=True)
+class SuccessRule:
+    """How a suite turns the goal flags of an episode into one success.
+
+    ``stops`` says that the first flag decides, so that a rollout may end there.
+    """
+
+    name: str
+    judge: Callable[[Sequence[bool]], bool]
+    stops: bool
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One task: a row of ``mp_lib.sim.tasks.TASKS``.
+
+    ``num_demos`` is the paper's number of demonstrations; an episode is kept as a demonstration if
+    its goal is met in at least ``min_success_steps`` steps; ``max_steps`` counts policy steps.
+    """
+
+    name: str
+    suite: str
+    make_env: Callable[..., Environment]
+    make_expert: Callable[[], Expert]
+    expert_name: str
+    state_dim: int
+    action_dim: int
+    num_points: int
+    max_steps: int
+    num_demos: int
+    min_success_steps: int
+    success_rule: SuccessRule
+
+
+def look_up(registry: dict, name: str, noun: str):
+    """Return ``registry[name]``; raise a ValueError that lists what there is if it is not there."""
+    if name in registry:
+        return registry[name]
+    raise ValueError(f"unknown {noun} {name!r}; choose one of: {', '.join(map(str, registry))}")
