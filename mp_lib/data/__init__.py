@@ -1,0 +1,1 @@
+"""Demonstrations in zarr and the windows that training sees."""

@@ -1,0 +1,308 @@
+"""Episodes of one task in one zarr directory, laid out as DP3 lays out its data sets.
+
+::
+
+    data/point_cloud (F, N, 3)   data/state (F, S)   data/action (F, A)      float32, F frames of all episodes
+    meta/episode_ends (E,)                                                   int64, one past each episode's last frame
+    attributes: whatever ``create`` was given, and "episodes", a row for each: {"frames", "checksum", ...}
+
+Rewriting the attributes is the one commit point of an append: frames come first, then the ends, then
+the attributes, and whatever lies beyond the episodes that the attributes list does not exist. Every
+file, also the partial last chunk that an append rewrites, is replaced by a rename, so it is old or
+new and never half. DP3's own data sets have no such list; there ``episode_ends`` decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import fpsample
+import numcodecs
+import numpy as np
+import zarr
+
+log = logging.getLogger(__name__)
+
+KEYS = ("point_cloud", "state", "action")
+RANKS = {"point_cloud": 3, "state": 2, "action": 2}
+CHUNK_FRAMES = 100
+LAYOUT = "data/point_cloud (F,N,3), data/state (F,S), data/action (F,A) and meta/episode_ends (E,)"
+RESTORE = "restore it from a copy, or delete it and record it again"
+
+
+class ReplayBuffer:
+    """The demonstrations of one task; made by ``create`` or ``open``."""
+
+    def __init__(self, path: Path, shapes: dict, episode_ends: np.ndarray, checksums: list[str], attributes: dict):
+        self.path = path
+        self.shapes = shapes
+        self.episode_ends = episode_ends
+        self.checksums = checksums
+        self._attributes = attributes
+
+    @classmethod
+    def create(cls, path: str | Path, shapes: dict[str, tuple[int, ...]], attributes: dict) -> ReplayBuffer:
+        """Make an empty store.
+
+        ``shapes`` is the shape of one frame for each key: point_cloud (N, 3), state (S,), action (A,);
+        ``attributes`` is JSON-able provenance. Raises FileExistsError if ``path`` is taken and OSError
+        if it cannot be written.
+        """
+        path = Path(path)
+        shapes = {key: tuple(shapes[key]) for key in KEYS}
+        attributes = {**json.loads(json.dumps(attributes)), "episodes": []}
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise FileExistsError(f"{path} exists already; open it, choose another path or delete it")
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_name(f".{path.name}.partial")
+            shutil.rmtree(draft, ignore_errors=True)
+            _write_empty(draft, shapes, attributes)
+            draft.replace(path)
+        return cls(path, shapes, np.zeros(0, np.int64), [], attributes)
+
+    @classmethod
+    def open(cls, path: str | Path) -> ReplayBuffer:
+        """Open a store, this package's or DP3's, and verify every frame of it.
+
+        What an interrupted append left behind the last whole episode is dropped and logged. Raises
+        FileNotFoundError if there is nothing, ValueError if it is no such store or is damaged.
+        """
+        path = Path(path)
+        group = _open_group(path)
+        attributes = group.attrs.asdict()
+        arrays = _checked_arrays(path, group)
+        ends = _committed_ends(path, group, arrays, attributes.get("episodes"))
+        num_frames = int(ends[-1]) if len(ends) else 0
+        frames = ((key, _load(path, key, arrays[key], num_frames)) for key in KEYS)
+        checksums = _checksums(_finite(path, frames), ends)
+        for episode, row in enumerate(attributes.get("episodes", [])):
+            if row.get("checksum") != checksums[episode]:
+                raise ValueError(
+                    f"{path}: the frames of episode {episode} have the checksum {checksums[episode]}, "
+                    f"but {row.get('checksum')} was recorded; the store is damaged: {RESTORE}"
+                )
+        shapes = {key: arrays[key].shape[1:] for key in KEYS}
+        shapes["point_cloud"] = (shapes["point_cloud"][0], 3)
+        return cls(path, shapes, ends, checksums, attributes)
+
+    def append(self, episode: dict[str, np.ndarray], info: dict) -> None:
+        """Add one episode, all of it or, if the process dies, nothing.
+
+        ``episode``: point_cloud (L, N, 3), state (L, S), action (L, A), finite; ``info`` is a JSON-able
+        row that is kept in ``attributes["episodes"]``. One writer at a time. Raises ValueError if the
+        episode does not fit, OSError if it cannot be written.
+        """
+        if "episodes" not in self._attributes:
+            raise ValueError(
+                f"{self.path} was not recorded by this package and is not edited; record into another path"
+            )
+        frames = self._fitting(episode)
+        length = len(frames["state"])
+        start, total = self.num_frames, self.num_frames + length
+        ends = np.append(self.episode_ends, total)
+        checksum = _checksums(frames.items(), np.array([length]))[0]
+        row = {**json.loads(json.dumps(info)), "frames": length, "checksum": checksum}
+        attributes = {**self._attributes, "episodes": [*self._attributes["episodes"], row]}
+        with _writing(self.path):
+            for leftover in self.path.rglob("*.partial"):  # zarr's half-written files of a killed writer
+                leftover.unlink()
+            group = zarr.open_group(self.path, mode="r+", zarr_format=2)
+            for key, values in frames.items():
+                _extend(group[f"data/{key}"], start, values)
+            _extend(group["meta/episode_ends"], self.num_episodes, ends[-1:])
+            group.attrs.put(attributes)
+        self.episode_ends, self._attributes = ends, attributes
+        self.checksums = [*self.checksums, checksum]
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of episodes E."""
+        return len(self.episode_ends)
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames F of all episodes together."""
+        return int(self.episode_ends[-1]) if self.num_episodes else 0
+
+    @property
+    def attributes(self) -> dict:
+        """A copy of the provenance; empty for DP3's data sets."""
+        return copy.deepcopy(self._attributes)
+
+    def read(self, num_points: int | None = None) -> dict[str, np.ndarray]:
+        """Return all frames in RAM: point_cloud (F, N, 3), state (F, S), action (F, A), float32.
+
+        With ``num_points`` every cloud is sampled down to so many farthest points; ValueError if the
+        store has fewer.
+        """
+        stored = self.shapes["point_cloud"][0]
+        if num_points is not None and not 1 <= num_points <= stored:
+            raise ValueError(
+                f"{self.path}: num_points={num_points}, but clouds of {stored} points are stored; "
+                f"ask for 1 to {stored} or record with more points"
+            )
+        group = _open_group(self.path)
+        frames = {key: _load(self.path, key, group[f"data/{key}"], self.num_frames) for key in KEYS}
+        if num_points not in (None, stored):
+            frames["point_cloud"] = _sample_down(frames["point_cloud"], num_points)
+        return frames
+
+    def check(self, spec) -> ReplayBuffer:
+        """Return self if these are demonstrations of the ``TaskSpec`` ``spec``; raise ValueError if not."""
+        task = self._attributes.get("task", spec.name)
+        found = (task, self.shapes["state"], self.shapes["action"])
+        expected = (spec.name, (spec.state_dim,), (spec.action_dim,))
+        if found != expected:
+            raise ValueError(
+                f"{self.path}: holds (task, state, action) = {found}, but {expected} is expected; "
+                f"give the demonstrations of {spec.name}"
+            )
+        return self
+
+    def content_hash(self) -> str:
+        """Return a hash of the frames and the recording's settings: equal where training would be the same."""
+        settings = {key: self._attributes.get(key) for key in ("task", "expert", "settings")}
+        text = json.dumps([settings, self.shapes, self.checksums], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def _fitting(self, episode: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if set(episode) != set(KEYS):
+            raise ValueError(f"an episode with {sorted(episode)} was given; expected exactly {sorted(KEYS)}")
+        length = len(episode["state"])
+        frames = {}
+        for key in KEYS:
+            values, shape = np.asarray(episode[key]), (length, *self.shapes[key])
+            if length == 0 or values.shape != shape:
+                raise ValueError(
+                    f"{key} {values.shape} was given, but {self.path} takes {shape} with one frame or more"
+                )
+            frames[key] = np.ascontiguousarray(values, dtype="<f4")
+        return dict(_finite(self.path, frames.items()))
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hint = "choose a folder that may be written and has space left"
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}; {hint}") from error
+
+
+@contextlib.contextmanager
+def _parsing(path: Path, what: str, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError:
+        raise
+    except Exception as error:  # on broken bytes zarr and its codecs raise whatever their parsers raise
+        found = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(f"{path}: {what} cannot be read ({found}); {remedy}") from error
+
+
+def _write_empty(path: Path, shapes: dict, attributes: dict) -> None:
+    group = zarr.create_group(path, zarr_format=2, attributes=attributes)
+    layout = {f"data/{key}": (shapes[key], "<f4") for key in KEYS} | {"meta/episode_ends": ((), "<i8")}
+    for name, (shape, dtype) in layout.items():
+        codec = numcodecs.Blosc(cname="zstd", clevel=3, shuffle=numcodecs.Blosc.SHUFFLE)
+        group.create_array(name, shape=(0, *shape), chunks=(CHUNK_FRAMES, *shape), dtype=dtype, compressors=codec)
+
+
+def _extend(array: zarr.Array, start: int, values: np.ndarray) -> None:
+    # Also cuts off what a killed append left behind `start`; frames before it are in no file that is not whole.
+    array.resize((start + len(values), *array.shape[1:]))
+    array[start:] = values
+
+
+def _open_group(path: Path) -> zarr.Group:
+    if not path.exists():
+        raise FileNotFoundError(f"no demonstrations at {path}; record them first or correct the path")
+    with _parsing(path, "the group", f"give a zarr directory with {LAYOUT}"):
+        return zarr.open_group(path, mode="r")
+
+
+def _checked_arrays(path: Path, group: zarr.Group) -> dict[str, zarr.Array]:
+    names = {key: f"data/{key}" for key in KEYS} | {"episode_ends": "meta/episode_ends"}
+    with _parsing(path, "the metadata of an array", RESTORE):
+        arrays = {key: group.get(name) for key, name in names.items()}
+    missing = [names[key] for key, array in arrays.items() if not isinstance(array, zarr.Array)]
+    if missing:
+        raise ValueError(f"{path}: has no array {', '.join(missing)}; give a store with {LAYOUT}")
+    for key, rank in RANKS.items():
+        shape, kind = arrays[key].shape, arrays[key].dtype.kind
+        if len(shape) != rank or kind != "f" or (key == "point_cloud" and shape[-1] < 3):
+            raise ValueError(f"{path}: {key} is {arrays[key].dtype} {shape}; give floats, {LAYOUT}")
+    return arrays
+
+
+def _committed_ends(path: Path, group: zarr.Group, arrays: dict, rows: list[dict] | None) -> np.ndarray:
+    """Return the ends (E,) of the episodes that are wholly there."""
+    found = _read(path, "episode_ends", arrays["episode_ends"], slice(None)).astype(np.int64)
+    length = min(arrays[key].shape[0] for key in KEYS)
+    if rows is None:
+        ends = found[: int(np.sum(found <= length))]
+        if not len(ends):
+            raise ValueError(f"{path}: no whole episode among {length} frames, episode_ends {found}; {RESTORE}")
+        _refuse_missing_chunks(path, arrays)
+    else:
+        with _parsing(path, 'the attribute "episodes"', RESTORE):
+            ends = np.cumsum([row["frames"] for row in rows], dtype=np.int64)
+    if not np.array_equal(found[: len(ends)], ends) or np.any(np.diff(ends, prepend=0) <= 0) or np.any(ends > length):
+        raise ValueError(f"{path}: episode_ends {found} do not rise or do not fit {length} frames; {RESTORE}")
+    surplus = max(arrays[key].shape[0] for key in KEYS) - (ends[-1] if len(ends) else 0)
+    if surplus or len(found) > len(ends):
+        log.warning("%s: dropped %d frames behind the last whole episode (%d)", path, surplus, len(ends))
+    return ends
+
+
+def _refuse_missing_chunks(path: Path, arrays: dict) -> None:
+    # zarr reads a chunk whose file is missing as zeros; where there are no checksums nothing else would tell.
+    for key in KEYS:
+        there, expected = arrays[key].nchunks_initialized, arrays[key].nchunks
+        if there < expected:
+            raise ValueError(f"{path}: {key} has {there} of {expected} chunk files; copy the data set again")
+
+
+def _read(path: Path, key: str, array: zarr.Array, frames: slice) -> np.ndarray:
+    with _parsing(path, key, RESTORE):
+        return np.asarray(array[frames])
+
+
+def _load(path: Path, key: str, array: zarr.Array, num_frames: int) -> np.ndarray:
+    """Return the first ``num_frames`` frames, float32; colours behind xyz are left out."""
+    values = _read(path, key, array, slice(0, num_frames))
+    return np.ascontiguousarray(values[..., :3] if key == "point_cloud" else values, dtype="<f4")
+
+
+def _finite(path: Path, frames: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
+    for key, values in frames:
+        if not np.isfinite(values).all():
+            frame = int(np.argwhere(~np.isfinite(values))[0, 0])
+            raise ValueError(f"{path}: {key} of frame {frame} is not finite; leave that episode out and record another")
+        yield key, values
+
+
+def _checksums(frames: Iterable[tuple[str, np.ndarray]], ends: np.ndarray) -> list[str]:
+    """Return one blake2b of each episode's bytes, keys in the order of ``KEYS``."""
+    hashes = [hashlib.blake2b(digest_size=16) for _ in ends]
+    starts = np.concatenate([[0], ends[:-1]])
+    for key, values in frames:
+        for digest, start, end in zip(hashes, starts, ends, strict=True):
+            digest.update(f"{key}{values[start:end].shape}".encode())
+            digest.update(values[start:end])
+    return [digest.hexdigest() for digest in hashes]
+
+
+def _sample_down(clouds: np.ndarray, num_points: int) -> np.ndarray:
+    sampled = np.empty((len(clouds), num_points, 3), np.float32)
+    for frame, cloud in enumerate(clouds):
+        sampled[frame] = cloud[fpsample.bucket_fps_kdline_sampling(cloud, num_points, h=5, start_idx=0)]
+    return sampled

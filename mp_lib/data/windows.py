@@ -1,0 +1,109 @@
+"""Training windows: T frames of one episode, padded at its ends as the release pads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from mp_lib.interfaces import look_up
+
+RELEASED_HELD_OUT = 0.02  # val_ratio of the release, common/sampler.py:56: at least one episode
+
+
+class ActionWindows(torch.utils.data.Dataset):
+    """All windows of the given episodes over frames in RAM.
+
+    ``arrays``: point_cloud (F, N, 3), state (F, S), action (F, A); ``episode_ends`` (E,); ``episodes``
+    names the episodes to draw from, all by default. A window begins To-1 steps before "now": its first
+    To frames are observed, the actions of all T frames are to be predicted. Raises ValueError if the
+    sizes do not fit or no window does.
+    """
+
+    def __init__(
+        self,
+        arrays: dict[str, np.ndarray],
+        episode_ends: np.ndarray,
+        *,
+        horizon: int,
+        n_obs_steps: int,
+        n_action_steps: int,
+        episodes: Sequence[int] | None = None,
+    ):
+        self.n_obs_steps = n_obs_steps
+        frames = window_frames(
+            episode_ends, horizon=horizon, n_obs_steps=n_obs_steps, n_action_steps=n_action_steps, episodes=episodes
+        )
+        self.frames = torch.from_numpy(frames)  # (windows, T)
+        self.point_cloud, self.state, self.action = (
+            torch.from_numpy(np.ascontiguousarray(arrays[key], dtype=np.float32))
+            for key in ("point_cloud", "state", "action")
+        )
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {key: values[0] for key, values in self.batch([index]).items()}
+
+    def batch(self, indices: Sequence[int] | torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return windows (B,): point_cloud (B, To, N, 3), state (B, To, S), actions (B, T, A), float32."""
+        frames = self.frames[torch.as_tensor(indices)]
+        seen = frames[:, : self.n_obs_steps]
+        return {"point_cloud": self.point_cloud[seen], "state": self.state[seen], "actions": self.action[frames]}
+
+
+def window_frames(
+    episode_ends: np.ndarray,
+    *,
+    horizon: int,
+    n_obs_steps: int,
+    n_action_steps: int,
+    episodes: Sequence[int] | None = None,
+) -> np.ndarray:
+    """Return the frame numbers (windows, T) of every window, int64.
+
+    Windows start n_obs_steps-1 frames before an episode and end n_action_steps-1 frames behind it;
+    a frame beyond an end is the first or last one again. An episode too short for that has none.
+    """
+    for name, steps in (("n_obs_steps", n_obs_steps), ("n_action_steps", n_action_steps)):
+        if not 1 <= steps <= horizon:
+            raise ValueError(f"{name}={steps} does not fit horizon={horizon}; give 1 to {horizon}")
+    starts = np.concatenate([[0], episode_ends[:-1]]).astype(np.int64)
+    chosen = range(len(episode_ends)) if episodes is None else episodes
+    rows = []
+    for episode in chosen:
+        length = int(episode_ends[episode]) - starts[episode]
+        first = np.arange(1 - n_obs_steps, length - horizon + n_action_steps)
+        rows.append(starts[episode] + np.clip(first[:, None] + np.arange(horizon), 0, length - 1))
+    frames = np.concatenate(rows) if rows else np.zeros((0, horizon), np.int64)
+    if not len(frames):
+        raise ValueError(
+            f"no window of {horizon} frames in {len(rows)} episodes; give more or longer ones, or a smaller horizon"
+        )
+    return frames
+
+
+def _hold_out_none(num_episodes: int, seed: int) -> np.ndarray:
+    return np.zeros(0, np.int64)
+
+
+def _hold_out_released(num_episodes: int, seed: int) -> np.ndarray:
+    count = min(max(1, round(num_episodes * RELEASED_HELD_OUT)), num_episodes - 1)
+    return np.sort(np.random.default_rng(seed).choice(num_episodes, size=count, replace=False))
+
+
+SPLITS = {"all": _hold_out_none, "released": _hold_out_released}
+
+
+def split_episodes(num_episodes: int, split: str = "all", seed: int = 42) -> tuple[np.ndarray, np.ndarray]:
+    """Return the episodes to train on and those held out, both sorted int64.
+
+    "all" holds none out; "released" holds out what the release does: "10 demonstrations" are 9 there.
+    Raises ValueError if the split is unknown or there is no episode.
+    """
+    if num_episodes < 1:
+        raise ValueError(f"num_episodes={num_episodes}; give at least 1")
+    held_out = look_up(SPLITS, split, "split")(num_episodes, seed)
+    return np.setdiff1d(np.arange(num_episodes), held_out), held_out

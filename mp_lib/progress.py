@@ -1,0 +1,67 @@
+"""One progress bar, also for a parent process that only sees files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+FILE_VARIABLE = "MP_PROGRESS"  # names the JSON file that a parent process polls
+BAR_SECONDS = 1.0
+FILE_SECONDS = 0.5
+
+
+class Progress:
+    """Counts to ``total``; made by ``track``."""
+
+    def __init__(self, total: int, description: str, file: Path | None):
+        self._bar = tqdm(total=total, desc=description, mininterval=BAR_SECONDS, dynamic_ncols=False)
+        self._file = file
+        self._written = float("-inf")
+        self._write()
+
+    def advance(self, n: int = 1) -> None:
+        """Count ``n`` more."""
+        self._bar.update(n)
+        if time.monotonic() - self._written >= FILE_SECONDS:
+            self._write()
+
+    def note(self, text: str) -> None:
+        """Show ``text`` behind the bar, at its next turn."""
+        self._bar.set_postfix_str(text, refresh=False)
+
+    def close(self) -> None:
+        """Show and write the last count."""
+        self._write()
+        self._bar.close()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        if self._file is None:
+            return
+        state = {"description": self._bar.desc.removesuffix(": "), "done": self._bar.n, "total": self._bar.total}
+        draft = self._file.with_name(f"{self._file.name}.{os.getpid()}.partial")
+        # A bar is no reason to lose hours of work, so a full disk is left to whoever writes results.
+        with contextlib.suppress(OSError):
+            draft.write_text(json.dumps(state))
+            draft.replace(self._file)
+
+
+@contextlib.contextmanager
+def track(total: int, description: str) -> Iterator[Progress]:
+    """Show a bar for ``total`` steps while the block runs.
+
+    If the environment variable MP_PROGRESS names a file, ``{"description", "done", "total"}`` is written
+    to it as JSON at the start, at the end and at most twice a second between.
+    """
+    file = os.environ.get(FILE_VARIABLE)
+    progress = Progress(total, description, Path(file) if file else None)
+    try:
+        yield progress
+    finally:
+        progress.close()
