@@ -1,0 +1,59 @@
+"""The choice between OpenGL and ray-casting for depth images; made before mujoco is imported."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import subprocess
+import sys
+import warnings
+
+CHOICES = ("opengl", "rays")
+PROBE = "import mujoco; mujoco.Renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 8, 8).render()"
+
+
+def prepare_opengl() -> str:
+    """Decide once how depth images are made and prepare the environment variables for it: "opengl" or "rays".
+
+    Without ``MP_DEPTH`` it is OpenGL if a context can be created and ray-casting if not. The answer is
+    remembered in ``MP_DEPTH``, so that child processes need not ask again. On Linux it also sets
+    ``MUJOCO_GL``, which mujoco reads when it is imported, unless the user has set it.
+
+    Raises a ValueError if ``MP_DEPTH`` is neither.
+    """
+    choice = os.environ.get("MP_DEPTH") or ("opengl" if _opengl_works() else "rays")
+    if choice not in CHOICES:
+        raise ValueError(
+            f"MP_DEPTH is {choice!r}; set it to one of {', '.join(CHOICES)}, or unset it to let it be chosen"
+        )
+    os.environ["MP_DEPTH"] = choice
+    if platform.system() == "Linux":
+        _set_mujoco_gl(choice)
+    return choice
+
+
+def _set_mujoco_gl(choice: str) -> None:
+    if choice == "opengl":
+        os.environ.setdefault("MUJOCO_GL", "egl")
+        return
+    # With MUJOCO_GL=egl and no libEGL even `import mujoco` fails, so a value that does not work has to go.
+    given = os.environ.get("MUJOCO_GL", "disable")
+    if given != "disable" and "mujoco" not in sys.modules:
+        warnings.warn(f"depth images come from ray-casting: MUJOCO_GL={given} is replaced by disable", stacklevel=3)
+    os.environ["MUJOCO_GL"] = "disable"
+
+
+def _opengl_works() -> bool:
+    """Try to render in a process of its own, since a bad driver may end the process."""
+    variables = dict(os.environ)
+    if platform.system() == "Linux" and variables.setdefault("MUJOCO_GL", "egl") == "egl":
+        try:
+            ctypes.CDLL("libEGL.so.1")
+        except OSError:
+            return False
+    try:
+        probe = subprocess.run([sys.executable, "-c", PROBE], env=variables, capture_output=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        return False
+    return probe.returncode == 0

@@ -1,0 +1,23 @@
+"""What all suites share: checking of actions, the error for a diverged simulator, success rules."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mp_lib.interfaces import SuccessRule
+
+ANY_STEP = SuccessRule("any step", any, stops=True)
+
+
+class SimulationDiverged(RuntimeError):
+    """The simulator left the numbers that mean anything; the episode cannot go on, a reset starts a new one."""
+
+
+def checked_action(action: np.ndarray, action_dim: int) -> np.ndarray:
+    """Return ``action`` clipped to [-1, 1]; raise a ValueError if its shape is not (action_dim,) or it has a NaN."""
+    action = np.asarray(action, np.float32)
+    if action.shape != (action_dim,):
+        raise ValueError(f"the action has shape {action.shape}; this task takes shape ({action_dim},)")
+    if np.isnan(action).any():
+        raise ValueError(f"the action {action} has a NaN; the policy that made it has to be looked at")
+    return np.clip(action, -1, 1)

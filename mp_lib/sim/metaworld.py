@@ -1,0 +1,126 @@
+"""MetaWorld's 50 tasks under the protocol of DP3 (3D-Diffusion-Policy, env/metaworld/metaworld_wrapper.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mp_lib.interfaces import Obs
+from mp_lib.sim.depth import BACKEND, OpenGLDepth, RayDepth, focal_length
+from mp_lib.sim.env import SimulationDiverged, checked_action
+from mp_lib.sim.point_cloud import CloudMaker, Crop, draw_cloud
+
+import mujoco  # isort: skip  # after mp_lib.sim.depth, which chooses the backend that mujoco loads
+from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE  # isort: skip
+
+CAMERA, CAMERA_POSITION, IMAGE_SIZE = "corner2", (0.6, 0.295, 0.8), 128
+NEAR_PLANE, FAR_PLANE = 0.1, 1.5  # in units of the model's extent
+CROP_LOW, CROP_HIGH = np.array([-0.5, -1.5, -0.795]), np.array([1.0, -0.4, 100.0])
+PICTURE_SHAPE = (240, 320)
+ACTION_DIM = 4
+
+
+class MetaWorldEnv:
+    """One MetaWorld task; ``task`` is MetaWorld's name without version, such as "stick-push".
+
+    The state (9,) is the positions of the end effector, the right and the left finger in metres; an
+    action (4,) is a shift of the gripper in x, y, z and the effort that closes it. Use an environment
+    only in the thread that first looked through it.
+    """
+
+    depth_backend = BACKEND
+
+    def __init__(self, task: str, num_points: int = 512):
+        self._env = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-v3-goal-observable"]()
+        self._env._freeze_rand_vec = False
+        self._env.seeded_rand_vec = True
+        self._model, self._data = self._env.model, self._env.data
+        _prepare_view(self._model)
+        focal = focal_length(self._model, CAMERA, IMAGE_SIZE)
+        self._maker = CloudMaker(IMAGE_SIZE, focal, _crop(self._model), num_points)
+        if BACKEND == "opengl":
+            self._camera = OpenGLDepth(self._model, CAMERA, IMAGE_SIZE, key=f"metaworld {task}")
+        else:
+            self._camera = RayDepth(self._model, CAMERA, IMAGE_SIZE, self._maker.pixels_that_matter())
+        self._pristine = self._model.body_pos.copy(), self._model.site_pos.copy()
+        self._observation = None
+
+    def reset(self, seed: int) -> None:
+        """Start the episode that belongs to ``seed`` (0 or above), the same one to the bit every time."""
+        # An episode leaves traces in the model and in the solver's warm start, which would reach the next one.
+        self._model.body_pos[:], self._model.site_pos[:] = self._pristine
+        mujoco.mj_resetData(self._model, self._data)
+        self._env.seed(int(seed))
+        self._env.reset()
+        # MetaWorld moves bodies in the model last, and that shows in positions only after a forward pass.
+        mujoco.mj_forward(self._model, self._data)
+        current = self._env._get_curr_obs_combined_no_goal()
+        self._env._prev_obs = current
+        self._observation = self._env._get_obs()
+
+    def step(self, action: np.ndarray) -> bool:
+        """Apply ``action`` (4,), clipped to [-1, 1], and return whether the goal is met after it.
+
+        Raises a ValueError for a NaN or another shape, SimulationDiverged if the simulator cannot go on.
+        """
+        action = checked_action(action, ACTION_DIM)
+        self._require_episode()
+        try:
+            self._observation, _, _, _, info = self._env.step(action)
+        except (mujoco.FatalError, mujoco.UnexpectedError) as error:
+            raise SimulationDiverged(f"{self._env.task_name}: {error}") from error
+        if self._env._did_see_sim_exception or not np.isfinite(self._data.qpos).all():
+            raise SimulationDiverged(f"{self._env.task_name}: a joint position is not a finite number")
+        return bool(info["success"] > 0)
+
+    def observe(self) -> Obs:
+        """Look: cloud (num_points, 3) in metres in DP3's turned camera frame, and state (9,)."""
+        self._require_episode()
+        return Obs(self._maker.cloud(self._camera.depth(self._data)), self._state())
+
+    def truth(self) -> dict[str, np.ndarray]:
+        """Return {"observation": (39,) float64}, MetaWorld's own observation with the goal in it."""
+        self._require_episode()
+        return {"observation": self._observation.copy()}
+
+    def render(self) -> np.ndarray:
+        """Return a picture (H, W, 3) uint8 from the camera of the cloud; of the cloud where there is no OpenGL."""
+        self._require_episode()
+        if BACKEND != "opengl":
+            return draw_cloud(self.observe().point_cloud)
+        # The camera hangs upside down.
+        return np.ascontiguousarray(self._camera.picture(self._data, PICTURE_SHAPE)[::-1, ::-1])
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self._camera.close()
+
+    def _state(self) -> np.ndarray:
+        fingers = [self._data.site(f"{side}EndEffector").xpos for side in ("right", "left")]
+        return np.concatenate([self._data.body("hand").xpos, *fingers]).astype(np.float32)
+
+    def _require_episode(self) -> None:
+        if self._observation is None:
+            raise RuntimeError("no episode has been started; call reset(seed) first")
+
+
+def _prepare_view(model: mujoco.MjModel) -> None:
+    model.cam(CAMERA).pos = CAMERA_POSITION
+    model.vis.map.znear, model.vis.map.zfar = NEAR_PLANE, FAR_PLANE
+    # DP3's fork of MetaWorld has no wall around the table; alpha 0 hides it, and it still holds objects back.
+    # Without its material, which has an alpha of its own.
+    wall = model.geom_bodyid == model.body("RetainingWall").id
+    model.geom_matid[wall] = -1
+    model.geom_rgba[wall, 3] = 0
+
+
+def _crop(model: mujoco.MjModel) -> Crop:
+    """Build DP3's crop; its numbers hold in the frame that the following rotations lead to.
+
+    A quirk of DP3: the points are turned by the rotation of camera 0 ("topview"), not by that of the camera
+    they were seen with, and not shifted.
+    """
+    x, y = np.deg2rad(61.4), np.deg2rad(-7)
+    about_x = np.array([[1, 0, 0], [0, np.cos(x), np.sin(x)], [0, -np.sin(x), np.cos(x)]])
+    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
+    topview = model.cam_mat0[0].reshape(3, 3) @ np.diag([1, -1, -1])
+    return Crop(CROP_LOW, CROP_HIGH, about_x @ about_y @ topview, np.zeros(3))

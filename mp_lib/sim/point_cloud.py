@@ -1,0 +1,87 @@
+"""From a depth image to the point cloud that a policy sees: unproject, turn, crop, sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import fpsample
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The box of points that are kept, in the frame reached by ``point @ rotation.T + offset``.
+
+    A point is kept if it lies strictly between ``low`` and ``high`` (3,) in metres; ``rotation`` is (3, 3).
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    rotation: np.ndarray
+    offset: np.ndarray
+
+
+class CloudMaker:
+    """Turns square depth images of one fixed pinhole camera into clouds of ``num_points`` points.
+
+    The camera's frame is x right, y down, z forward. A pixel's point is taken at its upper left corner,
+    not at its centre; so does DP3 (3D-Diffusion-Policy, gym_util/mujoco_point_cloud.py).
+    """
+
+    def __init__(self, size: int, focal: float, crop: Crop, num_points: int):
+        if num_points < 1:
+            raise ValueError(f"num_points is {num_points}; a cloud needs at least one point")
+        self.crop, self.num_points = crop, num_points
+        rows, columns = np.mgrid[:size, :size] - size / 2
+        rays = np.stack([columns / focal, rows / focal, np.ones((size, size))], axis=-1)
+        self._rays = rays @ crop.rotation.T
+
+    def pixels_that_matter(self) -> np.ndarray:
+        """Return (size, size) bool: the pixels that can put a point into the crop at some depth."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ends = np.stack([(bound - self.crop.offset) / self._rays for bound in (self.crop.low, self.crop.high)])
+        # 0 / 0 is a ray inside a plane of the box, which strictly inside never holds.
+        ends = np.where(np.isnan(ends), np.inf, ends)
+        enters, leaves = ends.min(0).max(-1), ends.max(0).min(-1)
+        return (leaves > 0) & (leaves > enters)
+
+    def cropped(self, depth: np.ndarray) -> np.ndarray:
+        """Return all points (M, 3) float32 of ``depth`` (size, size) in metres that lie inside the crop."""
+        seen = np.isfinite(depth)
+        points = (self._rays[seen] * depth[seen, None] + self.crop.offset).astype(np.float32)
+        return points[np.all((points > self.crop.low) & (points < self.crop.high), axis=1)]
+
+    def cloud(self, depth: np.ndarray) -> np.ndarray:
+        """Return the cloud (num_points, 3) float32 of ``depth`` (size, size) in metres."""
+        return sample_farthest(self.cropped(depth), self.num_points)
+
+
+def sample_farthest(points: np.ndarray, num_points: int) -> np.ndarray:
+    """Return ``num_points`` of ``points`` (M, 3) that cover them evenly; all of them and zeros if M is too small.
+
+    The first point is always taken first, so that equal clouds give equal samples.
+    """
+    if len(points) > num_points:
+        return points[fpsample.bucket_fps_kdline_sampling(points, num_points, h=5, start_idx=0)]
+    return np.concatenate([points, np.zeros((num_points - len(points), 3), points.dtype)])
+
+
+def draw_cloud(points: np.ndarray, size: int = 256) -> np.ndarray:
+    """Draw ``points`` (N, 3) as squares on white, near ones dark and far ones light: (size, size, 3) uint8.
+
+    Looks along the camera's axis, as the clouds of ``CloudMaker`` are nearly in the camera's frame; zero
+    padding is left out.
+    """
+    picture = np.full((size, size, 3), 255, np.uint8)
+    points = points[np.any(points != 0, axis=1)]
+    if len(points) == 0:
+        return picture
+    low, span = points.min(0), np.ptp(points, axis=0)
+    margin, side = size // 16, max(1, size // 96)
+    scale = (size - 2 * margin - side) / max(span[0], span[1], 1e-9)
+    nearness = (points[:, 2] - low[2]) / max(span[2], 1e-9)
+    colors = (255 * np.stack([0.9 * nearness, 0.35 + 0.3 * nearness, 0.9 - 0.8 * nearness], axis=1)).astype(np.uint8)
+    for k in np.argsort(nearness):
+        column, row = margin + ((points[k, :2] - low[:2]) * scale).astype(int)
+        picture[row : row + side, column : column + side] = colors[k]
+    return picture

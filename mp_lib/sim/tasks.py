@@ -1,0 +1,52 @@
+"""TASKS: one row a task. Listing them imports no simulator; making an environment does."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mp_lib.interfaces import Environment, Expert, TaskSpec
+from mp_lib.sim.env import ANY_STEP
+
+METAWORLD_TASKS = """
+    assembly basketball bin-picking box-close button-press button-press-topdown button-press-topdown-wall
+    button-press-wall coffee-button coffee-pull coffee-push dial-turn disassemble door-close door-lock door-open
+    door-unlock drawer-close drawer-open faucet-close faucet-open hammer hand-insert handle-press handle-press-side
+    handle-pull handle-pull-side lever-pull peg-insert-side peg-unplug-side pick-out-of-hole pick-place
+    pick-place-wall plate-slide plate-slide-back plate-slide-back-side plate-slide-side push push-back push-wall reach
+    reach-wall shelf-place soccer stick-pull stick-push sweep sweep-into window-close window-open
+""".split()  # noqa: SIM905 (one name a line would fill a page)
+
+
+def make_metaworld_env(task: str, num_points: int = 512) -> Environment:
+    """Make the environment of one of METAWORLD_TASKS with clouds of ``num_points`` points."""
+    from mp_lib.sim.metaworld import MetaWorldEnv
+
+    return MetaWorldEnv(task, num_points)
+
+
+def make_metaworld_expert(task: str) -> Expert:
+    """Make the expert of one of METAWORLD_TASKS."""
+    from mp_lib.sim.experts import MetaWorldExpert
+
+    return MetaWorldExpert(task)
+
+
+def _metaworld_row(task: str) -> TaskSpec:
+    # 200 steps and 10 demonstrations as in DP3 (3D-Diffusion-Policy, config/task/metaworld_*.yaml).
+    return TaskSpec(
+        name=f"metaworld_{task}",
+        suite="metaworld",
+        make_env=partial(make_metaworld_env, task),
+        make_expert=partial(make_metaworld_expert, task),
+        expert_name="MetaWorld scripted policy",
+        state_dim=9,
+        action_dim=4,
+        num_points=512,
+        max_steps=200,
+        num_demos=10,
+        min_success_steps=5,
+        success_rule=ANY_STEP,
+    )
+
+
+TASKS: dict[str, TaskSpec] = {row.name: row for row in map(_metaworld_row, METAWORLD_TASKS)}
