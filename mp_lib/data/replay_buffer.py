@@ -60,7 +60,7 @@ class ReplayBuffer:
         attributes = {**json.loads(json.dumps(attributes)), "episodes": []}
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             raise FileExistsError(f"{path} exists already; open it, choose another path or delete it")
-        with _writing(path):
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = path.with_name(f".{path.name}.partial")
             shutil.rmtree(draft, ignore_errors=True)
@@ -85,10 +85,8 @@ class ReplayBuffer:
         checksums = _checksums(_finite(path, frames), ends)
         for episode, row in enumerate(attributes.get("episodes", [])):
             if row.get("checksum") != checksums[episode]:
-                raise ValueError(
-                    f"{path}: the frames of episode {episode} have the checksum {checksums[episode]}, "
-                    f"but {row.get('checksum')} was recorded; the store is damaged: {RESTORE}"
-                )
+                found = f"checksum {checksums[episode]}, {row.get('checksum')} was recorded"
+                raise ValueError(f"{path}: the frames of episode {episode} are damaged ({found}); {RESTORE}")
         shapes = {key: arrays[key].shape[1:] for key in KEYS}
         shapes["point_cloud"] = (shapes["point_cloud"][0], 3)
         return cls(path, shapes, ends, checksums, attributes)
@@ -111,7 +109,7 @@ class ReplayBuffer:
         checksum = _checksums(frames.items(), np.array([length]))[0]
         row = {**json.loads(json.dumps(info)), "frames": length, "checksum": checksum}
         attributes = {**self._attributes, "episodes": [*self._attributes["episodes"], row]}
-        with _writing(self.path):
+        with writing(self.path):
             for leftover in self.path.rglob("*.partial"):  # zarr's half-written files of a killed writer
                 leftover.unlink()
             group = zarr.open_group(self.path, mode="r+", zarr_format=2)
@@ -145,10 +143,8 @@ class ReplayBuffer:
         """
         stored = self.shapes["point_cloud"][0]
         if num_points is not None and not 1 <= num_points <= stored:
-            raise ValueError(
-                f"{self.path}: num_points={num_points}, but clouds of {stored} points are stored; "
-                f"ask for 1 to {stored} or record with more points"
-            )
+            remedy = f"ask for 1 to {stored} or record with more points"
+            raise ValueError(f"{self.path}: num_points={num_points}, but clouds have {stored} points; {remedy}")
         group = _open_group(self.path)
         frames = {key: _load(self.path, key, group[f"data/{key}"], self.num_frames) for key in KEYS}
         if num_points not in (None, stored):
@@ -189,7 +185,8 @@ class ReplayBuffer:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Let an OSError in the block say that ``path`` was to be written, and what to do."""
     try:
         yield
     except OSError as error:
@@ -245,7 +242,8 @@ def _checked_arrays(path: Path, group: zarr.Group) -> dict[str, zarr.Array]:
 
 def _committed_ends(path: Path, group: zarr.Group, arrays: dict, rows: list[dict] | None) -> np.ndarray:
     """Return the ends (E,) of the episodes that are wholly there."""
-    found = _read(path, "episode_ends", arrays["episode_ends"], slice(None)).astype(np.int64)
+    with _parsing(path, "episode_ends", RESTORE):
+        found = arrays["episode_ends"][:].astype(np.int64)
     length = min(arrays[key].shape[0] for key in KEYS)
     if rows is None:
         ends = found[: int(np.sum(found <= length))]
@@ -271,14 +269,10 @@ def _refuse_missing_chunks(path: Path, arrays: dict) -> None:
             raise ValueError(f"{path}: {key} has {there} of {expected} chunk files; copy the data set again")
 
 
-def _read(path: Path, key: str, array: zarr.Array, frames: slice) -> np.ndarray:
-    with _parsing(path, key, RESTORE):
-        return np.asarray(array[frames])
-
-
 def _load(path: Path, key: str, array: zarr.Array, num_frames: int) -> np.ndarray:
     """Return the first ``num_frames`` frames, float32; colours behind xyz are left out."""
-    values = _read(path, key, array, slice(0, num_frames))
+    with _parsing(path, key, RESTORE):
+        values = array[:num_frames]
     return np.ascontiguousarray(values[..., :3] if key == "point_cloud" else values, dtype="<f4")
 
 

@@ -1,0 +1,66 @@
+"""Processes that share a list of jobs and do not outlive the one that started them."""
+
+from __future__ import annotations
+
+import multiprocessing.connection
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Any
+
+
+class Workers:
+    """Call ``work`` in ``jobs`` processes, or in this one if that is 1.
+
+    ``work`` is pickled once for each process and lives as long as that, so it may be a bound method of
+    something that is slow to make. If a process dies, ``result()`` raises BrokenProcessPool.
+    """
+
+    def __init__(self, work: Callable[[Any], Any], jobs: int):
+        self.ahead = 1 if jobs == 1 else 2 * jobs  # calls in flight: enough to keep every process busy
+        self._work = work
+        self._pool = None
+        if jobs > 1:
+            # Not forked: a process that has an OpenGL context or threads cannot be copied.
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(jobs, context, _start, (work,))
+
+    def submit(self, argument: Any) -> Future:
+        """Return the future of ``work(argument)``; without processes it is called here and now."""
+        if self._pool:
+            return self._pool.submit(_call, argument)
+        done = Future()
+        done.set_result(self._work(argument))
+        return done
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_work: Callable[[Any], Any] | None = None  # of this worker process
+
+
+def _start(work: Callable[[Any], Any]) -> None:
+    global _work
+    _work = work
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A pool's processes wait for work for ever if their parent is killed.
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _call(argument: Any) -> Any:
+    return _work(argument)
