@@ -1,0 +1,173 @@
+"""Every number of the paper and of our scales, each with its source; methods and scales by name.
+
+Sources: [cfg] the release's config/dp3_mamba.yaml, [dp3] arXiv 2403.03954, [mp] arXiv 2409.07163.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+
+from mp_lib.interfaces import look_up
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of ``METHODS``: the U-Net's widths, its blocks a level, and the mixer of its blocks, if any.
+
+    ``published`` is the method's name in data/paper/published.csv.
+    """
+
+    name: str
+    label: str
+    down_dims: tuple[int, ...]
+    mixer: str | None = None
+    blocks_per_level: int = 2
+    published: str | None = None
+
+
+MAMBA_WIDTHS = (128, 256, 512)  # [cfg] policy.down_dims
+METHODS = {
+    method.name: method
+    for method in (
+        Method("dp3", "DP3", (512, 1024, 2048), published="DP3"),
+        Method("simple_dp3", "Simple DP3", (128, 256, 384), blocks_per_level=1, published="Simple DP3"),
+        Method("dp3_narrow", "DP3, narrow", MAMBA_WIDTHS),
+        Method("dp3_mamba", "Mamba-1", MAMBA_WIDTHS, mixer="mamba1", published="Mamba Policy"),
+        Method("dp3_mamba_v2", "Mamba-2", MAMBA_WIDTHS, mixer="mamba2"),
+        Method("dp3_mamba_bi", "bidirectional", MAMBA_WIDTHS, mixer="bimamba"),
+        Method("dp3_mamba_hydra", "Hydra", MAMBA_WIDTHS, mixer="hydra"),
+    )
+}
+
+# What follows the state-space half of a Mamba block: attention as in the paper's figure 2, or, as the
+# released code runs, nothing (conditional_unet1d.py:445 is never true).
+ATTENTION = {"paper": ("attention",), "released": ()}
+
+
+def mixers_of(method: str, attention: str) -> tuple[str, ...]:
+    """The mixers of a method's blocks in order, e.g. ("mamba2", "attention"); () for DP3's convolutions."""
+    second = look_up(ATTENTION, attention, "attention")
+    first = look_up(METHODS, method, "method").mixer
+    return (first, *second) if first else ()
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """What a policy is; saved beside its weights, enough to build it again."""
+
+    method: str
+    state_dim: int
+    action_dim: int
+    attention: str = "paper"
+    horizon: int = 16  # T; [dp3] 16, [cfg] 4
+    n_obs_steps: int = 2  # To; [cfg]
+    n_action_steps: int = 8  # Ta; [dp3] 8, [cfg] 4, of which 3 are executed
+    num_points: int = 512  # N; [cfg] task.shape_meta
+    down_dims: tuple[int, ...] | None = None  # None: the paper's widths of the method
+    step_embed_dim: int = 128  # [cfg] diffusion_step_embed_dim
+    num_train_steps: int = 100  # [cfg] noise_scheduler
+    num_inference_steps: int = 10  # [cfg]
+
+    def __post_init__(self):
+        mixers_of(self.method, self.attention)
+        last = self.n_obs_steps - 1 + self.n_action_steps
+        if not (self.n_obs_steps >= 1 and self.n_action_steps >= 1 and last <= self.horizon):
+            raise ValueError(
+                f"horizon {self.horizon}, n_obs_steps {self.n_obs_steps}, n_action_steps {self.n_action_steps} given; "
+                f"n_obs_steps - 1 + n_action_steps must not exceed the horizon, and both must be at least 1"
+            )
+        widths = METHODS[self.method].down_dims if self.down_dims is None else tuple(self.down_dims)
+        object.__setattr__(self, "down_dims", widths)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run: everything that its result depends on. ``name`` is the name of its folder."""
+
+    task: str
+    method: str
+    scale: str
+    seed: int = 0
+    attention: str = "paper"
+    horizon: int = 16
+    n_obs_steps: int = 2
+    n_action_steps: int = 8
+    num_points: int = 512
+    width_divisor: int = 1  # all widths of the U-Net are divided by it
+    num_inference_steps: int = 10
+    num_demos: int | None = None  # None: the paper's number for the task's suite
+    split: str = "all"  # "released": at least one demonstration is held out, as the release does
+    batch_size: int = 128  # [cfg] dataloader
+    num_epochs: int | None = 3000  # [cfg] training.num_epochs; None: num_steps counts
+    num_steps: int | None = None
+    learning_rate: float = 1e-4  # [cfg] optimizer, as are the next three
+    betas: tuple[float, float] = (0.95, 0.999)
+    weight_decay: float = 1e-6
+    warmup_steps: int = 500  # [cfg] training.lr_warmup_steps
+    ema_power: float = 0.75  # [cfg] ema
+    ema_max: float = 0.9999  # [cfg] ema.max_value
+    eval_every_epochs: int | None = 200  # [cfg] training.rollout_every; None: only at the end
+    eval_episodes: int = 20  # [cfg] task.env_runner
+    final_episodes: int = 50  # ours: fresh seeds, last checkpoint
+
+    def __post_init__(self):
+        object.__setattr__(self, "betas", tuple(self.betas))
+        mixers_of(self.method, self.attention)
+        look_up(SCALES, self.scale, "scale")
+        if (self.num_epochs is None) == (self.num_steps is None):
+            raise ValueError(f"num_epochs {self.num_epochs} and num_steps {self.num_steps} given; set exactly one")
+
+    @property
+    def down_dims(self) -> tuple[int, ...]:
+        """The U-Net's widths at this scale."""
+        return tuple(width // self.width_divisor for width in METHODS[self.method].down_dims)
+
+    @property
+    def name(self) -> str:
+        """scale-task-method-seed, and what differs from the scale's own numbers."""
+        usual = asdict(scale_config(self.scale, self.task, self.method, self.seed))
+        changed = {key: value for key, value in asdict(self).items() if usual[key] != value}
+        parts = [self.scale, self.task, self.method, f"seed{self.seed}"]
+        return "-".join(parts + [f"{key}={value}" for key, value in sorted(changed.items())])
+
+
+# Only what differs from the paper's protocol, which is TrainConfig's defaults.
+SCALES: dict[str, dict] = {
+    "smoke": {
+        "num_points": 64,
+        "width_divisor": 4,
+        "num_demos": 2,
+        "batch_size": 16,
+        "num_epochs": None,
+        "num_steps": 8,
+        "learning_rate": 1e-3,
+        "warmup_steps": 2,
+        "eval_every_epochs": None,
+        "eval_episodes": 1,
+        "final_episodes": 2,
+    },
+    "quick": {
+        "num_points": 256,
+        "width_divisor": 4,
+        "batch_size": 64,
+        "num_epochs": None,
+        "num_steps": 600,
+        "learning_rate": 1e-3,
+        "warmup_steps": 50,
+        "eval_every_epochs": None,
+        "final_episodes": 20,
+    },
+    "paper": {},
+}
+
+
+def scale_config(scale: str, task: str, method: str, seed: int = 0, **changes) -> TrainConfig:
+    """The run of one method on one task at a scale; ``changes`` replace single numbers.
+
+    An unknown scale, method or key raises a ValueError that lists those that exist.
+    """
+    allowed = {field.name: None for field in fields(TrainConfig)}
+    for key in changes:
+        look_up(allowed, key, "parameter")
+    usual = TrainConfig(task, method, scale, seed, **look_up(SCALES, scale, "scale"))
+    return replace(usual, **changes)

@@ -1,0 +1,62 @@
+"""Diffusion over action chunks: forward noising and DDIM (arXiv 2010.02502) with sample prediction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def squared_cosine_alphas(num_train_steps: int) -> Tensor:
+    """Cumulative products (num_train_steps,) float32 of 1 - beta, "squaredcos_cap_v2" (arXiv 2102.09672, eq. 17)."""
+
+    def alpha_bar(time: float) -> float:
+        return math.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    betas = [
+        min(1 - alpha_bar((step + 1) / num_train_steps) / alpha_bar(step / num_train_steps), 0.999)
+        for step in range(num_train_steps)
+    ]
+    return torch.cumprod(1 - torch.tensor(betas), dim=0)
+
+
+class DDIM:
+    """100 training steps, 10 evenly spaced inference steps, clipping to ±1, no noise added (dp3.yaml).
+
+    The model predicts the sample x0; the direction uses the x0 before clipping, as diffusers does.
+    """
+
+    def __init__(self, num_train_steps: int = 100, num_inference_steps: int = 10):
+        if not 1 <= num_inference_steps <= num_train_steps:
+            raise ValueError(f"{num_inference_steps} inference steps given; 1 to {num_train_steps} are allowed")
+        self.alphas = squared_cosine_alphas(num_train_steps)
+        stride = num_train_steps // num_inference_steps
+        self.steps = [stride * index for index in reversed(range(num_inference_steps))]
+        self.stride = stride
+
+    def add_noise(self, actions: Tensor, noise: Tensor, step: Tensor) -> Tensor:
+        """Noised actions (B, T, A) at step (B,)."""
+        alpha = self.alphas.to(actions.device)[step][:, None, None]
+        return alpha.sqrt() * actions + (1 - alpha).sqrt() * noise
+
+    def coefficients(self, step: int) -> tuple[float, float, float]:
+        """(k, k √a_t, √a_p) of x' = k x - k √a_t x0 + √a_p clip(x0), with k = √((1 - a_p) / (1 - a_t))."""
+        alpha = self.alphas[step].double().item()
+        previous = self.alphas[step - self.stride].double().item() if step >= self.stride else 1.0
+        k = math.sqrt((1 - previous) / (1 - alpha))
+        return k, k * math.sqrt(alpha), math.sqrt(previous)
+
+    def update(self, noisy: Tensor, predicted: Tensor, step: int) -> Tensor:
+        """One denoising step: the noisy actions (B, T, A) and the model's x0 -> less noisy actions."""
+        k, drop, add = self.coefficients(step)
+        return k * noisy - drop * predicted + add * predicted.clamp(-1, 1)
+
+    def sample(self, denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor) -> Tensor:
+        """Denoise (B, T, A) from ``noise``; ``denoise(actions, step)`` predicts x0."""
+        actions = noise
+        for step in self.steps:
+            steps = torch.full((len(noise),), step, device=noise.device)
+            actions = self.update(actions, denoise(actions, steps), step)
+        return actions

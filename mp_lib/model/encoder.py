@@ -1,0 +1,69 @@
+"""From observations to the condition: a small PointNet and a state MLP, shared by all methods.
+
+Names of submodules are DP3's (``extractor.mlp``, ``extractor.final_projection``, ``state_mlp``;
+pointnet_extractor.py of YanjieZe/3D-Diffusion-Policy), so that official weights load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class PointNet(nn.Module):
+    """Each point through an MLP (3-64-128-256), the maximum over points, a projection: (M, N, 3) -> (M, size)."""
+
+    def __init__(self, size: int = 64, widths: tuple[int, ...] = (64, 128, 256)):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for wide_in, wide_out in zip((3, *widths), widths, strict=False):
+            layers += [nn.Linear(wide_in, wide_out), nn.LayerNorm(wide_out), nn.ReLU()]
+        self.mlp = nn.Sequential(*layers)
+        self.final_projection = nn.Sequential(nn.Linear(widths[-1], size), nn.LayerNorm(size))
+
+    def forward(self, points: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return self.final_projection(self.mlp(points).amax(1))
+        critical, place = self.critical_points(points)
+        return self.final_projection(self.in_parts(self.mlp, critical).gather(0, place))
+
+    def in_parts(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        """``function`` of parts of the rows that fit a CPU's cache; of all at once on an accelerator."""
+        if rows.device.type != "cpu":
+            return function(rows)
+        size = max(1, 2048 // rows[0].numel() * 3)
+        return torch.cat([function(part) for part in rows.split(size)])
+
+    @torch.no_grad()
+    def critical_points(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """The K points (K, 3) of all clouds that are some feature's maximum, and which (M, features).
+
+        A first pass without gradient finds them (PointNet, arXiv 1612.00593, calls them the critical
+        set): no other point gets a gradient, so the pass with gradient needs only these. Exact, but
+        that a tie goes to one point instead of being shared.
+        """
+        winners = self.in_parts(lambda clouds: self.mlp(clouds).argmax(1), points)
+        chosen = torch.zeros(points.shape[:2], dtype=torch.bool, device=points.device).scatter_(1, winners, True)
+        places = chosen.flatten().cumsum(0).view_as(chosen) - 1
+        return points[chosen], places.gather(1, winners)
+
+
+class ObsEncoder(nn.Module):
+    """Observations of To steps to one condition: point_cloud (B, To, N, 3), state (B, To, S) -> (B, To · 128).
+
+    64 features from the cloud and 64 from the state a step, as in DP3.
+    """
+
+    def __init__(self, state_dim: int, point_features: int = 64, state_widths: tuple[int, int] = (64, 64)):
+        super().__init__()
+        self.extractor = PointNet(point_features)
+        hidden, out = state_widths
+        self.state_mlp = nn.Sequential(nn.Linear(state_dim, hidden), nn.ReLU(), nn.Linear(hidden, out))
+        self.size = point_features + out
+
+    def forward(self, point_cloud: Tensor, state: Tensor) -> Tensor:
+        batch, num_obs = state.shape[:2]
+        cloud = self.extractor(point_cloud.flatten(0, 1)).unflatten(0, (batch, num_obs))
+        return torch.cat([cloud, self.state_mlp(state)], dim=-1).flatten(1)

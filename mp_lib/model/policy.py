@@ -1,0 +1,100 @@
+"""The diffusion policy: encoder, denoiser, sampler and normaliser in one module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mp_lib.config import METHODS, PolicyConfig, mixers_of
+from mp_lib.interfaces import look_up
+from mp_lib.model.blocks import conv_tail, mixer_tail
+from mp_lib.model.ddim import DDIM
+from mp_lib.model.encoder import ObsEncoder
+from mp_lib.model.normalizer import Normalizer
+from mp_lib.model.unet import UNet1D
+
+
+def build_denoiser(
+    method: str,
+    action_dim: int,
+    cond_dim: int,
+    down_dims: Sequence[int] | None = None,
+    step_embed_dim: int = 128,
+    attention: str = "paper",
+) -> UNet1D:
+    """The U-Net of a method: forward(actions (B, T, A), step (B,), cond (B, C)) -> (B, T, A).
+
+    ``down_dims`` None means the paper's widths. ``attention`` is "paper" (Mamba+MLP, then
+    Attention+MLP) or "released" (attention never executed); DP3's methods have none either way.
+    Raises a ValueError that lists the choices for an unknown method or attention.
+    """
+    row = look_up(METHODS, method, "method")
+    mixers = mixers_of(method, attention)
+    return UNet1D(
+        action_dim,
+        cond_dim,
+        row.down_dims if down_dims is None else tuple(down_dims),
+        mixer_tail(mixers) if mixers else conv_tail,
+        step_embed_dim,
+        row.blocks_per_level,
+    )
+
+
+class DiffusionPolicy(nn.Module):
+    """A policy on point clouds: ``loss`` to train it, ``act`` to run it (DP3, arXiv 2403.03954, section III).
+
+    A batch holds point_cloud (B, To, N, 3), state (B, To, S) and actions (B, T, A) in their own
+    units; normalisation happens inside.
+    """
+
+    def __init__(self, config: PolicyConfig):
+        super().__init__()
+        self.config = config
+        self.obs_encoder = ObsEncoder(config.state_dim)
+        self.model = build_denoiser(
+            config.method,
+            config.action_dim,
+            config.n_obs_steps * self.obs_encoder.size,
+            config.down_dims,
+            config.step_embed_dim,
+            config.attention,
+        )
+        self.normalizer = Normalizer({"point_cloud": 3, "state": config.state_dim, "action": config.action_dim})
+        self.ddim = DDIM(config.num_train_steps, config.num_inference_steps)
+
+    def encode(self, point_cloud: Tensor, state: Tensor) -> Tensor:
+        """The condition (B, C) of a history: point_cloud (B, To, N, 3), state (B, To, S)."""
+        cloud = self.normalizer.normalize("point_cloud", point_cloud)
+        return self.obs_encoder(cloud, self.normalizer.normalize("state", state))
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """The mean squared error of the predicted sample at random diffusion steps; a scalar."""
+        actions = self.normalizer.normalize("action", batch["actions"])
+        noise = torch.randn_like(actions)
+        step = torch.randint(0, self.config.num_train_steps, (len(actions),), device=actions.device)
+        cond = self.encode(batch["point_cloud"], batch["state"])
+        predicted = self.model(self.ddim.add_noise(actions, noise, step), step, cond)
+        return nn.functional.mse_loss(predicted, actions)
+
+    @torch.no_grad()
+    def predict(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
+        """The whole action chunk (B, T, A), in the actions' units, denoised from ``noise`` (B, T, A)."""
+        cond = self.encode(history["point_cloud"], history["state"])
+        chunk = self.ddim.sample(lambda actions, step: self.model(actions, step, cond), noise)
+        return self.normalizer.unnormalize("action", chunk)
+
+    def act(self, history: dict[str, Tensor], noise: Tensor | None = None) -> Tensor:
+        """The actions (B, Ta, A) to execute now; ``noise`` (B, T, A) makes them repeatable."""
+        config = self.config
+        if noise is None:
+            shape = (len(history["state"]), config.horizon, config.action_dim)
+            noise = torch.randn(shape, device=history["state"].device)
+        start = config.n_obs_steps - 1
+        return self.predict(history, noise)[:, start : start + config.n_action_steps]
+
+
+def build_policy(config: PolicyConfig) -> DiffusionPolicy:
+    """A new policy with fresh weights."""
+    return DiffusionPolicy(config)

@@ -1,0 +1,111 @@
+"""The one U-Net: DP3, Simple DP3 and every Mamba variant differ only in the parts that are passed in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from mp_lib.model.blocks import ConditionedBlock, ConvBlock
+
+
+class StepEmbedding(nn.Module):
+    """Sinusoids of the diffusion step: (B,) -> (B, size), sines first (official positional_embedding.py)."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = size
+
+    def forward(self, step: Tensor) -> Tensor:
+        half = self.size // 2
+        rates = torch.exp(torch.arange(half, device=step.device) * (-math.log(10000) / (half - 1)))
+        angles = step[:, None] * rates
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class Downsample(nn.Module):
+    """Halve the length: (B, D, L) -> (B, D, ceil(L / 2))."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class Upsample(nn.Module):
+    """Double the length: (B, D, L) -> (B, D, 2 L)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.ConvTranspose1d(channels, channels, 4, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class UNet1D(nn.Module):
+    """A denoiser: forward(actions (B, T, A), step (B,), cond (B, C)) -> (B, T, A).
+
+    ``make_tail`` is the part that tells the methods apart (see ``ConditionedBlock``);
+    ``blocks_per_level`` is 2, in Simple DP3 1. T must be a multiple of 2 to the number of
+    down-samplings, else a ValueError is raised. Structure: conditional_unet1d.py and
+    simple_conditional_unet1d.py of the official repositories.
+    """
+
+    def __init__(
+        self,
+        action_dim: int,
+        cond_dim: int,
+        down_dims: Sequence[int],
+        make_tail: Callable[[int], list[nn.Module]],
+        step_embed_dim: int = 128,
+        blocks_per_level: int = 2,
+    ):
+        super().__init__()
+        self.length_multiple = 2 ** (len(down_dims) - 1)
+        self.diffusion_step_encoder = nn.Sequential(
+            StepEmbedding(step_embed_dim),
+            nn.Linear(step_embed_dim, 4 * step_embed_dim),
+            nn.Mish(),
+            nn.Linear(4 * step_embed_dim, step_embed_dim),
+        )
+
+        def stack(in_channels: int, out_channels: int) -> list[nn.Module]:
+            widths = [in_channels] + blocks_per_level * [out_channels]
+            return [ConditionedBlock(*pair, step_embed_dim + cond_dim, make_tail) for pair in pairwise(widths)]
+
+        levels = list(pairwise([action_dim, *down_dims]))
+        self.down_modules = nn.ModuleList(
+            nn.ModuleList([*stack(*level), Downsample(level[1]) if level != levels[-1] else nn.Identity()])
+            for level in levels
+        )
+        self.mid_modules = nn.ModuleList(stack(down_dims[-1], down_dims[-1]))
+        self.up_modules = nn.ModuleList(
+            nn.ModuleList([*stack(2 * wide, narrow), Upsample(narrow)]) for narrow, wide in reversed(levels[1:])
+        )
+        self.final_conv = nn.Sequential(ConvBlock(down_dims[0], down_dims[0]), nn.Conv1d(down_dims[0], action_dim, 1))
+
+    def forward(self, actions: Tensor, step: Tensor, cond: Tensor) -> Tensor:
+        if actions.shape[1] % self.length_multiple:
+            raise ValueError(f"horizon {actions.shape[1]} given; it must be a multiple of {self.length_multiple}")
+        x = actions.transpose(1, 2)
+        cond = torch.cat([self.diffusion_step_encoder(step), cond], dim=-1)
+        skips = []
+        for *blocks, resample in self.down_modules:
+            for block in blocks:
+                x = block(x, cond)
+            skips.append(x)
+            x = resample(x)
+        for block in self.mid_modules:
+            x = block(x, cond)
+        for *blocks, resample in self.up_modules:
+            x = torch.cat([x, skips.pop()], dim=1)
+            for block in blocks:
+                x = block(x, cond)
+            x = resample(x)
+        return self.final_conv(x).transpose(1, 2)
