@@ -1,8 +1,8 @@
-"""The depth camera and its two twins: OpenGL where there is a context, rays where there is none.
+"""The depth camera through OpenGL; its twin without is ``mp_lib.sim.rays``.
 
-Both look through a camera of the model, upright as the camera is, and return the distance along the
-optical axis in metres, ``inf`` where nothing is hit. Both see what mujoco shows by default: the geoms
-and sites of groups 0 to 2 whose alpha is not 0.
+Both look through a camera of the model, with the first row of the image where the camera has its top, and
+return the distance along the optical axis in metres, ``inf`` where nothing is hit. Both see what mujoco
+shows by default: the geoms and sites of groups 0 to 2 whose alpha is not 0.
 """
 
 from __future__ import annotations
@@ -125,35 +125,3 @@ class OpenGLDepth:
         return self._screen
 
 
-class RayDepth:
-    """Depth through rays, cast only for the pixels in ``wanted`` (size, size) bool; needs no OpenGL."""
-
-    def __init__(self, model: mujoco.MjModel, camera: str, size: int, wanted: np.ndarray):
-        self.model, self.camera, self.size, self.wanted = model, camera, size, wanted
-        self._boxes = self._visible(mujoco.mjtGeom.mjGEOM_BOX)
-        rows, columns = np.nonzero(wanted)
-        focal = focal_length(model, camera, size)
-        # Through the centres of the pixels, as OpenGL does; length 1 along the axis, so that hits are depths.
-        self._rays = np.stack(
-            [(columns + 0.5 - size / 2) / focal, (size / 2 - rows - 0.5) / focal, -np.ones(len(rows))], axis=1
-        )
-
-    def depth(self, data: mujoco.MjData) -> np.ndarray:
-        """Return the depth image (size, size) in metres, ``inf`` where there is nothing or nobody asked."""
-        eye = data.cam(self.camera)
-        rays = self._rays @ eye.xmat.reshape(3, 3).T
-        hit = np.empty(len(rays))
-        geoms = np.empty(len(rays), np.int32)
-        mujoco.mj_multiRay(
-            self.model, data, eye.xpos, rays.ravel(), VISIBLE_GROUPS, 1, -1, geoms, hit, len(rays), mujoco.mjMAXVAL
-        )
-        hit[hit < 0] = np.inf
-        image = np.full((self.size, self.size), np.inf)
-        image[self.wanted] = hit
-        return image
-
-    def close(self) -> None:
-        """Nothing to free."""
-
-    def _visible(self, kind):
-        return None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from mp_lib.interfaces import Obs
-from mp_lib.sim.depth import BACKEND, OpenGLDepth, RayDepth, focal_length
+from mp_lib.sim.depth import BACKEND, OpenGLDepth, focal_length
 from mp_lib.sim.env import SimulationDiverged, checked_action
 from mp_lib.sim.point_cloud import CloudMaker, Crop, draw_cloud
+from mp_lib.sim.rays import RayDepth
 
 import mujoco  # isort: skip  # after mp_lib.sim.depth, which chooses the backend that mujoco loads
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE  # isort: skip
@@ -40,7 +41,7 @@ class MetaWorldEnv:
         if BACKEND == "opengl":
             self._camera = OpenGLDepth(self._model, CAMERA, IMAGE_SIZE, key=f"metaworld {task}")
         else:
-            self._camera = RayDepth(self._model, CAMERA, IMAGE_SIZE, self._maker.pixels_that_matter())
+            self._camera = RayDepth(self._model, CAMERA, IMAGE_SIZE)
         self._pristine = self._model.body_pos.copy(), self._model.site_pos.copy()
         self._observation = None
 
@@ -107,9 +108,8 @@ def _prepare_view(model: mujoco.MjModel) -> None:
     model.cam(CAMERA).pos = CAMERA_POSITION
     model.vis.map.znear, model.vis.map.zfar = NEAR_PLANE, FAR_PLANE
     # DP3's fork of MetaWorld has no wall around the table; alpha 0 hides it, and it still holds objects back.
-    # Without its material, which has an alpha of its own.
-    wall = model.geom_bodyid == model.body("RetainingWall").id
-    model.geom_matid[wall] = -1
+    # Table variants with a hole have no wall (id -1, which no geom has).
+    wall = model.geom_bodyid == mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, "RetainingWall")
     model.geom_rgba[wall, 3] = 0
 
 
