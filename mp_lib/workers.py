@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 
@@ -28,11 +29,16 @@ class Workers:
 
     def submit(self, argument: Any) -> Future:
         """Return the future of ``work(argument)``; without processes it is called here and now."""
-        if self._pool:
+        if self._pool is None:
+            done = Future()
+            done.set_result(self._work(argument))
+            return done
+        try:
             return self._pool.submit(_call, argument)
-        done = Future()
-        done.set_result(self._work(argument))
-        return done
+        except BrokenProcessPool as error:  # a process died since the last call; result() is where to hear of it
+            broken = Future()
+            broken.set_exception(error)
+            return broken
 
     def __enter__(self) -> Workers:
         return self

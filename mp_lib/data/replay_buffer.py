@@ -154,13 +154,10 @@ class ReplayBuffer:
     def check(self, spec) -> ReplayBuffer:
         """Return self if these are demonstrations of the ``TaskSpec`` ``spec``; raise ValueError if not."""
         task = self._attributes.get("task", spec.name)
-        found = (task, self.shapes["state"], self.shapes["action"])
-        expected = (spec.name, (spec.state_dim,), (spec.action_dim,))
+        found = f"{task} with state {self.shapes['state']} and action {self.shapes['action']}"
+        expected = f"{spec.name} with state {(spec.state_dim,)} and action {(spec.action_dim,)}"
         if found != expected:
-            raise ValueError(
-                f"{self.path}: holds (task, state, action) = {found}, but {expected} is expected; "
-                f"give the demonstrations of {spec.name}"
-            )
+            raise ValueError(f"{self.path} holds {found}, {expected} is expected; give the demonstrations of that")
         return self
 
     def content_hash(self) -> str:
@@ -287,7 +284,7 @@ def _finite(path: Path, frames: Iterable[tuple[str, np.ndarray]]) -> Iterator[tu
 def _checksums(frames: Iterable[tuple[str, np.ndarray]], ends: np.ndarray) -> list[str]:
     """Return one blake2b of each episode's bytes, keys in the order of ``KEYS``."""
     hashes = [hashlib.blake2b(digest_size=16) for _ in ends]
-    starts = np.concatenate([[0], ends[:-1]])
+    starts = ends - np.diff(ends, prepend=0)
     for key, values in frames:
         for digest, start, end in zip(hashes, starts, ends, strict=True):
             digest.update(f"{key}{values[start:end].shape}".encode())
