@@ -244,13 +244,14 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         make_store(tmp_path / "file" / "a.zarr")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder_is_named(tmp_path):
     buffer = make_store(tmp_path / "a.zarr", 1)
     folders = [tmp_path, *(file for file in buffer.path.rglob("*") if file.is_dir()), buffer.path]
     for folder in folders:
         folder.chmod(0o500)
     try:
+        if os.access(tmp_path, os.W_OK):
+            pytest.skip("this user may write everywhere")
         with pytest.raises(PermissionError, match="cannot write .*choose a folder"):
             make_store(tmp_path / "b.zarr", 0)
         with pytest.raises(PermissionError, match="cannot write .*choose a folder"):
