@@ -97,3 +97,25 @@ def look_up(registry: dict, name: str, noun: str):
     if name in registry:
         return registry[name]
     raise ValueError(f"unknown {noun} {name!r}; choose one of: {', '.join(map(str, registry))}")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What one training run found; result.json holds it.
+
+    ``curve`` has a row an evaluation during training, {step, successes, episodes}; ``final`` is the last
+    checkpoint on fresh seeds: {seeds, successes (0 or 1 each), interval}; ``loss`` is the last one logged,
+    ``parameters`` counts the policy's, all of which run; ``seconds`` by stage.
+    """
+
+    config: dict
+    demonstrations: dict
+    curve: list[dict]
+    final: dict
+    loss: float
+    parameters: int
+    seconds: dict[str, float]
+    peak_memory_bytes: int
+    device: str
+    commit: str
+    versions: dict[str, str]

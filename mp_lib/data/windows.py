@@ -47,9 +47,20 @@ class ActionWindows(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         return {key: values[0] for key, values in self.batch([index]).items()}
 
+    def values(self) -> dict[str, torch.Tensor]:
+        """Every frame that a window touches, by key: what a normaliser is fitted to."""
+        frames = self.frames.unique()
+        return {key: getattr(self, key)[frames] for key in ("point_cloud", "state", "action")}
+
+    def to(self, device: torch.device | str) -> ActionWindows:
+        """Move all frames to a device, so that a batch is gathered there; returns itself."""
+        for name in ("frames", "point_cloud", "state", "action"):
+            setattr(self, name, getattr(self, name).to(device))
+        return self
+
     def batch(self, indices: Sequence[int] | torch.Tensor) -> dict[str, torch.Tensor]:
         """Return windows (B,): point_cloud (B, To, N, 3), state (B, To, S), actions (B, T, A), float32."""
-        frames = self.frames[torch.as_tensor(indices)]
+        frames = self.frames[torch.as_tensor(indices, device=self.frames.device)]
         seen = frames[:, : self.n_obs_steps]
         return {"point_cloud": self.point_cloud[seen], "state": self.state[seen], "actions": self.action[frames]}
 

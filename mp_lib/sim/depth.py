@@ -123,5 +123,3 @@ class OpenGLDepth:
         if self._screen is None:
             self._screen = OpenGLScreen.shared(self.model, self.key)
         return self._screen
-
-

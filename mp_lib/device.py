@@ -1,0 +1,40 @@
+"""The device that computes: choice, name, memory."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+
+import torch
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The torch device of that name; "auto" is a CUDA GPU if there is one, else the CPU.
+
+    Raises a ValueError if the name is unknown or there is no such device here.
+    """
+    kind = name.split(":")[0]
+    if kind not in DEVICES:
+        raise ValueError(f"unknown device {name!r}; choose one of: {', '.join(DEVICES)} (cuda:1 for the second GPU)")
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind == "auto":
+        return torch.device("cuda" if available["cuda"] else "cpu")
+    if not available[kind]:
+        raise ValueError(f"device {name!r} was asked for, but torch finds none here; choose cpu or auto")
+    return torch.device(name)
+
+
+def device_name(device: torch.device) -> str:
+    """What people call the device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {platform.machine()}"
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that tensors took on a GPU, the most that this process took elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

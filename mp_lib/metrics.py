@@ -1,0 +1,55 @@
+"""The record of a run: JSON lines, mirrored to Weights & Biases."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+class Metrics:
+    """Appends rows to ``path``; rows that are not before ``step`` are dropped, since they will come again.
+
+    The mirror follows WANDB_MODE and is offline if that is not set; it never asks for a login.
+    """
+
+    def __init__(self, path: Path, step: int, mirror: dict):
+        kept = [line for line in read_lines(path) if json.loads(line)["step"] < step]
+        path.write_text("".join(f"{line}\n" for line in kept))
+        self._file = open(path, "a", buffering=1)  # noqa: SIM115 (closed in close)
+        self._run = start_mirror(path.parent, mirror)
+
+    def write(self, step: int, **values: float) -> None:
+        """Add one row."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        if self._run:
+            self._run.log(values, step=step)
+
+    def close(self) -> None:
+        """Finish file and mirror."""
+        self._file.close()
+        if self._run:
+            self._run.finish(quiet=True)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The complete lines of a file, none if there is no file; a torn last line is left out."""
+    text = path.read_text() if path.exists() else ""
+    return [line for line in text[: text.rfind("\n") + 1].splitlines() if line]
+
+
+def start_mirror(folder: Path, config: dict):
+    """A Weights & Biases run, or None where WANDB_MODE=disabled."""
+    mode = os.environ.get("WANDB_MODE", "offline")
+    if mode == "disabled":
+        return None
+    import wandb
+
+    if mode == "online" and not wandb.api.api_key:
+        log.warning("WANDB_MODE=online, but nobody is logged in (`wandb login`): the run is recorded offline")
+        mode = "offline"
+    settings = wandb.Settings(silent=True, console="off")
+    return wandb.init(project="mamba-policy", name=folder.name, dir=folder, config=config, mode=mode, settings=settings)

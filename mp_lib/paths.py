@@ -1,0 +1,31 @@
+"""Where things lie: every path of the project, under one root."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def root() -> Path:
+    """The project's folder: ``MP_ROOT`` if that is set, else the checkout that this package lies in."""
+    return Path(os.environ.get("MP_ROOT") or Path(__file__).resolve().parents[1])
+
+
+def demos_path(task: str, num_points: int, num_demos: int) -> Path:
+    """The demonstrations of a task."""
+    return root() / "data" / "demos" / f"{task}-{num_points}points-{num_demos}.zarr"
+
+
+def run_path(name: str) -> Path:
+    """The folder of a training run."""
+    return root() / "data" / "runs" / name
+
+
+def figures_path() -> Path:
+    """Where figures go."""
+    return root() / "figures"
+
+
+def published_path() -> Path:
+    """The published numbers, each with its source."""
+    return root() / "data" / "paper" / "published.csv"

@@ -1,0 +1,118 @@
+"""A training in progress: policy, average, optimiser and step; can be saved and resumed to the bit.
+
+Step k is a function of (seed, k) and the weights before it: its batch comes from the epoch's own
+permutation and its noise from a generator seeded by (seed, k). So there is no generator state to
+save, and a resumed training ends in the same weights as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mp_lib.config import PolicyConfig, TrainConfig
+from mp_lib.data.windows import ActionWindows
+from mp_lib.model.checkpoint import load_tensors, save_tensors
+from mp_lib.model.policy import build_policy
+
+WEIGHTS, BATCHES, NOISE = range(3)  # streams of random numbers
+
+
+def random_seed(seed: int, index: int, stream: int) -> int:
+    """A 32-bit seed for item ``index`` of a stream of a run."""
+    return int(np.random.SeedSequence([seed, index, stream]).generate_state(1)[0])
+
+
+class Trainer:
+    """Trains one policy on windows of demonstrations.
+
+    It seeds torch's default generator, so whoever owns that wraps it in ``torch.random.fork_rng``.
+    """
+
+    def __init__(self, config: TrainConfig, policy_config: PolicyConfig, windows: ActionWindows, device: torch.device):
+        self.config, self.device = config, device
+        self.windows = windows.to(device)
+        torch.manual_seed(random_seed(config.seed, 0, WEIGHTS))
+        self.policy = build_policy(policy_config)
+        self.policy.normalizer.fit(windows.values())
+        self.policy.to(device)
+        self.average = copy.deepcopy(self.policy).eval().requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            self.policy.parameters(),
+            lr=config.learning_rate,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+            fused=device.type in ("cpu", "cuda"),
+        )
+        self.steps_per_epoch = math.ceil(len(windows) / config.batch_size)
+        self.num_steps = config.num_steps or config.num_epochs * self.steps_per_epoch
+        self.step = 0
+
+    def update(self) -> torch.Tensor:
+        """One gradient step and one step of the average; returns the loss, a scalar."""
+        batch = self.windows.batch(self.batch_indices())
+        torch.manual_seed(random_seed(self.config.seed, self.step, NOISE))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(self.step)
+        self.policy.train()
+        loss = self.policy.loss(batch)
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.update_average()
+        self.step += 1
+        return loss.detach()
+
+    def batch_indices(self) -> torch.Tensor:
+        """The windows of this step's batch; every epoch is a permutation of all windows."""
+        epoch, place = divmod(self.step, self.steps_per_epoch)
+        generator = torch.Generator().manual_seed(random_seed(self.config.seed, epoch, BATCHES))
+        order = torch.randperm(len(self.windows), generator=generator)
+        return order[place * self.config.batch_size : (place + 1) * self.config.batch_size]
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then a half cosine to zero (diffusers' "cosine" schedule, counted in steps)."""
+        warmup = self.config.warmup_steps
+        if step < warmup:
+            return self.config.learning_rate * step / warmup
+        progress = (step - warmup) / max(1, self.num_steps - warmup)
+        return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Move the average towards the weights by 1 - decay, decay = 1 - (1 + step)^-power, at most ``ema_max``."""
+        decay = min(1 - (1 + self.step) ** -self.config.ema_power, self.config.ema_max)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.policy.parameters()), 1 - decay)
+
+    def ends_epoch(self) -> int | None:
+        """The number of the epoch, from 0, that the last step has ended, if it has ended one."""
+        epoch, rest = divmod(self.step, self.steps_per_epoch)
+        return None if rest else epoch - 1
+
+    def save(self, path: Path, **facts) -> None:
+        """Save all that the next step depends on, and ``facts`` for whoever resumes."""
+        tensors = {f"policy.{name}": value for name, value in self.policy.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        save_tensors(path, tensors, {"config": asdict(self.config), "step": self.step, "facts": facts})
+
+    def resume(self, path: Path) -> dict:
+        """Go on from a file that ``save`` wrote, and return its facts."""
+        tensors, header = load_tensors(path)
+        for prefix, module in (("policy.", self.policy), ("average.", self.average)):
+            module.load_state_dict(
+                {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            )
+        saved = self.optimizer.state_dict()
+        for name in (name for name in tensors if name.startswith("optimizer.")):
+            _, index, key = name.split(".")
+            saved["state"].setdefault(int(index), {})[key] = tensors[name]
+        self.optimizer.load_state_dict(saved)
+        self.step = header["step"]
+        return header["facts"]
