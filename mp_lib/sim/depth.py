@@ -7,6 +7,7 @@ shows by default: the geoms and sites of groups 0 to 2 whose alpha is not 0.
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import weakref
@@ -51,6 +52,7 @@ class OpenGLScreen:
         # Multisampling and shadow maps make up most of the cost of a software renderer.
         model.vis.quality.offsamples = 0
         model.vis.quality.shadowsize = 0
+        self._context = None
         try:
             self._context = _context_class()(model.vis.global_.offwidth, model.vis.global_.offheight)
         except Exception as error:  # each platform raises its own kind
@@ -61,6 +63,19 @@ class OpenGLScreen:
         self._target.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
         self._scene = mujoco.MjvScene(model, maxgeom=2000)
         self._option = mujoco.MjvOption()
+        # At exit EGL ends before objects are deleted, and a context that is still alive then complains.
+        atexit.register(lambda screen: screen() and screen().close(), weakref.ref(self))
+
+    def close(self) -> None:
+        """Free the context; may be called again."""
+        if self._context is not None:
+            self._context.make_current()
+            self._target.free()
+            self._context.free()
+            self._context = None
+
+    def __del__(self):
+        self.close()
 
     def depth(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str, size: int) -> np.ndarray:
         """Return the depth image (size, size) float64 in metres, ``inf`` where there is nothing."""

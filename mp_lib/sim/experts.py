@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 
@@ -15,4 +17,7 @@ class MetaWorldExpert:
 
     def act(self, truth: dict[str, np.ndarray]) -> np.ndarray:
         """Return the action (4,) float32 in [-1, 1] for ``truth["observation"]`` (39,)."""
-        return np.clip(self._policy.get_action(truth["observation"]), -1, 1).astype(np.float32)
+        with warnings.catch_warnings():  # it warns of actions beyond 1, which are clipped here
+            warnings.simplefilter("ignore", UserWarning)
+            action = self._policy.get_action(truth["observation"])
+        return np.clip(action, -1, 1).astype(np.float32)

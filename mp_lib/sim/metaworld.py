@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from mp_lib.interfaces import Obs
@@ -18,6 +20,8 @@ NEAR_PLANE, FAR_PLANE = 0.1, 1.5  # in units of the model's extent
 CROP_LOW, CROP_HIGH = np.array([-0.5, -1.5, -0.795]), np.array([1.0, -0.4, 100.0])
 PICTURE_SHAPE = (240, 320)
 ACTION_DIM = 4
+# mujoco does not raise: it warns, sets the state back to the model's and goes on as if nothing had happened.
+DIVERGED = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
 
 
 class MetaWorldEnv:
@@ -34,6 +38,7 @@ class MetaWorldEnv:
         self._env = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-v3-goal-observable"]()
         self._env._freeze_rand_vec = False
         self._env.seeded_rand_vec = True
+        self._env.max_path_length = sys.maxsize  # how long an episode lasts is for the caller to say
         self._model, self._data = self._env.model, self._env.data
         _prepare_view(self._model)
         focal = focal_length(self._model, CAMERA, IMAGE_SIZE)
@@ -67,10 +72,12 @@ class MetaWorldEnv:
         self._require_episode()
         try:
             self._observation, _, _, _, info = self._env.step(action)
-        except (mujoco.FatalError, mujoco.UnexpectedError) as error:
+        except mujoco.FatalError as error:
             raise SimulationDiverged(f"{self._env.task_name}: {error}") from error
-        if self._env._did_see_sim_exception or not np.isfinite(self._data.qpos).all():
-            raise SimulationDiverged(f"{self._env.task_name}: a joint position is not a finite number")
+        if any(self._data.warning[kind].number for kind in DIVERGED):
+            raise SimulationDiverged(
+                f"{self._env.task_name}: positions, velocities or accelerations became huge or NaN"
+            )
         return bool(info["success"] > 0)
 
     def observe(self) -> Obs:
@@ -108,7 +115,7 @@ def _prepare_view(model: mujoco.MjModel) -> None:
     model.cam(CAMERA).pos = CAMERA_POSITION
     model.vis.map.znear, model.vis.map.zfar = NEAR_PLANE, FAR_PLANE
     # DP3's fork of MetaWorld has no wall around the table; alpha 0 hides it, and it still holds objects back.
-    # Table variants with a hole have no wall (id -1, which no geom has).
+    # The tables with a hole have no wall: id -1, which no geom has.
     wall = model.geom_bodyid == mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, "RetainingWall")
     model.geom_rgba[wall, 3] = 0
 

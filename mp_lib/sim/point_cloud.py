@@ -36,15 +36,6 @@ class CloudMaker:
         rays = np.stack([columns / focal, rows / focal, np.ones((size, size))], axis=-1)
         self._rays = rays @ crop.rotation.T
 
-    def pixels_that_matter(self) -> np.ndarray:
-        """Return (size, size) bool: the pixels that can put a point into the crop at some depth."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ends = np.stack([(bound - self.crop.offset) / self._rays for bound in (self.crop.low, self.crop.high)])
-        # 0 / 0 is a ray inside a plane of the box, which strictly inside never holds.
-        ends = np.where(np.isnan(ends), np.inf, ends)
-        enters, leaves = ends.min(0).max(-1), ends.max(0).min(-1)
-        return (leaves > 0) & (leaves > enters)
-
     def cropped(self, depth: np.ndarray) -> np.ndarray:
         """Return all points (M, 3) float32 of ``depth`` (size, size) in metres that lie inside the crop."""
         seen = np.isfinite(depth)
@@ -66,22 +57,27 @@ def sample_farthest(points: np.ndarray, num_points: int) -> np.ndarray:
     return np.concatenate([points, np.zeros((num_points - len(points), 3), points.dtype)])
 
 
-def draw_cloud(points: np.ndarray, size: int = 256) -> np.ndarray:
-    """Draw ``points`` (N, 3) as squares on white, near ones dark and far ones light: (size, size, 3) uint8.
+def draw_cloud(points: np.ndarray, size: int = 256, azimuth: float = 90, elevation: float = 35) -> np.ndarray:
+    """Draw ``points`` (N, 3), z up, as squares on white, near ones orange and far ones blue: (size, size, 3) uint8.
 
-    Looks along the camera's axis, as the clouds of ``CloudMaker`` are nearly in the camera's frame; zero
+    ``azimuth`` and ``elevation`` in degrees say from where, counted from the x axis and from the ground. Zero
     padding is left out.
     """
     picture = np.full((size, size, 3), 255, np.uint8)
     points = points[np.any(points != 0, axis=1)]
     if len(points) == 0:
         return picture
-    low, span = points.min(0), np.ptp(points, axis=0)
-    margin, side = size // 16, max(1, size // 96)
-    scale = (size - 2 * margin - side) / max(span[0], span[1], 1e-9)
-    nearness = (points[:, 2] - low[2]) / max(span[2], 1e-9)
-    colors = (255 * np.stack([0.9 * nearness, 0.35 + 0.3 * nearness, 0.9 - 0.8 * nearness], axis=1)).astype(np.uint8)
-    for k in np.argsort(nearness):
-        column, row = margin + ((points[k, :2] - low[:2]) * scale).astype(int)
+    turn, rise = np.deg2rad(azimuth), np.deg2rad(elevation)
+    right = np.array([-np.sin(turn), np.cos(turn), 0])
+    toward = np.array([np.cos(turn) * np.cos(rise), np.sin(turn) * np.cos(rise), np.sin(rise)])
+    seen = points @ np.stack([right, np.cross(right, toward), toward], axis=1)  # right, down, toward the eye
+    low, span = seen.min(0), np.maximum(np.ptp(seen, axis=0), 1e-9)
+    side = max(1, size // 64)
+    scale = 0.9 * (size - side) / span[:2].max()
+    corners = ((seen[:, :2] - low[:2] - span[:2] / 2) * scale + (size - side) / 2).astype(int)
+    nearness = (seen[:, 2:] - low[2]) / span[2]
+    colors = (nearness * [240, 120, 20] + (1 - nearness) * [30, 80, 200]).astype(np.uint8)
+    for k in np.argsort(nearness[:, 0]):
+        column, row = corners[k]
         picture[row : row + side, column : column + side] = colors[k]
     return picture

@@ -3,7 +3,8 @@
 Each geom is first reduced to its box: the box's window in the image, then the rays that pass through the
 box in front of what is already seen. For planes and boxes that is the answer; meshes are drawn as triangles,
 which is faster than casting; the round kinds are left to mujoco. One call of mj_multiRay for all geoms would
-be shorter, but it takes two to three times as long and in mujoco 3.3.0 to 3.3.7 it misses many boxes.
+be shorter, but it takes two to three times as long, sees no sites, and in mujoco 3.3.0 to 3.3.7 it misses
+parts of boxes, capsules and spheres.
 """
 
 from __future__ import annotations
@@ -118,38 +119,29 @@ class RayDepth:
         vertices = (self._axes.T @ box.axes) @ self.model.mesh_vert[start : start + count].T
         vertices += (self._axes.T @ (box.position - self._eye))[:, None]
         if vertices[2].min() < NEAREST:
-            self._look_at_round(data, geom, box, image)
+            self._cast(box, image, lambda ray: mujoco.mj_rayMesh(self.model, data, geom, self._eye, ray))
         else:
             draw_triangles(vertices, self._faces[mesh], self._focal, image)
 
     def _look_at_round(self, data, geom, box, image) -> None:
-        window = self._window(box)
-        _, maybe = self._through(box, window, image)
-        rays = np.ascontiguousarray(self._rays[:, *window][:, maybe].T)
-        if len(rays) == 0:
-            return
-        hits, geoms = np.empty(len(rays)), np.empty(len(rays), np.int32)
-        groups, self.model.geom_group[:] = self.model.geom_group.copy(), 1
-        self.model.geom_group[geom] = 0
-        only_group_0 = np.array([1, 0, 0, 0, 0, 0], np.uint8)
-        mujoco.mj_multiRay(
-            self.model, data, self._eye, rays.ravel(), only_group_0, 1, -1, geoms, hits, len(rays), mujoco.mjMAXVAL
-        )
-        self.model.geom_group[:] = groups
-        _lower(image, window, maybe, hits)
+        axes, size, kind = box.axes.ravel(), self.model.geom_size[geom], self.model.geom_type[geom]
+        self._cast(box, image, lambda ray: mujoco.mju_rayGeom(box.position, axes, size, self._eye, ray, kind))
 
     def _look_at_site(self, data, site, image) -> None:
-        # mj_multiRay does not see sites.
-        kind, size = int(self.model.site_type[site]), self.model.site_size[site]
-        half = SITE_HALF_EDGES[mujoco.mjtGeom(kind)](size)
-        box = Box(data.site_xpos[site], data.site_xmat[site].reshape(3, 3), np.zeros(3), half)
+        size, kind = self.model.site_size[site], self.model.site_type[site]
+        half = SITE_HALF_EDGES[mujoco.mjtGeom(int(kind))](size)
+        axes = data.site_xmat[site]
+        box = Box(data.site_xpos[site], axes.reshape(3, 3), np.zeros(3), half)
+        self._cast(box, image, lambda ray: mujoco.mju_rayGeom(box.position, axes, size, self._eye, ray, kind))
+
+    def _cast(self, box, image, hit) -> None:
+        """Lower ``image`` to ``hit(ray)``, which is below 0 for a miss, where rays pass through ``box``."""
         window = self._window(box)
         if image[window].size == 0:
             return
         _, maybe = self._through(box, window, image)
-        rays = self._rays[:, *window][:, maybe].T
-        hits = [mujoco.mju_rayGeom(box.position, box.axes.ravel(), size, self._eye, ray, kind) for ray in rays]
-        _lower(image, window, maybe, np.array(hits))
+        hits = np.array([hit(ray) for ray in self._rays[:, *window][:, maybe].T])
+        image[window][maybe] = np.minimum(image[window][maybe], np.where(hits < 0, np.inf, hits))
 
     def _through(self, box, window, image) -> tuple[np.ndarray, np.ndarray]:
         """Return the depth at which the rays of ``window`` enter ``box``, and which do so before what is seen."""
@@ -171,11 +163,6 @@ class RayDepth:
         left, top = np.floor(edges.min(0)).astype(int)
         right, bottom = np.ceil(edges.max(0)).astype(int)
         return slice(max(top, 0), max(bottom, 0)), slice(max(left, 0), max(right, 0))
-
-
-def _lower(image, window, maybe, hits) -> None:
-    """Lower the pixels ``maybe`` of a window to ``hits``, of which those below 0 are misses."""
-    image[window][maybe] = np.minimum(image[window][maybe], np.where(hits < 0, np.inf, hits))
 
 
 def _visible(model, groups, materials, colors) -> np.ndarray:
