@@ -52,13 +52,13 @@ class OpenGLScreen:
         # Multisampling and shadow maps make up most of the cost of a software renderer.
         model.vis.quality.offsamples = 0
         model.vis.quality.shadowsize = 0
-        self._context = None
+        self._context = self._target = None
         try:
             self._context = _context_class()(model.vis.global_.offwidth, model.vis.global_.offheight)
+            self._context.make_current()
+            self._target = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         except Exception as error:  # each platform raises its own kind
             raise RuntimeError(f"no OpenGL context ({error}); unset MP_DEPTH or set MP_DEPTH=rays") from error
-        self._context.make_current()
-        self._target = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._target)
         self._target.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
         self._scene = mujoco.MjvScene(model, maxgeom=2000)
@@ -68,11 +68,11 @@ class OpenGLScreen:
 
     def close(self) -> None:
         """Free the context; may be called again."""
-        if self._context is not None:
+        if self._target is not None:
             self._context.make_current()
             self._target.free()
             self._context.free()
-            self._context = None
+            self._target = None
 
     def __del__(self):
         self.close()

@@ -25,8 +25,8 @@ def draw_triangles(vertices: np.ndarray, faces: np.ndarray, focal: float, image:
         return
     boxes = (first_row[kept], last_row[kept], first_column[kept], last_column[kept])
     triangle, row, column = _pixels_of_boxes(*boxes)
-    pixel_inverse = _interpolate(u, v, inverse, faces[:, kept], triangle, row, column)
-    np.minimum.at(image, (row, column), 1 / np.maximum(pixel_inverse, 1e-12))
+    hit, depth = _depth_at(u, v, inverse, faces[:, kept], triangle, row, column)
+    np.minimum.at(image, (row[hit], column[hit]), depth[hit])
 
 
 def _pixels_between(coordinate, faces, extent) -> tuple[np.ndarray, np.ndarray]:
@@ -51,12 +51,14 @@ def _pixels_of_boxes(first_row, last_row, first_column, last_column) -> tuple[np
     return triangle, first_row[triangle] + place // width[triangle], first_column[triangle] + place % width[triangle]
 
 
-def _interpolate(u, v, inverse, faces, triangle, row, column) -> np.ndarray:
-    """Return 1/z at each pixel, which is linear in the image; 0 outside the triangle."""
+def _depth_at(u, v, inverse, faces, triangle, row, column) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each pixel whether its triangle covers the centre, and the depth there if it does."""
     a, b, c = faces[:, triangle]
     area = _doubled_area(u, v, faces)[triangle]
     right, down = column - u[a], row - v[a]
     of_b = (right * (v[c] - v[a]) - (u[c] - u[a]) * down) / area
     of_c = ((u[b] - u[a]) * down - right * (v[b] - v[a])) / area
-    inside = (of_b >= 0) & (of_c >= 0) & (of_b + of_c <= 1)
-    return np.where(inside, inverse[a] + of_b * (inverse[b] - inverse[a]) + of_c * (inverse[c] - inverse[a]), 0)
+    hit = (of_b >= 0) & (of_c >= 0) & (of_b + of_c <= 1)
+    # 1/z, not z, is linear in the image.
+    inverse_depth = inverse[a] + of_b * (inverse[b] - inverse[a]) + of_c * (inverse[c] - inverse[a])
+    return hit, 1 / np.where(hit, inverse_depth, 1)
