@@ -149,7 +149,7 @@ SCALES: dict[str, dict] = {
     "quick": {
         "num_points": 256,
         "width_divisor": 4,
-        "batch_size": 64,
+        "batch_size": 32,
         "num_epochs": None,
         "num_steps": 600,
         "learning_rate": 1e-3,
