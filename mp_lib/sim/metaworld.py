@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from mp_lib.interfaces import Obs
+from mp_lib.interfaces import Obs, look_up
 from mp_lib.sim.depth import BACKEND, OpenGLDepth, focal_length
 from mp_lib.sim.env import SimulationDiverged, checked_action
 from mp_lib.sim.point_cloud import CloudMaker, Crop, draw_cloud
@@ -35,7 +35,8 @@ class MetaWorldEnv:
     depth_backend = BACKEND
 
     def __init__(self, task: str, num_points: int = 512):
-        self._env = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{task}-v3-goal-observable"]()
+        make = look_up(ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE, f"{task}-v3-goal-observable", "MetaWorld environment")
+        self._env = make()
         self._env._freeze_rand_vec = False
         self._env.seeded_rand_vec = True
         self._env.max_path_length = sys.maxsize  # how long an episode lasts is for the caller to say
@@ -47,20 +48,15 @@ class MetaWorldEnv:
             self._camera = OpenGLDepth(self._model, CAMERA, IMAGE_SIZE, key=f"metaworld {task}")
         else:
             self._camera = RayDepth(self._model, CAMERA, IMAGE_SIZE)
-        self._pristine = self._model.body_pos.copy(), self._model.site_pos.copy()
         self._observation = None
 
     def reset(self, seed: int) -> None:
         """Start the episode that belongs to ``seed`` (0 or above), the same one to the bit every time."""
-        # An episode leaves traces in the model and in the solver's warm start, which would reach the next one.
-        self._model.body_pos[:], self._model.site_pos[:] = self._pristine
-        mujoco.mj_resetData(self._model, self._data)
         self._env.seed(int(seed))
         self._env.reset()
         # MetaWorld moves bodies in the model last, and that shows in positions only after a forward pass.
         mujoco.mj_forward(self._model, self._data)
-        current = self._env._get_curr_obs_combined_no_goal()
-        self._env._prev_obs = current
+        self._env._prev_obs = self._env._get_curr_obs_combined_no_goal()
         self._observation = self._env._get_obs()
 
     def step(self, action: np.ndarray) -> bool:
@@ -75,9 +71,7 @@ class MetaWorldEnv:
         except mujoco.FatalError as error:
             raise SimulationDiverged(f"{self._env.task_name}: {error}") from error
         if any(self._data.warning[kind].number for kind in DIVERGED):
-            raise SimulationDiverged(
-                f"{self._env.task_name}: positions, velocities or accelerations became huge or NaN"
-            )
+            raise SimulationDiverged(f"{self._env.task_name}: positions, velocities or accelerations are huge or NaN")
         return bool(info["success"] > 0)
 
     def observe(self) -> Obs:

@@ -52,7 +52,7 @@ class RayDepth:
         rows, columns = (np.mgrid[:size, :size] - (size - 1) / 2) / self._focal
         self._pinhole_rays = np.stack([columns, rows, np.ones((size, size))])
         self._faces = [
-            np.ascontiguousarray(model.mesh_face[start : start + count].T)
+            np.ascontiguousarray(model.mesh_face[start : start + count].T, np.intp)
             for start, count in zip(model.mesh_faceadr, model.mesh_facenum, strict=True)
         ]
         self._bounds = model.geom_aabb.reshape(-1, 2, 3)  # of each geom the centre and half edges of its box
