@@ -15,10 +15,11 @@ from mp_lib.config import PolicyConfig, TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows, split_episodes
 from mp_lib.device import choose_device, device_name, peak_memory
+from mp_lib.files import write_atomically
 from mp_lib.film import write_film
 from mp_lib.interfaces import RunResult, TaskSpec
 from mp_lib.metrics import Metrics
-from mp_lib.model.checkpoint import save_policy, write_atomically
+from mp_lib.model.checkpoint import save_policy
 from mp_lib.progress import track
 from mp_lib.rollout import rollout
 from mp_lib.statistics import wilson_interval

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,22 +17,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mp_lib.config import PolicyConfig
+from mp_lib.files import write_atomically
 from mp_lib.model.policy import DiffusionPolicy, build_policy
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside ``path``, flush to the disk, rename: whoever reads finds the old file or the new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(draft, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def checksum(tensors: dict[str, Tensor]) -> str:
