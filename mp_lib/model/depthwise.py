@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def tap_slices(length: int, taps: int, left: int):
@@ -32,6 +33,7 @@ class DepthwiseConv(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad_y: Tensor):
         x, weight = ctx.saved_tensors
         grad_x = grad_y * weight[:, ctx.left]

@@ -26,19 +26,19 @@ class PointNet(nn.Module):
     def forward(self, points: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
             return self.final_projection(self.mlp(points).amax(1))
-        critical, place = self.critical_points(points)
-        return self.final_projection(self.in_parts(self.mlp, critical).gather(0, place))
+        chosen, place = self.critical_points(points)
+        return self.final_projection(self.in_parts(self.mlp, points[chosen]).gather(0, place))
 
     def in_parts(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
         """``function`` of parts of the rows that fit a CPU's cache; of all at once on an accelerator."""
         if rows.device.type != "cpu":
             return function(rows)
-        size = max(1, 2048 // rows[0].numel() * 3)
+        size = max(1, 2048 * 3 // rows[0].numel())  # 2048 points
         return torch.cat([function(part) for part in rows.split(size)])
 
     @torch.no_grad()
     def critical_points(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """The K points (K, 3) of all clouds that are some feature's maximum, and which (M, features).
+        """Which points (M, N) are some feature's maximum, and the place of each feature's among them (M, features).
 
         A first pass without gradient finds them (PointNet, arXiv 1612.00593, calls them the critical
         set): no other point gets a gradient, so the pass with gradient needs only these. Exact, but
@@ -47,7 +47,7 @@ class PointNet(nn.Module):
         winners = self.in_parts(lambda clouds: self.mlp(clouds).argmax(1), points)
         chosen = torch.zeros(points.shape[:2], dtype=torch.bool, device=points.device).scatter_(1, winners, True)
         places = chosen.flatten().cumsum(0).view_as(chosen) - 1
-        return points[chosen], places.gather(1, winners)
+        return chosen, places.gather(1, winners)
 
 
 class ObsEncoder(nn.Module):

@@ -163,7 +163,8 @@ class Attention(nn.Module):
 
     def __init__(self, d_model: int, num_heads: int = 8):
         super().__init__()
-        count_heads(d_model, d_model // num_heads)
+        if d_model % num_heads:
+            raise ValueError(f"{d_model} channels cannot be divided into {num_heads} heads; choose a multiple of it")
         self.num_heads = num_heads
         self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
         self.proj = nn.Linear(d_model, d_model)

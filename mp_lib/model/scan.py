@@ -7,8 +7,8 @@ Every function maps a sequence of length L to one of the same length. Letters be
 - Mamba-2 (arXiv 2405.21060, section 3): ``ssd_reference`` and ``ssd_matrix``, the semiseparable matrix
 - Hydra (arXiv 2407.09941, section 3): ``quasiseparable_matrix``
 
-Accumulation is in float32 or better. Decays are exponents of sums of non-positive terms, masked
-before ``exp``, so nothing overflows however large dt or A become.
+Accumulation is in the precision of the inputs, float32 in every policy. Decays are exponents of
+sums of non-positive terms, masked before ``exp``, so nothing overflows however large dt or A become.
 """
 
 from __future__ import annotations

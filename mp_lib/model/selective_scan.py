@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def run_states(drive: Tensor, dt: Tensor, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,6 +37,7 @@ class SelectiveScan(torch.autograd.Function):
         return torch.matmul(C[:, :, None, :], states)[:, :, 0].transpose(0, 1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad_y: Tensor):
         u, dt, A, B, C, states, decays = ctx.saved_tensors
         grad_y = grad_y.transpose(0, 1).contiguous()

@@ -81,8 +81,8 @@ class UNet1D(nn.Module):
 
         levels = list(pairwise([action_dim, *down_dims]))
         self.down_modules = nn.ModuleList(
-            nn.ModuleList([*stack(*level), Downsample(level[1]) if level != levels[-1] else nn.Identity()])
-            for level in levels
+            nn.ModuleList([*stack(*level), Downsample(level[1]) if depth < len(levels) else nn.Identity()])
+            for depth, level in enumerate(levels, start=1)
         )
         self.mid_modules = nn.ModuleList(stack(down_dims[-1], down_dims[-1]))
         self.up_modules = nn.ModuleList(
