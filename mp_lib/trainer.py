@@ -85,8 +85,11 @@ class Trainer:
 
     @torch.no_grad()
     def update_average(self) -> None:
-        """Move the average towards the weights by 1 - decay, decay = 1 - (1 + step)^-power, at most ``ema_max``."""
-        decay = min(1 - (1 + self.step) ** -self.config.ema_power, self.config.ema_max)
+        """Move the average towards the weights by 1 - decay, decay = 1 - step^-power, at most ``ema_max``.
+
+        Steps count from 0, so the first two copy the weights (official ema_model.py, ``get_decay``).
+        """
+        decay = min(1 - max(1, self.step) ** -self.config.ema_power, self.config.ema_max)
         torch._foreach_lerp_(list(self.average.parameters()), list(self.policy.parameters()), 1 - decay)
 
     def ends_epoch(self) -> int | None:
