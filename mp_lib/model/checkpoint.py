@@ -1,11 +1,12 @@
 """Policies on disk: one safetensors file that is written beside and renamed, and checked when it is read.
 
 Weights never come from a pickle. The file's header holds the policy's configuration and a checksum of
-all tensors; a readable copy of the header lies beside it as JSON.
+that and of all tensors; a readable copy of the header lies beside it as JSON.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import asdict
@@ -21,9 +22,9 @@ from mp_lib.files import write_atomically
 from mp_lib.model.policy import DiffusionPolicy, build_policy
 
 
-def checksum(tensors: dict[str, Tensor]) -> str:
-    """A digest of names, types, shapes and bytes of all tensors, in the order of their names."""
-    digest = hashlib.blake2b(digest_size=16)
+def checksum(tensors: dict[str, Tensor], header: dict) -> str:
+    """A digest of the header and of names, types, shapes and bytes of all tensors, in the order of their names."""
+    digest = hashlib.blake2b(json.dumps(header, sort_keys=True).encode(), digest_size=16)
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -34,7 +35,8 @@ def checksum(tensors: dict[str, Tensor]) -> str:
 def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
     """Write tensors and a header (anything JSON can hold) to ``path``, and the header to ``path``.json."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(header | {"checksum": checksum(tensors)}, indent=1)
+    header = json.loads(json.dumps(header))  # tuples become lists, as they will be when read
+    text = json.dumps(header | {"checksum": checksum(tensors, header)}, indent=1)
     write_atomically(path, save(tensors, metadata={"header": text}))
     write_atomically(path.with_suffix(".json"), text.encode())
 
@@ -51,9 +53,12 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise ValueError(f"{path} cannot be read as a checkpoint ({error}); train again or restore a copy") from error
     if "header" not in metadata:
         raise ValueError(f"{path} is a safetensors file, but no checkpoint of this project: it has no header")
-    header = json.loads(metadata["header"])
-    if checksum(tensors) != header.pop("checksum"):
-        raise ValueError(f"{path} is damaged: its tensors do not have the checksum written with them; restore a copy")
+    header, written = {}, None
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # what damaged JSON leads to
+        header = json.loads(metadata["header"])
+        written = header.pop("checksum")
+    if checksum(tensors, header) != written:
+        raise ValueError(f"{path} is damaged: it does not have the checksum that was written with it; restore a copy")
     return tensors, header
 
 
@@ -71,7 +76,10 @@ def load_policy(path: str | Path, method: str | None = None) -> tuple[DiffusionP
     tensors, header = load_tensors(path)
     if "policy" not in header:
         raise ValueError(f"{path} holds no policy; give the path of a policy.safetensors")
-    config = PolicyConfig(**header.pop("policy"))
+    try:
+        config = PolicyConfig(**header.pop("policy"))
+    except TypeError as error:
+        raise ValueError(f"{path} was saved by another version of this project ({error}); train again") from error
     if method not in (None, config.method):
         raise ValueError(
             f"{path} is a checkpoint of {config.method}, {method} was asked for; give that or another file"
