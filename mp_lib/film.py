@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,12 @@ def write_film(path: Path, frames: list[np.ndarray], fps: int = 25) -> Path:
     writer = imageio_ffmpeg.write_frames(
         str(draft), (width, height), fps=fps, codec="libx264", quality=7, macro_block_size=2, ffmpeg_log_level="error"
     )
-    writer.send(None)
-    for frame in frames:
-        writer.send(np.ascontiguousarray(frame))
-    writer.close()
-    draft.replace(path)
+    try:
+        with contextlib.closing(writer):
+            writer.send(None)
+            for frame in frames:
+                writer.send(np.ascontiguousarray(frame))
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
     return path

@@ -18,7 +18,9 @@ class Metrics:
 
     def __init__(self, path: Path, step: int, mirror: dict):
         kept = [line for line in read_lines(path) if json.loads(line)["step"] < step]
-        path.write_text("".join(f"{line}\n" for line in kept))
+        draft = path.with_name(f".{path.name}.partial")
+        draft.write_text("".join(f"{line}\n" for line in kept))
+        draft.replace(path)
         self._file = open(path, "a", buffering=1)  # noqa: SIM115 (closed in close)
         self._run = start_mirror(path.parent, mirror)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -42,14 +44,14 @@ def train(
     """
     claim_folder(folder, config)
     path = folder / "result.json"
-    if path.exists():
-        return RunResult(**json.loads(path.read_text()))
-    with torch.random.fork_rng():
-        result = Run(config, spec, demos, folder, choose_device(device), jobs).complete()
-    write_atomically(path, json.dumps(asdict(result), indent=1).encode())
-    for leftover in folder.glob("training.*"):
-        leftover.unlink()
-    return result
+    if not path.exists():
+        with torch.random.fork_rng():
+            result = Run(config, spec, demos, folder, choose_device(device), jobs).complete()
+        write_atomically(path, json.dumps(asdict(result), indent=1).encode())
+    for pattern in ("training.*", ".*.partial*"):  # the second: of writers that were killed
+        for leftover in folder.glob(pattern):
+            leftover.unlink()
+    return RunResult(**json.loads(path.read_text()))
 
 
 def claim_folder(folder: Path, config: TrainConfig) -> None:
@@ -125,39 +127,41 @@ class Run:
         mirror = {"run": self.config.name, **asdict(self.config)}
         metrics = Metrics(self.folder / "metrics.jsonl", trainer.step, mirror)
         saved = time.perf_counter()
-        with track(trainer.num_steps, f"train {self.config.method}") as progress:
+        with contextlib.closing(metrics), track(trainer.num_steps, f"train {self.config.method}") as progress:
             progress.advance(trainer.step)
             while trainer.step < trainer.num_steps:
                 began = time.perf_counter()
                 loss = trainer.update()
                 progress.advance()
                 if trainer.step % LOG_STEPS == 0 or trainer.step == trainer.num_steps:
-                    self.loss = self.finite(loss.item())
+                    self.loss = self.finite(loss)
                     progress.note(f"loss {self.loss:.4f}")
                     rate = trainer.learning_rate(trainer.step - 1)
                     metrics.write(trainer.step - 1, loss=self.loss, learning_rate=rate)
                 self.seconds["train"] += time.perf_counter() - began
                 if self.evaluation_due():
+                    self.finite(loss)
                     row = self.evaluate_curve()
                     metrics.write(trainer.step - 1, success_rate=row["successes"] / row["episodes"])
                 if time.perf_counter() - saved > SAVE_SECONDS:
+                    self.finite(loss)
                     self.save()
                     saved = time.perf_counter()
         self.save()
-        metrics.close()
 
     def save(self) -> None:
         """Save the trainer and what the result needs of the past."""
         self.trainer.save(self.state, curve=self.curve, seconds=self.seconds, loss=self.loss)
 
-    def finite(self, loss: float) -> float:
-        """The loss; a RuntimeError if it is not a number any more."""
-        if loss != loss or abs(loss) == float("inf"):
+    def finite(self, loss: torch.Tensor) -> float:
+        """The loss; a RuntimeError if it is not a number any more, so that such weights are never saved."""
+        value = loss.item()
+        if not math.isfinite(value):
             raise RuntimeError(
-                f"{self.config.name}: the loss is {loss} at step {self.trainer.step}; what was saved before is kept in "
-                f"{self.folder}; look at the demonstrations, or lower learning_rate {self.config.learning_rate}"
+                f"{self.config.name}: the loss is {value} at step {self.trainer.step}; what was saved before is kept "
+                f"in {self.folder}; look at the demonstrations, or lower learning_rate {self.config.learning_rate}"
             )
-        return loss
+        return value
 
     def evaluation_due(self) -> bool:
         """Whether the last step ended an epoch after which the protocol evaluates: the first, and every n-th on."""
