@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import torch
@@ -103,13 +105,25 @@ class Table:
 def serve(connection: Connection, spec: TaskSpec, num_points: int, n_obs_steps: int) -> None:
     """Answer (method, argument) calls to a table until the other end closes; errors travel back."""
     torch.set_num_threads(1)
-    with contextlib.closing(Table(spec, num_points, n_obs_steps)) as table, contextlib.suppress(EOFError):
+    ended = contextlib.suppress(EOFError, ConnectionError)
+    with contextlib.closing(Table(spec, num_points, n_obs_steps)) as table, ended:
         while True:
             method, argument = connection.recv()
             try:
-                connection.send(getattr(table, method)(argument))
+                answer = getattr(table, method)(argument)
             except Exception as error:
-                connection.send(error)
+                answer = portable(error)
+            connection.send(answer)
+
+
+def portable(error: Exception) -> Exception:
+    """The error with its traceback as a note; a RuntimeError that quotes it where it cannot be pickled."""
+    error.add_note(f"in a simulating process:\n{traceback.format_exc()}")
+    try:
+        ForkingPickler.loads(ForkingPickler.dumps(error))  # what a connection does
+    except Exception:
+        return RuntimeError(f"{type(error).__name__} in a simulating process: {error}")
+    return error
 
 
 class RemoteTables:
@@ -129,17 +143,17 @@ class RemoteTables:
     def call(self, method: str, arguments: Sequence) -> list:
         """Let every process work on its share at the same time."""
         jobs = len(self.connections)
-        for index, connection in enumerate(self.connections):
-            connection.send((method, arguments[index::jobs]))
         answers: list = [None] * len(arguments)
-        for index, connection in enumerate(self.connections):
-            try:
-                answer = connection.recv()
-            except EOFError:
-                raise RuntimeError("a simulating process died (out of memory?); run again with fewer jobs") from None
-            if isinstance(answer, Exception):
-                raise answer
-            answers[index::jobs] = answer
+        try:
+            for index, connection in enumerate(self.connections):
+                connection.send((method, arguments[index::jobs]))
+            shares = [connection.recv() for connection in self.connections]
+        except (EOFError, ConnectionError):
+            raise RuntimeError("a simulating process died (out of memory?); run again with fewer jobs") from None
+        for index, share in enumerate(shares):
+            if isinstance(share, Exception):
+                raise share
+            answers[index::jobs] = share
         return answers
 
     def start(self, seeds: Sequence[tuple[int, bool]]) -> list:
@@ -167,25 +181,26 @@ def rollout(
 ) -> list[Episode]:
     """Play one episode a seed and return them in order; the first ``films`` of them are filmed.
 
-    Repeatable: the noise of an episode is drawn from its seed, and neither its neighbours nor the
-    number of processes that simulate (``jobs``; 1 is this process) changes it. The policy runs on the
-    device it is on.
+    Repeatable: the noise of an episode is drawn from its seed alone, and the number of processes that
+    simulate (``jobs``; 1 is this process) changes nothing. Which episodes are played together changes
+    no more than the rounding of a batched policy call. The policy is put into evaluation mode and runs
+    on the device it is on.
     """
     policy.eval()
     arguments = (spec, policy.config.num_points, policy.config.n_obs_steps)
     tables = Table(*arguments) if jobs == 1 else RemoteTables(jobs, *arguments)
     with contextlib.closing(tables), track(len(seeds), f"roll out {spec.name}") as progress:
-        episodes: list[Episode] = []
+        episodes: list[Episode | None] = [None] * len(seeds)
         for first in range(0, len(seeds), GROUP):
             group = [(seed, first + index < films) for index, seed in enumerate(seeds[first : first + GROUP])]
-            for episode in play_group(policy, tables, group):
-                episodes.append(episode)
+            for index, episode in play_group(policy, tables, group):
+                episodes[first + index] = episode
                 progress.advance()
-    return sorted(episodes, key=lambda episode: list(seeds).index(episode.seed))
+    return episodes
 
 
 def play_group(policy: DiffusionPolicy, tables: Table | RemoteTables, group: list[tuple[int, bool]]):
-    """Yield the episodes of a group as they end; each round is one policy call for all that still run."""
+    """Yield (place in the group, episode) as episodes end; each round is one policy call for all that still run."""
     config = policy.config
     noise = [torch.Generator().manual_seed(seed) for seed, _ in group]
     answers = tables.start(group)
@@ -197,7 +212,7 @@ def play_group(policy: DiffusionPolicy, tables: Table | RemoteTables, group: lis
         for index, chunk in zip(running, chunks, strict=True):
             actions[index] = chunk
         answers = tables.play(actions)
-        yield from (answer for answer in answers if isinstance(answer, Episode))
+        yield from ((index, answer) for index, answer in enumerate(answers) if isinstance(answer, Episode))
 
 
 def device_of(policy: DiffusionPolicy) -> torch.device:
