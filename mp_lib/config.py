@@ -5,6 +5,7 @@ Sources: [cfg] the release's config/dp3_mamba.yaml, [dp3] arXiv 2403.03954, [mp]
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, fields, replace
 
 from mp_lib.interfaces import look_up
@@ -116,6 +117,14 @@ class TrainConfig:
         look_up(SCALES, self.scale, "scale")
         if (self.num_epochs is None) == (self.num_steps is None):
             raise ValueError(f"num_epochs {self.num_epochs} and num_steps {self.num_steps} given; set exactly one")
+        for key, value in asdict(self).items():
+            least = 0 if key in ("seed", "warmup_steps") else 1
+            if isinstance(value, int) and value < least:
+                raise ValueError(f"{key} {value} given; it must be at least {least}")
+            if isinstance(value, str) and not re.fullmatch(r"[\w.-]+", value):
+                raise ValueError(
+                    f"{key} {value!r} given; it is part of a file name: use letters, digits, '_', '-', '.'"
+                )
 
     @property
     def down_dims(self) -> tuple[int, ...]:
@@ -128,7 +137,8 @@ class TrainConfig:
         usual = asdict(scale_config(self.scale, self.task, self.method, self.seed))
         changed = {key: value for key, value in asdict(self).items() if usual[key] != value}
         parts = [self.scale, self.task, self.method, f"seed{self.seed}"]
-        return "-".join(parts + [f"{key}={value}" for key, value in sorted(changed.items())])
+        words = {key: ",".join(map(str, value)) if key == "betas" else value for key, value in changed.items()}
+        return "-".join(parts + [f"{key}={word}" for key, word in sorted(words.items())])
 
 
 # Only what differs from the paper's protocol, which is TrainConfig's defaults.
