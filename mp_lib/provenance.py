@@ -8,22 +8,22 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mp_lib.paths import root
-
 PACKAGES = ("mp_lib", "torch", "mujoco", "metaworld", "gymnasium-robotics", "numpy", "zarr")
 
 
 def commit() -> str:
-    """The commit of the checkout, with "-changed" if files differ from it; "unknown" outside a checkout."""
+    """The commit of this package's checkout, with "-changed" if files differ from it; "unknown" outside a checkout."""
     try:
-        git = ["git", "-C", str(root())]
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
-        status = subprocess.run(
-            [*git, "status", "--porcelain", "--", "mp_lib"], capture_output=True, text=True, timeout=10, check=True
-        )
+        _git("ls-files", "--error-unmatch", "__init__.py")  # fails where another checkout holds an installed package
+        head, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return head.stdout.strip()[:12] + ("-changed" if status.stdout.strip() else "")
+    return head[:12] + ("-changed" if changes else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
 
 def versions() -> dict[str, str]:
@@ -38,10 +38,12 @@ def versions() -> dict[str, str]:
 
 
 def file_hash(path: Path) -> str:
-    """A digest of a file's bytes, or of a folder's files in the order of their names."""
+    """A digest of a file's bytes, or of a folder's files in the order of their names, but for bytecode."""
     digest = hashlib.blake2b(digest_size=16)
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    files = [file for file in files if file.suffix != ".pyc"]
     for file in files:
-        digest.update(str(file.relative_to(path)).encode())
-        digest.update(file.read_bytes())
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(path)} {len(content)} ".encode())
+        digest.update(content)
     return digest.hexdigest()
