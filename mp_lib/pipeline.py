@@ -1,0 +1,86 @@
+"""``python -m mp_lib.pipeline``: run an experiment's steps, as many side by side as there are cores, and report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from mp_lib.config import ATTENTION, METHODS, SCALES
+
+DEFAULT_TASK = "metaworld_drawer-open"
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="./run_all.sh",
+        description="Demonstrations, training, evaluation, tables, figures and one HTML report. "
+        "A step is skipped if its results are there for the same parameters and inputs.",
+        epilog="Also: ./run_all.sh lab (JupyterLab), ./run_all.sh test [--all] (linter and tests).",
+    )
+    parser.add_argument("scale", nargs="?", default="quick", help=f"one of: {', '.join(SCALES)} (default: quick)")
+    parser.add_argument("--task", nargs="+", default=[DEFAULT_TASK], metavar="TASK", help="e.g. metaworld_stick-push")
+    parser.add_argument(
+        "--methods", nargs="+", default=list(METHODS), metavar="METHOD", help=f"of: {', '.join(METHODS)} (default: all)"
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="default: 0")
+    parser.add_argument("--attention", default="paper", help=f"one of: {', '.join(ATTENTION)} (default: paper)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
+    parser.add_argument("--jobs", type=int, help="steps side by side (default: one a core, at most 4)")
+    parser.add_argument(
+        "--env", choices=("venv", "active"), help="read by run_all.sh: .venv, or the environment one is in"
+    )
+    parser.add_argument("--force", action="store_true", help="run every step, also those that are done")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status; the last line printed is the report's path."""
+    options = parse(arguments)
+    # Imported only now: --help needs no package but Python's own.
+    from mp_lib.experiment import Experiment
+    from mp_lib.report import build_report
+    from mp_lib.runner import Runner, spell_seconds
+    from mp_lib.workers import usable_cores
+
+    began = time.monotonic()
+    jobs = min(4, usable_cores()) if options.jobs is None else options.jobs
+    try:
+        if jobs < 1:
+            raise ValueError(f"--jobs {jobs} was given; it must be at least 1")
+        experiment = Experiment(
+            options.scale,
+            tuple(dict.fromkeys(options.task)),
+            tuple(dict.fromkeys(options.methods)),
+            tuple(dict.fromkeys(options.seeds)),
+            options.attention,
+            checked_device(options.device),
+        )
+        steps = experiment.steps(usable_cores())
+        print(f"{options.scale}: {len(steps)} steps, {jobs} side by side", flush=True)
+        failed = Runner(steps, jobs, force=options.force).run()
+        report = build_report(experiment, [step for step in steps if step.name not in failed])
+    except (ValueError, OSError) as error:
+        print(f"run_all.sh: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("run_all.sh: stopped; the next call goes on from here", file=sys.stderr)
+        return 130
+    print(f"{len(steps) - len(failed)} of {len(steps)} steps done in {spell_seconds(time.monotonic() - began)}")
+    for name in failed:
+        print(f"failed: {name}", file=sys.stderr)
+    print(report, flush=True)
+    return 1 if failed else 0
+
+
+def checked_device(name: str) -> str:
+    """The device's name, or a ValueError now rather than in every training."""
+    from mp_lib.device import choose_device
+
+    choose_device(name)
+    return name
+
+
+if __name__ == "__main__":
+    sys.exit(main())

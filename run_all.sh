@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# From a bare checkout to the report. Minutes on 2 CPU cores, no GPU; the environment (3 minutes) is set up once.
+#
+#   ./run_all.sh           the quick scale: 7 methods on one task             20 to 30 minutes
+#   ./run_all.sh smoke     the same steps, tiny: does everything work?         3 minutes
+#   ./run_all.sh paper     the paper's protocol: wants GPUs and days
+#   ./run_all.sh lab       JupyterLab in the same environment
+#   ./run_all.sh test      linter and tests; `test --all` with the slow ones   12 minutes
+#   ./run_all.sh --help    tasks, methods, seeds, device, jobs
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+fail() { echo "run_all.sh: $*" >&2; exit 2; }
+
+find_python() {
+    local name
+    for name in "${PYTHON:-}" python3.13 python3.12 python3.11 python3 python; do
+        if [ -n "$name" ] && "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+    fail "Python 3.11, 3.12 or 3.13 is needed and none was found; install one, or name it: PYTHON=/path/to/python ./run_all.sh"
+}
+
+set_up() {  # the environment, if it is not there as pyproject.toml and constraints.txt ask for it
+    local python="$1" stamp wanted
+    stamp="$("$python" -c 'import sys; print(sys.prefix)')/.mp_lib-installed"
+    wanted="$(cat pyproject.toml constraints.txt | cksum) $PWD"
+    if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+        echo "setting the environment up (about 3 minutes)"
+        SECONDS=0
+        "$python" -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[test,deploy]' \
+            || fail "pip could not install the project's dependencies; its own message stands above"
+        echo "$wanted" > "$stamp"
+        echo "environment ready after $SECONDS s"
+    fi
+}
+
+environment=venv
+previous=
+for argument in "$@"; do
+    case "$previous$argument" in
+        --env=active | --envactive) environment=active ;;
+        --env=venv | --envvenv | --env) ;;
+        --env=* | --env*) fail "--env ${argument#--env=} was given; choose venv or active" ;;
+    esac
+    previous=
+    [ "$argument" = --env ] && previous=--env
+done
+
+for argument in "$@"; do
+    case "$argument" in
+        -h | --help) base=$(find_python); exec "$base" -m mp_lib.pipeline --help ;;
+    esac
+done
+
+if [ "$environment" = active ]; then
+    python=python
+    command -v python > /dev/null || fail "--env active was given, but no environment with a python is active"
+else
+    [ -x .venv/bin/python ] || { base=$(find_python); "$base" -m venv .venv || fail "$base could not make .venv"; }
+    python=.venv/bin/python
+fi
+set_up "$python"
+
+case "${1:-}" in
+    lab) shift; exec "$python" -m jupyterlab --notebook-dir . "$@" ;;
+    test) shift; exec "$python" -m tests "$@" ;;
+    *) exec "$python" -m mp_lib.pipeline "$@" ;;
+esac

@@ -1,0 +1,24 @@
+"""``./run_all.sh test``: the linter, then pytest; with ``--all`` also what is marked slow or every_task."""
+
+import subprocess
+import sys
+
+
+def main(arguments: list[str]) -> int:
+    """Run linter and tests; other arguments go to pytest."""
+    chosen = [] if "--all" in arguments else ["-m", "not slow and not every_task"]
+    rest = [argument for argument in arguments if argument not in ("--all", "--env", "active", "venv")]
+    commands = (
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["pytest", "--durations=10", *chosen, *rest],
+    )
+    for command in commands:
+        status = subprocess.run([sys.executable, "-m", *command]).returncode
+        if status:
+            return status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,60 @@
+"""One source of dependencies: pyproject.toml; environment.yml and constraints.txt follow it."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+
+def package_name(requirement: str) -> str:
+    return re.match(r"[A-Za-z0-9._-]+", requirement)[0].lower().replace("_", "-")
+
+
+def conda_environment() -> list:
+    return yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+
+
+def test_environment_asks_conda_for_python_and_pip_alone():
+    names = [package_name(entry) for entry in conda_environment() if isinstance(entry, str)]
+    assert sorted(names) == ["pip", "python"]
+
+
+def test_environment_installs_the_project_with_extras_that_exist():
+    (pip,) = (entry["pip"] for entry in conda_environment() if isinstance(entry, dict))
+    (editable,) = (line for line in pip if line.startswith("-e"))
+    extras = re.fullmatch(r"-e \.\[(.*)\]", editable)[1].split(",")
+    assert set(extras) <= set(EXTRAS)
+    assert f"--editable '.[{','.join(extras)}]'" in (ROOT / "run_all.sh").read_text()
+
+
+def test_environment_python_is_allowed():
+    (python,) = (entry for entry in conda_environment() if isinstance(entry, str) and entry.startswith("python"))
+    assert python == "python=3.11"
+    assert PROJECT["requires-python"] == ">=3.11,<3.14"
+
+
+@pytest.mark.parametrize("group", ["dependencies", "test", "deploy"])
+def test_every_dependency_is_pinned(group):
+    pinned = {package_name(line) for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    wanted = PROJECT["dependencies"] if group == "dependencies" else EXTRAS[group]
+    assert {package_name(requirement) for requirement in wanted} <= pinned
+
+
+def test_owner_packages_are_dependencies():
+    named = {"jupyterlab", "papermill", "torch", "matplotlib", "pandas", "zarr", "mujoco", "wandb"}
+    assert named <= {package_name(requirement) for requirement in PROJECT["dependencies"]}
+    assert {"mamba-ssm", "causal-conv1d"} == {package_name(requirement) for requirement in EXTRAS["cuda"]}
+
+
+def test_import_is_quiet_and_light():
+    code = "import sys, mp_lib; print(sorted({'torch', 'numpy', 'mujoco', 'pandas'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
