@@ -9,17 +9,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
-from mp_lib.config import PolicyConfig
+from mp_lib.config import METHODS, PolicyConfig
 from mp_lib.files import write_atomically
-from mp_lib.model.policy import DiffusionPolicy, build_policy
+from mp_lib.interfaces import look_up
+from mp_lib.model.official import infer_config, infer_sizes, is_whole_policy, official_weights, separate
+from mp_lib.model.policy import DiffusionPolicy, build_denoiser, build_policy
+from mp_lib.model.unet import UNet1D
+from mp_lib.unpickle import read_pickled_tensors
+
+log = logging.getLogger(__name__)
 
 
 def checksum(tensors: dict[str, Tensor], header: dict) -> str:
@@ -90,3 +98,54 @@ def load_policy(path: str | Path, method: str | None = None) -> tuple[DiffusionP
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit {config.method}: {str(error).splitlines()[1].strip()}") from error
     return policy.eval(), header
+
+
+def from_official(source: str | Path | Mapping[str, Tensor], method: str) -> DiffusionPolicy | UNet1D:
+    """The policy (or, from a bare U-Net's weights, the denoiser) of official weights, in evaluation mode.
+
+    ``source`` is the path of an official ``.ckpt`` or a state dict of a policy, ``ConditionalUnet1D`` or
+    ``ConditionalMambaUnet1D``. Sizes are inferred; attention is "released", as the weights were trained.
+    Strict: every weight is used or named, with the reason, in the module's ``import_report``.
+
+    Raises a ValueError that names the source if a weight is missing, left over or of another shape, if the
+    method is unknown, or if the file holds more than tensors and plain values.
+    """
+    named = source if isinstance(source, (str, Path)) else "the state dict"
+    payload = read_pickled_tensors(Path(source)) if isinstance(source, (str, Path)) else source
+    look_up(METHODS, method, "method")
+    try:
+        weights = official_weights(payload)
+        whole = is_whole_policy(weights)
+        kept, left_out = separate(weights if whole else {f"model.{name}": tensor for name, tensor in weights.items()})
+        if whole:
+            module = build_policy(infer_config(kept, method))
+        else:
+            kept = {name.removeprefix("model."): tensor for name, tensor in kept.items()}
+            left_out = {name.removeprefix("model."): reason for name, reason in left_out.items()}
+            module = build_denoiser(method, **infer_sizes(kept, method), attention="released")
+        fit_exactly(module, kept)
+    except ValueError as error:
+        raise ValueError(f"{named} was not taken as official weights of {method}: {error}") from error
+    module.load_state_dict(kept)
+    never_run = sum(weights[name].numel() for name, reason in left_out.items() if "never executes" in reason)
+    module.import_report = {"loaded": len(kept), "left_out": left_out, "never_run_parameters": never_run}
+    log.info(
+        "%s: %d weights loaded; %d left out, %d parameters of them in attention that the release never runs: %s",
+        *(named, len(kept), len(left_out), never_run, ", ".join(left_out) or "none"),
+    )
+    return module.eval()
+
+
+def fit_exactly(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Raise a ValueError unless ``weights`` has just the names and shapes that the module has."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    problems = [f"{name} is missing" for name in wanted.keys() - found.keys()]
+    problems += [f"{name} is not known" for name in found.keys() - wanted.keys()]
+    problems += [
+        f"{name} has shape {found[name]} instead of {wanted[name]}"
+        for name in wanted.keys() & found.keys()
+        if wanted[name] != found[name]
+    ]
+    if problems:
+        raise ValueError(f"{sorted(problems)[0]}" + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""))

@@ -1,0 +1,110 @@
+"""Weights of the official repositories: their names, what of them runs, and the policy that they make.
+
+Official means SageCao1125/Mamba-Policy (4dc5b4f) and YanjieZe/3D-Diffusion-Policy. Our modules carry the
+official parameter names, so a translation is a matter of prefixes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from mp_lib.config import METHODS, PolicyConfig
+from mp_lib.interfaces import look_up
+
+OBSERVATION_FEATURES = 128  # a step: 64 of the cloud, 64 of the state
+
+# What an official policy carries and our forward pass has no use for, with the reason.
+UNUSED = {
+    r"model\..*\.blocks\.2\..*": "attention that the release never executes (conditional_unet1d.py:445)",
+    r"obs_encoder\.extractor\.decoder\..*": "decoder of the auto-encoder loss, used in training alone",
+    r"normalizer\.params_dict\.\w+\.input_stats\.\w+": "statistics that scale and offset were computed from",
+    r"normalizer\.params_dict\.(?!(action|agent_pos|point_cloud)\.)\w+\.(scale|offset)": "normaliser of another input",
+    r"(.*\.)?_dummy_variable": "placeholder without a value",
+}
+NORMALIZER_KEYS = {"action": "action", "agent_pos": "state", "point_cloud": "point_cloud"}
+
+
+def official_weights(payload) -> dict[str, Tensor]:
+    """The state dict in what a checkpoint file holds: the averaged policy's if there is one.
+
+    Raises a ValueError if there is none.
+    """
+    weights = payload
+    if isinstance(payload, Mapping) and isinstance(payload.get("state_dicts"), Mapping):
+        weights = payload["state_dicts"].get("ema_model") or payload["state_dicts"].get("model")
+    tensors = isinstance(weights, Mapping) and weights and all(isinstance(each, Tensor) for each in weights.values())
+    if not tensors:
+        raise ValueError("it holds neither state_dicts/ema_model nor state_dicts/model, nor tensors by name")
+    return dict(weights)
+
+
+def is_whole_policy(weights: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict is that of a policy, not of its U-Net alone."""
+    return any(name.startswith("obs_encoder.") for name in weights)
+
+
+def separate(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Weights of a policy under our names, and the reason for each official name that is left out."""
+    kept, left_out = {}, {}
+    for name, tensor in weights.items():
+        reason = next((reason for pattern, reason in UNUSED.items() if re.fullmatch(pattern, name)), None)
+        if reason:
+            left_out[name] = reason
+            continue
+        kept[translate(name)] = tensor
+    # A cloud with colours has six scales; the policy sees the first three (dp3.py, use_pc_color false).
+    for name in ("normalizer.point_cloud_scale", "normalizer.point_cloud_offset"):
+        if name in kept:
+            kept[name] = kept[name][:3]
+    return kept, left_out
+
+
+def translate(name: str) -> str:
+    """Our name of an official weight."""
+    found = re.fullmatch(r"normalizer\.params_dict\.(\w+)\.(scale|offset)", name)
+    return f"normalizer.{NORMALIZER_KEYS[found[1]]}_{found[2]}" if found else name
+
+
+def infer_sizes(unet: Mapping[str, Tensor], method: str) -> dict:
+    """Action size, condition size, widths and embedding size of an official U-Net, read off its weights.
+
+    Raises a ValueError if the names are not those of a U-Net.
+    """
+    look_up(METHODS, method, "method")
+    try:
+        levels = sorted({int(name.split(".")[1]) for name in unet if name.startswith("down_modules.")})
+        convolutions = [unet[f"down_modules.{level}.0.blocks.0.block.0.weight"] for level in levels]
+        step_embed_dim = unet["diffusion_step_encoder.3.weight"].shape[0]
+        return {
+            "action_dim": convolutions[0].shape[1],
+            "cond_dim": unet["down_modules.0.0.cond_encoder.1.weight"].shape[1] - step_embed_dim,
+            "down_dims": tuple(weight.shape[0] for weight in convolutions),
+            "step_embed_dim": step_embed_dim,
+        }
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"it is no state dict of an official U-Net or policy: {error} is missing") from error
+
+
+def infer_config(weights: Mapping[str, Tensor], method: str) -> PolicyConfig:
+    """The configuration of an official policy under our names of its weights.
+
+    Horizon and executed steps are in no weight: they are the release's 4 and 3 for Mamba Policy, DP3's
+    16 and 8 else; two observed steps give both, more observed steps lengthen the horizon to fit.
+    """
+    sizes = infer_sizes({name.removeprefix("model."): tensor for name, tensor in weights.items()}, method)
+    n_obs_steps = sizes.pop("cond_dim") // OBSERVATION_FEATURES
+    horizon, n_action_steps = (4, 3) if METHODS[method].mixer else (16, 8)
+    if n_obs_steps > 2:
+        horizon, n_action_steps = 2 * n_obs_steps, n_obs_steps
+    return PolicyConfig(
+        method,
+        state_dim=weights["obs_encoder.state_mlp.0.weight"].shape[1],
+        attention="released",
+        horizon=horizon,
+        n_obs_steps=n_obs_steps,
+        n_action_steps=n_action_steps,
+        **sizes,
+    )
