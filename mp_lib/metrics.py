@@ -34,7 +34,7 @@ class Metrics:
         """Finish file and mirror."""
         self._file.close()
         if self._run:
-            self._run.finish(quiet=True)
+            self._run.finish()
 
 
 def read_lines(path: Path) -> list[str]:
