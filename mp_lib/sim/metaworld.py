@@ -79,6 +79,13 @@ class MetaWorldEnv:
         self._require_episode()
         return Obs(self._maker.cloud(self._camera.depth(self._data)), self._state())
 
+    def cloud_stages(self) -> dict[str, np.ndarray]:
+        """Look, and keep what leads to the cloud: all points "seen", those "cropped", those "sampled", (M, 3) each."""
+        self._require_episode()
+        depth = self._camera.depth(self._data)
+        seen, cropped, sampled = self._maker.points(depth), self._maker.cropped(depth), self._maker.cloud(depth)
+        return {"seen": seen, "cropped": cropped, "sampled": sampled}
+
     def truth(self) -> dict[str, np.ndarray]:
         """Return {"observation": (39,) float64}, MetaWorld's own observation with the goal in it."""
         self._require_episode()

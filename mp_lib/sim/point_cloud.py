@@ -36,10 +36,14 @@ class CloudMaker:
         rays = np.stack([columns / focal, rows / focal, np.ones((size, size))], axis=-1)
         self._rays = rays @ crop.rotation.T
 
-    def cropped(self, depth: np.ndarray) -> np.ndarray:
-        """Return all points (M, 3) float32 of ``depth`` (size, size) in metres that lie inside the crop."""
+    def points(self, depth: np.ndarray) -> np.ndarray:
+        """Return all points (M, 3) float32 that ``depth`` (size, size) in metres shows, in the crop's frame."""
         seen = np.isfinite(depth)
-        points = (self._rays[seen] * depth[seen, None] + self.crop.offset).astype(np.float32)
+        return (self._rays[seen] * depth[seen, None] + self.crop.offset).astype(np.float32)
+
+    def cropped(self, depth: np.ndarray) -> np.ndarray:
+        """Return those points (M, 3) of ``depth`` that lie inside the crop."""
+        points = self.points(depth)
         return points[np.all((points > self.crop.low) & (points < self.crop.high), axis=1)]
 
     def cloud(self, depth: np.ndarray) -> np.ndarray:

@@ -1,0 +1,20 @@
+"""What notebooks show: tables, sentences and films."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import HTML, Markdown, Video
+
+__all__ = ["Markdown", "show_film", "show_table"]
+
+
+def show_table(table: pd.DataFrame, digits: int = 1) -> HTML:
+    """A table without its index, ``digits`` after the point, and nothing where a number is unknown."""
+    return HTML(table.to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:,.{digits}f}"))
+
+
+def show_film(path: Path, width: int = 480) -> Video:
+    """A film that is part of the notebook, so that it goes where the notebook goes."""
+    return Video(str(path), embed=True, width=width, html_attributes="controls muted loop")

@@ -1,0 +1,168 @@
+"""A stored checkpoint again: rolled out, written down, compared with what its run has found."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mp_lib.demos import find_task
+from mp_lib.device import choose_device
+from mp_lib.files import write_atomically
+from mp_lib.film import write_film
+from mp_lib.model.checkpoint import load_policy
+from mp_lib.model.ddim import DDIM
+from mp_lib.model.policy import DiffusionPolicy
+from mp_lib.paths import root
+from mp_lib.provenance import file_hash
+from mp_lib.rollout import Episode, rollout
+from mp_lib.sentences import of_rate
+from mp_lib.statistics import wilson_interval
+from mp_lib.train import FINAL_SEEDS
+
+CHECKPOINT = "policy.safetensors"
+
+
+def find_checkpoint(path: str = "") -> Path | None:
+    """The checkpoint at ``path``; the newest one of a finished run if that is empty, None if there is none."""
+    if path:
+        return Path(path)
+    results = (root() / "data" / "runs").glob("*/result.json")
+    runs = [result.parent for result in results if (result.parent / CHECKPOINT).exists()]
+    newest = max(runs, key=lambda run: (run / "result.json").stat().st_mtime, default=None)
+    return newest / CHECKPOINT if newest else None
+
+
+def load(checkpoint: Path, num_inference_steps: int | None = None) -> tuple[DiffusionPolicy, dict]:
+    """The policy and its facts; with another number of denoising steps if one is given."""
+    policy, facts = load_policy(checkpoint)
+    if num_inference_steps:
+        policy.config = replace(policy.config, num_inference_steps=num_inference_steps)
+        policy.ddim = DDIM(policy.config.num_train_steps, num_inference_steps)
+    return policy.to(choose_device("auto")), facts
+
+
+def evaluate(
+    checkpoint: Path,
+    episodes: int | None = None,
+    first_seed: int = FINAL_SEEDS,
+    num_inference_steps: int | None = None,
+    jobs: int = 1,
+) -> dict:
+    """Roll a checkpoint out and return what was found, which is kept in evaluations/ beside it and read again.
+
+    ``episodes`` None: as many as its run played at its end, or 20 if there is no result.json.
+    Keys: checkpoint (its digest), task, method, num_inference_steps, seeds, successes (0 or 1 each),
+    steps, interval, film (a path) and file (the JSON's).
+    """
+    final = stored_result(checkpoint).get("final")
+    episodes = episodes or (len(final["seeds"]) if final else 20)
+    path = evaluation_path(checkpoint, episodes, first_seed, num_inference_steps)
+    digest = file_hash(checkpoint)
+    if path.exists() and (found := json.loads(path.read_text()))["checkpoint"] == digest:
+        return found
+    policy, facts = load(checkpoint, num_inference_steps)
+    spec = find_task(facts["task"])
+    played = rollout(policy, spec, range(first_seed, first_seed + episodes), jobs=jobs, films=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    film = write_film(path.with_suffix(".mp4"), played[0].film)
+    successes = [int(episode.success) for episode in played]
+    found = {
+        "checkpoint": digest,
+        "task": spec.name,
+        "method": policy.config.method,
+        "num_inference_steps": policy.config.num_inference_steps,
+        "seeds": [episode.seed for episode in played],
+        "successes": successes,
+        "steps": [episode.steps for episode in played],
+        "interval": wilson_interval(sum(successes), episodes),
+        "film": film.name,
+        "file": path.name,
+    }
+    write_atomically(path, json.dumps(found, indent=1).encode())
+    return found
+
+
+def stored_result(checkpoint: Path) -> dict:
+    """The result.json beside a checkpoint; empty if there is none."""
+    path = checkpoint.parent / "result.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def evaluation_path(checkpoint: Path, episodes: int, first_seed: int, num_inference_steps: int | None) -> Path:
+    """Where an evaluation is kept."""
+    steps = f"-{num_inference_steps}denoising" if num_inference_steps else ""
+    return checkpoint.parent / "evaluations" / f"{first_seed}-{episodes}{steps}.json"
+
+
+def episodes_table(found: dict) -> pd.DataFrame:
+    """One row an episode: seed, success, steps."""
+    return pd.DataFrame({"seed": found["seeds"], "success": map(bool, found["successes"]), "steps": found["steps"]})
+
+
+def comparison(found: dict, checkpoint: Path) -> str:
+    """What an evaluation says beside its run's result.json, seed by seed where both have played."""
+    said = f"Now: {of_rate(sum(found['successes']), len(found['successes']))}."
+    result = stored_result(checkpoint)
+    if not result:
+        return f"{said} There is no result.json beside the checkpoint to compare with."
+    final = result["final"]
+    said += f" The run's own: {of_rate(sum(final['successes']), len(final['successes']))}."
+    if found["num_inference_steps"] != result["config"]["num_inference_steps"]:
+        usual = result["config"]["num_inference_steps"]
+        return f"{said} Not comparable seed by seed: {found['num_inference_steps']} denoising steps now, {usual} then."
+    before = dict(zip(final["seeds"], final["successes"], strict=True))
+    now = dict(zip(found["seeds"], found["successes"], strict=True))
+    common = sorted(before.keys() & now.keys())
+    same = sum(before[seed] == now[seed] for seed in common)
+    if not common:
+        return f"{said} They have no seed in common."
+    ending = "." if same == len(common) else ": rounding differs between machines and batches, and decides close calls."
+    return f"{said} Of {len(common)} seeds in common, {same} ended alike{ending}"
+
+
+@dataclass
+class Watched:
+    """A policy that keeps every history it was shown and the whole chunk it answered; for ``rollout``."""
+
+    policy: DiffusionPolicy
+
+    def __post_init__(self):
+        self.config, self.seen = self.policy.config, []
+
+    def eval(self) -> None:
+        self.policy.eval()
+
+    def parameters(self):
+        return self.policy.parameters()
+
+    def act(self, history: dict[str, torch.Tensor], noise: torch.Tensor) -> torch.Tensor:
+        """As the policy acts."""
+        chunk = self.policy.predict(history, noise)
+        self.seen.append((history["point_cloud"][0, -1].cpu().numpy(), chunk[0].cpu().numpy()))
+        start = self.config.n_obs_steps - 1
+        return chunk[:, start : start + self.config.n_action_steps]
+
+
+def watch(checkpoint: Path, seed: int, count: int = 5, num_inference_steps: int | None = None):
+    """Moments of one episode, evenly spread, as ``plots.film_strip`` draws them, and the slice that is executed."""
+    policy, facts = load(checkpoint, num_inference_steps)
+    watched = Watched(policy)
+    episode: Episode = rollout(watched, find_task(facts["task"]), [seed], films=1)[0]
+    every = policy.config.n_action_steps
+    calls = np.unique(np.linspace(0, len(watched.seen) - 1, count).round().astype(int))
+    moments = [
+        {
+            "step": int(call * every),
+            "picture": episode.film[call * every],
+            "cloud": watched.seen[call][0],
+            "actions": watched.seen[call][1],
+        }
+        for call in calls
+    ]
+    start = policy.config.n_obs_steps - 1
+    return moments, slice(start, start + every)

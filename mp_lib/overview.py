@@ -1,0 +1,110 @@
+"""What there is to run, as tables: methods, tasks, scales, and what a scale leaves out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pandas as pd
+
+from mp_lib.config import METHODS, SCALES, mixers_of, scale_config
+from mp_lib.sim.tasks import TASKS
+
+ANY_TASK = next(iter(TASKS))
+NOT_PROTOCOL = ("task", "method", "scale", "seed", "attention")
+WORDS = {
+    "num_points": "points of a cloud",
+    "width_divisor": "widths of the U-Net divided by",
+    "num_demos": "demonstrations (empty: the task's number)",
+    "batch_size": "batch",
+    "num_epochs": "epochs (empty: steps count)",
+    "num_steps": "steps (empty: epochs count)",
+    "learning_rate": "learning rate",
+    "warmup_steps": "warm-up steps",
+    "eval_every_epochs": "epochs between evaluations (empty: only at the end)",
+    "eval_episodes": "episodes of such an evaluation",
+    "final_episodes": "episodes of the final evaluation",
+    "horizon": "horizon T",
+    "n_obs_steps": "observed steps To",
+    "n_action_steps": "executed steps Ta",
+    "num_inference_steps": "denoising steps",
+}
+
+
+def methods_table() -> pd.DataFrame:
+    """One row a method: its widths, blocks a level and what follows the first convolution in a block."""
+    rows = []
+    for method in METHODS.values():
+        tail = [f"{name} + MLP" for name in mixers_of(method.name, "paper")] or ["convolution"]
+        rows.append(
+            {
+                "method": method.name,
+                "label": method.label,
+                "widths": ", ".join(map(str, method.down_dims)),
+                "blocks a level": method.blocks_per_level,
+                "after FiLM": ", ".join(tail),
+                "published as": method.published or "",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def scales_table() -> pd.DataFrame:
+    """One row a setting that any scale changes, one column a scale."""
+    configs = {scale: asdict(scale_config(scale, ANY_TASK, "dp3")) for scale in SCALES}
+    keys = [key for key in configs["paper"] if any(key in changes for changes in SCALES.values())]
+    columns = {scale: [configs[scale][key] for key in keys] for scale in SCALES}
+    return pd.DataFrame({"setting": [WORDS.get(key, key) for key in keys], **columns}).astype(object)
+
+
+def tasks_table(per_line: int = 10) -> pd.DataFrame:
+    """One row a suite: number of tasks, sizes, demonstrations of the paper, expert, names."""
+    rows = []
+    for suite in dict.fromkeys(spec.suite for spec in TASKS.values()):
+        specs = [spec for spec in TASKS.values() if spec.suite == suite]
+        first = specs[0]
+        rows.append(
+            {
+                "suite": suite,
+                "tasks": len(specs),
+                "state": spread_of(spec.state_dim for spec in specs),
+                "action": spread_of(spec.action_dim for spec in specs),
+                "steps": spread_of(spec.max_steps for spec in specs),
+                "demonstrations": spread_of(spec.num_demos for spec in specs),
+                "expert": first.expert_name,
+                "success": f"goal met: {first.success_rule.name}",
+                "examples": ", ".join(spec.name for spec in specs[:per_line:3]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def spread_of(values) -> str:
+    """One number if all are alike, else lowest to highest."""
+    values = sorted(set(values))
+    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+
+def differences(scale: str) -> pd.DataFrame:
+    """One row a number in which a scale differs from the paper's protocol: setting, paper, here; maybe none."""
+    here, paper = (asdict(scale_config(name, ANY_TASK, "dp3")) for name in (scale, "paper"))
+    keys = [key for key in here if key not in NOT_PROTOCOL and here[key] != paper[key]]
+    rows = [(WORDS.get(key, key), paper[key], here[key]) for key in keys]
+    return pd.DataFrame(rows, columns=["setting", "paper", scale if scale != "paper" else "here"]).astype(object)
+
+
+def protocol(config: dict) -> str:
+    """The numbers of a run on which its success depends most, in one line."""
+    length = f"{config['num_steps']} steps" if config["num_steps"] else f"{config['num_epochs']} epochs"
+    width = f"widths / {config['width_divisor']}" if config["width_divisor"] != 1 else "the paper's widths"
+    return f"{width}, {config['num_points']} points, {length} of batch {config['batch_size']}"
+
+
+def what_differs(scale: str) -> str:
+    """One sentence on how a scale differs from the paper's protocol."""
+    table = differences(scale)
+    if table.empty:
+        return "This scale uses the numbers of the published protocol (`mp_lib/config.py` names the source of each)."
+    return (
+        f"The scale `{scale}` differs from the paper's protocol in {len(table)} numbers, listed above. Its success "
+        "rates compare methods under these smaller conditions; they do not reproduce the published rates."
+    )

@@ -1,0 +1,114 @@
+"""What there is to see in demonstrations: a first look, a film, traces, and how often the expert succeeded."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mp_lib.config import TrainConfig
+from mp_lib.data.replay_buffer import ReplayBuffer
+from mp_lib.demos import collect, find_task
+from mp_lib.film import write_film
+from mp_lib.interfaces import TaskSpec
+from mp_lib.paths import demos_path
+from mp_lib.sentences import join, of_rate
+
+# Names of the numbers of state and action, by suite; those of other suites are numbered.
+NAMES = {
+    "metaworld": (
+        [f"{part} {axis} (m)" for part in ("hand", "right finger", "left finger") for axis in "xyz"],
+        [*(f"move {axis}" for axis in "xyz"), "close gripper"],
+    )
+}
+
+
+def demonstrations_of(config: TrainConfig, jobs: int | None = None) -> ReplayBuffer:
+    """The demonstrations that a run is trained on, read if they are there and recorded if not."""
+    spec = find_task(config.task)
+    num_demos = config.num_demos or spec.num_demos
+    path = demos_path(config.task, config.num_points, num_demos)
+    return collect(config.task, num_demos, path, num_points=config.num_points, jobs=jobs)
+
+
+def first_look(demos: ReplayBuffer, spec: TaskSpec) -> dict[str, np.ndarray]:
+    """The first demonstration's start: picture (H, W, 3), and the points seen, cropped and sampled (M, 3)."""
+    with contextlib.closing(spec.make_env(num_points=demos.shapes["point_cloud"][0])) as env:
+        env.reset(first_seed(demos))
+        return {"picture": env.render(), **env.cloud_stages()}
+
+
+def first_seed(demos: ReplayBuffer) -> int:
+    """The seed of the first demonstration."""
+    return demos.attributes["episodes"][0]["seed"]
+
+
+def points_table(look: dict[str, np.ndarray]) -> pd.DataFrame:
+    """The points of a first look as rows (stage, x, y, z), in metres; every tenth of those before sampling."""
+    frames = []
+    for stage in ("seen", "cropped", "sampled"):
+        points = look[stage] if stage == "sampled" else look[stage][::10]
+        frames.append(pd.DataFrame(points, columns=["x", "y", "z"]).round(4).assign(stage=stage))
+    return pd.concat(frames, ignore_index=True)[["stage", "x", "y", "z"]]
+
+
+def film_of(demos: ReplayBuffer, spec: TaskSpec) -> Path:
+    """The film of the first demonstration beside the store: its recorded actions played again, unless it is there."""
+    path = demos.path.with_suffix(".mp4")
+    if path.exists():
+        return path
+    actions = demos.read()["action"][: demos.episode_ends[0]]
+    with contextlib.closing(spec.make_env(num_points=demos.shapes["point_cloud"][0])) as env:
+        env.reset(first_seed(demos))
+        frames = [env.render()]
+        for action in actions:
+            env.step(action)
+            frames.append(env.render())
+    return write_film(path, frames)
+
+
+def traces(demos: ReplayBuffer, spec: TaskSpec) -> pd.DataFrame:
+    """State and action of every frame: episode, step, and one column a number."""
+    frames, ends = demos.read(), demos.episode_ends
+    lengths = np.diff(ends, prepend=0)
+    states, actions = NAMES.get(spec.suite, ([], []))
+    states = states or [f"state {number}" for number in range(1, spec.state_dim + 1)]
+    actions = actions or [f"action {number}" for number in range(1, spec.action_dim + 1)]
+    table = pd.DataFrame(np.hstack([frames["state"], frames["action"]]), columns=[*states, *actions])
+    steps = np.concatenate([np.arange(length) for length in lengths])
+    table.insert(0, "step", steps)
+    table.insert(0, "episode", np.repeat(np.arange(len(ends)), lengths))
+    return table
+
+
+def expert_sentence(demos: ReplayBuffer) -> str:
+    """How often the expert met the goal while these demonstrations were recorded."""
+    rows = demos.attributes["episodes"]
+    failed = [seed for row in rows for seed in row["failed_seeds"]]
+    needed = demos.attributes["settings"]["min_success_steps"]
+    seeds = f"Failed seeds: {join(failed)}." if failed else "No seed failed."
+    return (
+        f"The expert met the goal in at least {needed} steps in {of_rate(len(rows), len(rows) + len(failed))}. {seeds} "
+        "Recording stops when enough episodes are kept, so the interval is approximate."
+    )
+
+
+def facts(demos: ReplayBuffer) -> pd.DataFrame:
+    """What the store says of itself: fact, value."""
+    attributes, settings = demos.attributes, demos.attributes["settings"]
+    lengths = np.diff(demos.episode_ends, prepend=0)
+    rows = {
+        "task": attributes["task"],
+        "expert": attributes["expert"],
+        "demonstrations": demos.num_episodes,
+        "frames": demos.num_frames,
+        "steps an episode": f"{lengths.min()} to {lengths.max()}",
+        **{f"{key}, a frame": " x ".join(map(str, shape)) for key, shape in demos.shapes.items()},
+        "seeds": join([row["seed"] for row in attributes["episodes"]]),
+        "depth images from": settings["depth_backend"],
+        "versions": ", ".join(f"{name} {number}" for name, number in attributes["versions"].items()),
+        "digest": demos.content_hash(),
+    }
+    return pd.DataFrame(rows.items(), columns=["fact", "value"]).astype({"value": str})

@@ -1,0 +1,144 @@
+"""One look for all figures: sizes, fonts, and one colour and marker a method.
+
+Colours are of Okabe and Ito's palette (jfly.uni-koeln.de/color), which colour-blind readers tell apart;
+markers say the same again for those who print in black.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLUMN, PAGE = 3.4, 7.0  # inches: one column and the full width of a two-column page
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
+    "#000000 #E69F00 #56B4E9 #009E73 #F0E442 #0072B2 #D55E00 #CC79A7".split()  # noqa: SIM905
+)
+GREY, LIGHT = "#777777", "#DDDDDD"
+COLORS = {
+    "dp3": BLACK,
+    "simple_dp3": GREY,
+    "dp3_narrow": GREEN,
+    "dp3_mamba": ORANGE,
+    "dp3_mamba_v2": RED,
+    "dp3_mamba_bi": PINK,
+    "dp3_mamba_hydra": BLUE,
+}
+MARKERS = dict(zip(COLORS, "s^vodPX", strict=True)) | {"dp3_mamba_v2": "D"}
+STYLE = {
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 4,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#444444",
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.2,
+    "hatch.linewidth": 0.5,
+    "grid.color": LIGHT,
+    "grid.linewidth": 0.5,
+    "figure.constrained_layout.use": True,
+    # Type 42 embeds whole outlines, so that text stays text; journals refuse matplotlib's default, type 3.
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+}
+
+
+def in_style():
+    """A block in which figures are drawn and saved in this style, whatever the user's own matplotlibrc says."""
+    return matplotlib.style.context(["default", STYLE])
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw in this style."""
+
+    @functools.wraps(draw)
+    def drawn(*arguments, **options) -> Figure:
+        with in_style():
+            return draw(*arguments, **options)
+
+    return drawn
+
+
+def panels(rows: int, columns: int, width: float, height: float, **options) -> tuple[Figure, np.ndarray]:
+    """A figure of ``width`` x ``height`` inches and its axes (rows, columns); pyplot never hears of it."""
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def bare(axes: Axes) -> Axes:
+    """Take away ticks and frame."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    return axes
+
+
+def look_of(method: str, attention: str = "paper") -> dict:
+    """Marker and colours of a method; hollow where attention is left out."""
+    color = COLORS.get(method, GREY)
+    face = "white" if attention == "released" else color
+    return {"color": color, "marker": MARKERS.get(method, "o"), "markerfacecolor": face, "markersize": 5}
+
+
+def spread(values: Sequence[float], gap: float) -> np.ndarray:
+    """Move values apart until neighbours are at least ``gap`` away from each other; their order stays."""
+    values = np.asarray(values, float)
+    order = np.argsort(values, kind="stable")
+    # Blocks of touching labels, each around the mean of what its members wanted.
+    blocks: list[list[float]] = []
+    for value in values[order]:
+        blocks.append([value])
+        while len(blocks) > 1 and top(blocks[-2], gap) > bottom(blocks[-1], gap):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    placed = [np.mean(block) + gap * (np.arange(len(block)) - (len(block) - 1) / 2) for block in blocks]
+    moved = np.empty_like(values)
+    moved[order] = np.concatenate(placed) if placed else []
+    return moved
+
+
+def top(block: list[float], gap: float) -> float:
+    return float(np.mean(block)) + gap * len(block) / 2
+
+
+def bottom(block: list[float], gap: float) -> float:
+    return float(np.mean(block)) - gap * len(block) / 2
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: float = 0.085) -> None:
+    """Write names to the right of the axes, beside (x, y), in a colour each, apart from each other.
+
+    ``ends`` are (x, y, name, colour) in data units; ``gap`` is the least distance as a share of the height.
+    """
+    if not ends:
+        return
+    axes.figure.draw_without_rendering()
+    to_axes = axes.transAxes.inverted()
+    places = np.array([to_axes.transform(axes.transData.transform(end[:2])) for end in ends])
+    heights = spread(places[:, 1], gap)
+    for (_, _, name, color), (x, y), height in zip(ends, places, heights, strict=True):
+        axes.annotate(
+            name,
+            xy=(x, y),
+            xytext=(1.06, height),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            color=color,
+            va="center",
+            fontsize=7,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.4, "shrinkA": 1, "shrinkB": 3},
+        )
