@@ -1,0 +1,89 @@
+"""What many tests share: one thread a process, no mirror of metrics, and a toy task that can be pickled."""
+
+import os
+
+os.environ["WANDB_MODE"] = "disabled"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in processes that tests start
+
+import numpy as np
+import pytest
+
+from mp_lib.interfaces import Obs, SuccessRule, TaskSpec
+
+
+class ToyEnv:
+    """A point on a line: the state is (step, position, seed) and the first number of an action moves the point.
+
+    The goal flag is up in the steps of ``goal``; ``dies``, ``fails`` and ``diverges`` name seeds whose
+    second step ends the process, raises an error, diverges. A picture holds the position to the bit.
+    """
+
+    depth_backend = "toy"
+
+    def __init__(self, num_points, goal=range(6, 99), dies=None, fails=None, diverges=None):
+        self.num_points, self.goal, self.dies, self.fails, self.diverges = num_points, goal, dies, fails, diverges
+
+    def reset(self, seed):
+        self.seed, self.steps, self.position = seed, 0, 0.0
+
+    def step(self, action):
+        from mp_lib.sim.env import SimulationDiverged
+
+        self.steps += 1
+        if self.steps == 2 and self.seed == self.dies:
+            os._exit(1)
+        if self.steps == 2 and self.seed == self.fails:
+            raise KeyError(f"no such drawer in seed {self.seed}")
+        if self.steps == 2 and self.seed == self.diverges:
+            raise SimulationDiverged("far away")
+        self.position += float(action[0])
+        return self.steps in self.goal
+
+    def observe(self):
+        cloud = np.random.default_rng([self.seed, self.steps]).normal(size=(self.num_points, 3))
+        return Obs(cloud.astype(np.float32), np.array([self.steps, self.position, self.seed], np.float32))
+
+    def truth(self):
+        return {"steps": np.array(self.steps), "seed": np.array(self.seed)}
+
+    def render(self):
+        picture = np.zeros((32, 32, 3), np.uint8)
+        picture.flat[:8] = np.frombuffer(np.float64(self.position).tobytes(), np.uint8)
+        return picture
+
+    def close(self):
+        pass
+
+
+def positions(film):
+    """The positions that a film of ``ToyEnv`` shows."""
+    return [float(np.frombuffer(picture.flat[:8].tobytes(), np.float64)[0]) for picture in film]
+
+
+class ToyExpert:
+    def act(self, truth):
+        return np.array([np.sin(truth["steps"] + truth["seed"]), np.cos(truth["steps"])])
+
+
+TOY = TaskSpec(
+    name="toy",
+    suite="toys",
+    make_env=ToyEnv,
+    make_expert=ToyExpert,
+    expert_name="swinging",
+    state_dim=3,
+    action_dim=2,
+    num_points=8,
+    max_steps=12,
+    num_demos=3,
+    min_success_steps=1,
+    success_rule=SuccessRule("any step", any, stops=True),
+)
+
+
+@pytest.fixture(scope="session")
+def toy_demos(tmp_path_factory):
+    """Three demonstrations of 12 steps of the toy task."""
+    from mp_lib.demos import collect
+
+    return collect(TOY, 3, tmp_path_factory.mktemp("demos") / "toy.zarr", jobs=1)

@@ -1,0 +1,166 @@
+"""Configurations are whole, frozen and named after what they are."""
+
+import json
+import re
+from dataclasses import FrozenInstanceError, asdict, fields, replace
+from itertools import pairwise
+
+import pytest
+
+from mp_lib.config import ATTENTION, METHODS, SCALES, PolicyConfig, TrainConfig, mixers_of, scale_config
+from mp_lib.model.mixers import MIXERS
+
+EVERY = [(scale, method) for scale in SCALES for method in METHODS]
+CHANGES = {  # one other value of every field that is not given by position
+    "attention": "released",
+    "horizon": 32,
+    "n_obs_steps": 3,
+    "n_action_steps": 7,
+    "num_points": 1024,
+    "width_divisor": 2,
+    "num_inference_steps": 5,
+    "num_demos": 7,
+    "split": "released",
+    "batch_size": 33,
+    "num_epochs": 17,
+    "num_steps": 18,
+    "learning_rate": 3e-5,
+    "betas": (0.9, 0.99),
+    "weight_decay": 0.0,
+    "warmup_steps": 0,
+    "ema_power": 0.5,
+    "ema_max": 0.99,
+    "eval_every_epochs": 3,
+    "eval_episodes": 4,
+    "final_episodes": 6,
+}
+
+
+def changed(scale, key, value):
+    """A run that differs from its scale in one number; of epochs and steps only one may be set."""
+    other = {"num_epochs": "num_steps", "num_steps": "num_epochs"}.get(key)
+    return scale_config(scale, "toy", "dp3", **{key: value} | ({other: None} if other else {}))
+
+
+def test_every_field_has_a_change_to_test():
+    assert {*CHANGES, "task", "method", "scale", "seed"} == {field.name for field in fields(TrainConfig)}
+
+
+@pytest.mark.parametrize(("scale", "method"), EVERY)
+def test_every_scale_and_method_survives_json(scale, method):
+    config = scale_config(scale, "toy", method, 2)
+    assert TrainConfig(**json.loads(json.dumps(asdict(config)))) == config
+    policy = PolicyConfig(method, 9, 4)
+    assert PolicyConfig(**json.loads(json.dumps(asdict(policy)))) == policy
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_names_tell_all_configurations_apart_and_are_plain(scale):
+    configs = [changed(scale, key, value) for key, value in CHANGES.items()]
+    configs += [scale_config(scale, task, method, 1) for task in ("a", "b") for method in METHODS]
+    configs += [scale_config(scale, "toy", "dp3", seed, horizon=8) for seed in (0, 1, 12)]
+    configs += [scale_config(scale, "toy", "dp3", horizon=8, betas=betas) for betas in ((0.9, 0.9), (0.9, 0.99))]
+    names = [config.name for config in configs]
+    assert len({*names}) == len(names)
+    assert all(re.fullmatch(r"[\w.,=-]+", name) and len(name) < 100 for name in names)
+
+
+def test_a_usual_run_is_named_by_its_four_nouns():
+    assert scale_config("paper", "metaworld_push", "dp3_mamba", 2).name == "paper-metaworld_push-dp3_mamba-seed2"
+    assert scale_config("paper", "toy", "dp3", horizon=8).name == "paper-toy-dp3-seed0-horizon=8"
+
+
+@pytest.mark.parametrize("make", [lambda: scale_config("smoke", "toy", "dp3"), lambda: PolicyConfig("dp3", 9, 4)])
+def test_configurations_are_frozen(make):
+    with pytest.raises(FrozenInstanceError):
+        make().horizon = 8
+
+
+@pytest.mark.parametrize(
+    ("make", "noun", "choices"),
+    [
+        (lambda: scale_config("tiny", "toy", "dp3"), "scale 'tiny'", SCALES),
+        (lambda: scale_config("smoke", "toy", "mamba"), "method 'mamba'", METHODS),
+        (lambda: scale_config("smoke", "toy", "dp3", attention="no"), "attention 'no'", ATTENTION),
+        (lambda: PolicyConfig("mamba", 9, 4), "method 'mamba'", METHODS),
+        (lambda: PolicyConfig("dp3", 9, 4, attention="no"), "attention 'no'", ATTENTION),
+        (lambda: mixers_of("dp3", "no"), "attention 'no'", ATTENTION),
+    ],
+)
+def test_what_is_unknown_lists_the_choices(make, noun, choices):
+    with pytest.raises(ValueError, match=f"unknown {noun}; choose one of: {', '.join(choices)}"):
+        make()
+
+
+def test_an_unknown_parameter_lists_the_known_ones():
+    with pytest.raises(ValueError, match="unknown parameter 'lr'; choose one of: .*learning_rate"):
+        scale_config("smoke", "toy", "dp3", lr=1e-3)
+    with pytest.raises(TypeError):
+        TrainConfig("toy", "dp3", "smoke", lr=1e-3)
+
+
+@pytest.mark.parametrize(
+    "key", ["horizon", "n_obs_steps", "num_points", "width_divisor", "batch_size", "final_episodes"]
+)
+def test_counts_begin_at_one(key):
+    with pytest.raises(ValueError, match=f"{key} 0 given; it must be at least 1"):
+        scale_config("smoke", "toy", "dp3", **{key: 0})
+
+
+@pytest.mark.parametrize("wrong", [{"num_steps": 0}, {"eval_every_epochs": 0}, {"num_demos": 0}, {"warmup_steps": -1}])
+def test_other_counts_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} -?[01] given; it must be at least"):
+        scale_config("smoke", "toy", "dp3", **wrong)
+
+
+def test_warm_up_and_seed_may_be_zero():
+    assert scale_config("smoke", "toy", "dp3", 0, warmup_steps=0).warmup_steps == 0
+
+
+@pytest.mark.parametrize("key", ["task", "split"])
+@pytest.mark.parametrize("value", ["", "a/b", "a b", "../a", "a\\b", "a\n"])
+def test_what_would_make_no_file_name_is_refused(key, value):
+    with pytest.raises(ValueError, match="it is part of a file name"):
+        replace(scale_config("smoke", "toy", "dp3"), **{key: value})
+
+
+@pytest.mark.parametrize("counts", [{"num_epochs": 3, "num_steps": 3}, {"num_epochs": None, "num_steps": None}])
+def test_exactly_one_of_epochs_and_steps_counts(counts):
+    with pytest.raises(ValueError, match="set exactly one"):
+        scale_config("smoke", "toy", "dp3", **counts)
+
+
+@pytest.mark.parametrize(("horizon", "n_obs_steps", "n_action_steps"), [(4, 2, 3), (16, 2, 8), (16, 1, 16), (1, 1, 1)])
+def test_observed_and_executed_steps_may_fill_the_horizon(horizon, n_obs_steps, n_action_steps):
+    given = {"horizon": horizon, "n_obs_steps": n_obs_steps, "n_action_steps": n_action_steps}
+    assert PolicyConfig("dp3", 9, 4, **given).horizon == horizon
+
+
+@pytest.mark.parametrize(("horizon", "n_obs_steps", "n_action_steps"), [(4, 2, 4), (16, 9, 9), (4, 0, 4), (4, 1, 0)])
+def test_more_steps_than_the_horizon_has_are_refused(horizon, n_obs_steps, n_action_steps):
+    with pytest.raises(ValueError, match="n_obs_steps - 1 \\+ n_action_steps must not exceed the horizon"):
+        PolicyConfig("dp3", 9, 4, horizon=horizon, n_obs_steps=n_obs_steps, n_action_steps=n_action_steps)
+
+
+def test_widths_are_the_methods_own_unless_given():
+    assert all(PolicyConfig(method, 9, 4).down_dims == METHODS[method].down_dims for method in METHODS)
+    assert PolicyConfig("dp3", 9, 4, down_dims=[8, 16, 24]).down_dims == (8, 16, 24)
+    assert scale_config("smoke", "toy", "dp3").down_dims == (128, 256, 512)
+
+
+def test_methods_are_what_the_mixers_are_there_for():
+    assert {row.mixer for row in METHODS.values()} - {None} == {*MIXERS} - {"attention"}
+    assert all(name == row.name and all(a <= b for a, b in pairwise(row.down_dims)) for name, row in METHODS.items())
+    for method, row in METHODS.items():
+        assert mixers_of(method, "paper") == ((row.mixer, "attention") if row.mixer else ())
+        assert mixers_of(method, "released") == ((row.mixer,) if row.mixer else ())
+
+
+def test_the_paper_scale_is_the_published_protocol():
+    config = scale_config("paper", "toy", "dp3_mamba")
+    assert (config.batch_size, config.num_epochs, config.learning_rate, config.warmup_steps) == (128, 3000, 1e-4, 500)
+    assert (config.betas, config.weight_decay) == ((0.95, 0.999), 1e-6)
+    assert (config.ema_power, config.ema_max) == (0.75, 0.9999)
+    assert (config.eval_every_epochs, config.eval_episodes) == (200, 20)
+    policy = PolicyConfig("dp3_mamba", 9, 4)
+    assert (policy.num_train_steps, policy.num_inference_steps, policy.step_embed_dim) == (100, 10, 128)

@@ -1,0 +1,231 @@
+"""One U-Net is every method: the official sizes, names and lengths, and no parameter that does nothing."""
+
+import pytest
+import torch
+from torch import nn
+
+from mp_lib.config import ATTENTION, METHODS, mixers_of
+from mp_lib.model.blocks import MLP, ConditionedBlock, ConvBlock, MixerBlock, conv_tail, drop_path
+from mp_lib.model.policy import build_denoiser
+from mp_lib.model.unet import StepEmbedding, UNet1D
+
+EVERY = [(method, attention) for method in METHODS for attention in ATTENTION]
+COND = 256
+DEAD = 16_550_912  # parameters of attention in the released Mamba nets, which never runs
+OFFICIAL = {  # parameters of the official denoisers by action size
+    26: {
+        "dp3": 255_153_306,
+        "simple_dp3": 7_394_970,
+        "dp3_mamba": 47_872_794,
+        "dp3_mamba_v2": 48_197_050,
+        "dp3_mamba_bi": 48_611_098,
+        "dp3_mamba_hydra": 48_313_450,
+    },
+    22: {
+        "dp3": 255_138_966,
+        "simple_dp3": 7_391_382,
+        "dp3_mamba": 47_869_206,
+        "dp3_mamba_v2": 48_193_462,
+        "dp3_mamba_bi": 48_607_510,
+        "dp3_mamba_hydra": 48_309_862,
+    },
+    4: {
+        "dp3": 255_074_436,
+        "simple_dp3": 7_375_236,
+        "dp3_mamba": 47_853_060,
+        "dp3_mamba_v2": 48_177_316,
+        "dp3_mamba_bi": 48_591_364,
+        "dp3_mamba_hydra": 48_293_716,
+    },
+}
+OFFICIAL_NARROW = 18_176_000  # DP3's U-Net at the Mamba widths, action size 26, to the nearest thousand
+
+
+def count(module):
+    return sum(each.numel() for each in module.parameters())
+
+
+def narrow(method, attention="paper", action_dim=5, cond_dim=24):
+    """The denoiser with a quarter of its widths, in evaluation mode: no drop-path."""
+    torch.manual_seed(0)
+    widths = [width // 4 for width in METHODS[method].down_dims]
+    return build_denoiser(method, action_dim, cond_dim, widths, step_embed_dim=32, attention=attention).eval()
+
+
+def inputs(horizon, action_dim=5, cond_dim=24, batch=3):
+    generator = torch.Generator().manual_seed(horizon)
+    actions = torch.randn(batch, horizon, action_dim, generator=generator)
+    return actions, torch.arange(batch) * 40, torch.randn(batch, cond_dim, generator=generator)
+
+
+@pytest.mark.parametrize("action_dim", OFFICIAL)
+@pytest.mark.parametrize(("method", "attention"), EVERY)
+def test_parameters_count_as_in_the_official_code(method, attention, action_dim):
+    with torch.device("meta"):
+        found = count(build_denoiser(method, action_dim, COND, attention=attention))
+    if method == "dp3_narrow":
+        assert action_dim != 26 or round(found, -3) == OFFICIAL_NARROW
+    else:
+        dead = DEAD if METHODS[method].mixer and attention == "released" else 0
+        assert found == OFFICIAL[action_dim][method] - dead
+
+
+def test_every_method_with_a_published_size_is_counted():
+    for sizes in OFFICIAL.values():
+        assert {*sizes, "dp3_narrow"} == {*METHODS}
+
+
+@pytest.mark.parametrize(("method", "attention"), EVERY)
+def test_every_parameter_gets_a_gradient(method, attention):
+    model = narrow(method, attention)
+    actions, step, cond = inputs(16)
+    (model(actions, step, cond) * torch.randn_like(actions)).sum().backward()
+    idle = [name for name, each in model.named_parameters() if each.grad is None or not each.grad.any()]
+    assert not idle
+    assert all(each.grad.isfinite().all() for each in model.parameters())
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if METHODS[method].mixer])
+def test_at_horizon_4_most_decays_learn_nothing(method):
+    """One step has no past to decay; Hydra's outputs lag one step behind, so there two steps have none."""
+    model = narrow(method, "released")
+    actions, step, cond = inputs(4)
+    (model(actions, step, cond) * torch.randn_like(actions)).sum().backward()
+    logs = {name: each.grad for name, each in model.named_parameters() if name.endswith(("A_log", "A_b_log"))}
+    idle = {name.split(".blocks")[0] for name, grad in logs.items() if not grad.any()}
+    levels = ["down_modules.2", "mid_modules", "up_modules.0"]
+    if METHODS[method].mixer == "hydra":
+        levels += ["down_modules.1", "up_modules.1"]
+    assert idle == {f"{level}.{block}" for level in levels for block in (0, 1)}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_released_has_no_attention_and_paper_has_one_a_mixer(method):
+    mixers = [type(module).__name__ for module in narrow(method, "released").modules()]
+    assert "Attention" not in mixers
+    blocks = [module for module in narrow(method, "paper").modules() if isinstance(module, ConditionedBlock)]
+    expected = ["Attention"] if METHODS[method].mixer else []
+    for block in blocks:
+        tail = [type(part.mixer).__name__ for part in block.blocks[1:] if isinstance(part, MixerBlock)]
+        assert tail[1:] == expected
+        assert len(tail) == len(mixers_of(method, "paper"))
+
+
+@pytest.mark.parametrize(
+    ("horizon", "lengths"), [(4, [4, 4, 2, 2, *6 * [1], 2, 2]), (16, [16, 16, 8, 8, *6 * [4], 8, 8])]
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_lengths_that_the_blocks_see(method, horizon, lengths):
+    model, seen = narrow(method), []
+    for module in model.modules():
+        if isinstance(module, ConditionedBlock):
+            module.register_forward_hook(lambda _, arguments, output: seen.append(output.shape[-1]))
+    with torch.no_grad():
+        model(*inputs(horizon))
+    assert seen == lengths[:: 2 // METHODS[method].blocks_per_level]
+
+
+@pytest.mark.parametrize("horizon", [4, 16, 32])
+@pytest.mark.parametrize(("method", "attention"), EVERY)
+def test_every_method_works_at_every_horizon(method, attention, horizon):
+    actions, step, cond = inputs(horizon)
+    model = narrow(method, attention)
+    with torch.no_grad():
+        output = model(actions, step, cond)
+        assert output.shape == actions.shape and output.isfinite().all()
+        for changed in [(actions + 1, step, cond), (actions, step + 1, cond), (actions, step, cond + 1)]:
+            assert (model(*changed) - output).abs().amax(dim=(1, 2)).min() > 1e-6
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 3, 6, 15, 18])
+def test_a_horizon_that_halving_does_not_fit_is_refused(horizon):
+    with pytest.raises(ValueError, match=f"horizon {horizon} given; it must be a multiple of 4"):
+        narrow("simple_dp3")(*inputs(horizon))
+
+
+def test_an_unknown_method_or_attention_lists_the_choices():
+    with pytest.raises(ValueError, match=f"unknown method 'mamba'; choose one of: {', '.join(METHODS)}"):
+        build_denoiser("mamba", 4, COND)
+    with pytest.raises(ValueError, match=f"unknown attention 'none'; choose one of: {', '.join(ATTENTION)}"):
+        build_denoiser("dp3_mamba", 4, COND, attention="none")
+
+
+@pytest.mark.parametrize("widths", [(16, 16, 16), (16, 32, 32), (32, 16, 32), (8, 8), (16,), (8, 8, 8, 8)])
+def test_any_widths_make_a_net(widths):
+    horizon = 2 * 2 ** (len(widths) - 1)
+    model = UNet1D(5, 24, widths, conv_tail, step_embed_dim=32)
+    assert model(*inputs(horizon)).shape == (3, horizon, 5)
+
+
+@pytest.mark.parametrize(
+    ("method", "names"),
+    [
+        ("dp3_mamba", ["blocks.1.mixer.A_log", "blocks.1.mlp.fc2.bias", "blocks.2.mixer.qkv.weight"]),
+        ("dp3_mamba_bi", ["blocks.1.mixer.A_b_log", "blocks.1.mixer.conv1d_b.weight", "blocks.2.mixer.proj.bias"]),
+        ("dp3_mamba_v2", ["blocks.1.mixer.dt_bias", "blocks.1.mixer.norm.weight", "blocks.1.norm1.weight"]),
+        ("dp3_mamba_hydra", ["blocks.1.mixer.fc_D.weight", "blocks.1.mixer.out_proj.weight"]),
+        ("dp3", ["blocks.0.block.0.weight", "blocks.1.block.1.bias"]),
+    ],
+)
+def test_parameters_have_the_names_of_released_checkpoints(method, names):
+    found = narrow(method).state_dict().keys()
+    for prefix in ("down_modules.0.0", "down_modules.2.1", "mid_modules.0", "mid_modules.1", "up_modules.1.0"):
+        assert {f"{prefix}.{name}" for name in (*names, "cond_encoder.1.weight")} <= found
+    assert {"diffusion_step_encoder.1.weight", "diffusion_step_encoder.3.bias", "final_conv.0.block.0.weight"} <= found
+    assert {"down_modules.0.0.residual_conv.weight", "down_modules.1.2.conv.weight", "final_conv.1.bias"} <= found
+    assert "down_modules.0.1.residual_conv.weight" not in found
+    assert "down_modules.2.2.conv.weight" not in found
+
+
+def test_a_block_is_film_by_scale_and_bias_within_a_residual():
+    torch.manual_seed(0)
+    block = ConditionedBlock(5, 16, 24, conv_tail)
+    x, cond = torch.randn(3, 5, 8), torch.randn(3, 24)
+    scale, bias = block.cond_encoder(cond).reshape(3, 2, 16, 1).unbind(1)
+    expected = block.blocks[1](scale * block.blocks[0](x) + bias) + block.residual_conv(x)
+    torch.testing.assert_close(block(x, cond), expected)
+
+
+def test_a_mixer_block_adds_mixer_and_mlp_one_after_the_other():
+    torch.manual_seed(0)
+    block = MixerBlock(64, "mamba1").eval()
+    x = torch.randn(2, 64, 6)
+    y = x.mT + block.mixer(block.norm1(x.mT))
+    y = y + block.mlp.fc2(nn.functional.gelu(block.mlp.fc1(block.norm2(y))))
+    torch.testing.assert_close(block(x), y.mT)
+    assert block.mlp.fc1.out_features == 4 * 64 and isinstance(block.mlp, MLP)
+
+
+def test_a_convolution_block_is_convolution_eight_groups_and_mish():
+    torch.manual_seed(0)
+    block, x = ConvBlock(5, 16), torch.randn(2, 5, 8)
+    convolution, norm, _ = block.block
+    expected = nn.functional.conv1d(x, convolution.weight, convolution.bias, padding=2)
+    expected = nn.functional.group_norm(expected, 8, norm.weight, norm.bias)
+    torch.testing.assert_close(block(x), expected * torch.tanh(nn.functional.softplus(expected)))
+
+
+def test_drop_path_drops_whole_samples_and_keeps_the_mean():
+    torch.manual_seed(0)
+    x = torch.rand(4000, 3, 2) + 1
+    dropped = drop_path(x, 0.2, training=True)
+    kept = dropped[:, 0, 0] != 0
+    torch.testing.assert_close(dropped, x * kept[:, None, None] / 0.8)
+    assert abs(kept.float().mean() - 0.8) < 0.02
+    assert drop_path(x, 0.2, training=False) is x and drop_path(x, 0.0, training=True) is x
+
+
+def test_only_training_drops_paths():
+    block, x = MixerBlock(64, "mamba1"), torch.randn(2, 64, 6)
+    assert block.drop_path_rate == 0.2
+    torch.manual_seed(0)
+    assert not torch.equal(block(x), block(x))
+    block.eval()
+    assert torch.equal(block(x), block(x))
+
+
+def test_the_step_embedding_is_that_of_the_official_code():
+    step = torch.tensor([0, 1, 17, 99])
+    rates = 10000.0 ** (-torch.arange(64, dtype=torch.float64) / 63)
+    expected = torch.cat([(step[:, None] * rates).sin(), (step[:, None] * rates).cos()], dim=1)
+    torch.testing.assert_close(StepEmbedding(128)(step).double(), expected, rtol=0, atol=1e-5)
