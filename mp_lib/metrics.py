@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import netrc
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,16 @@ def read_lines(path: Path) -> list[str]:
     return [line for line in text[: text.rfind("\n") + 1].splitlines() if line]
 
 
+def has_login() -> bool:
+    """Whether Weights & Biases has a key, so that it need not ask; its own look-ups differ from version to version."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    with contextlib.suppress(OSError, netrc.NetrcParseError):
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    return False
+
+
 def start_mirror(folder: Path, config: dict):
     """A Weights & Biases run, or None where WANDB_MODE=disabled."""
     mode = os.environ.get("WANDB_MODE", "offline")
@@ -50,7 +63,7 @@ def start_mirror(folder: Path, config: dict):
         return None
     import wandb
 
-    if mode == "online" and not wandb.api.api_key:
+    if mode == "online" and not has_login():
         log.warning("WANDB_MODE=online, but nobody is logged in (`wandb login`): the run is recorded offline")
         mode = "offline"
     settings = wandb.Settings(silent=True, console="off")
