@@ -159,9 +159,9 @@ SCALES: dict[str, dict] = {
     "quick": {
         "num_points": 256,
         "width_divisor": 4,
-        "batch_size": 32,
+        "batch_size": 16,
         "num_epochs": None,
-        "num_steps": 600,
+        "num_steps": 800,
         "learning_rate": 1e-3,
         "warmup_steps": 50,
         "eval_every_epochs": None,
