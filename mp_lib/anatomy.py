@@ -10,12 +10,13 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mp_lib.config import METHODS, mixers_of
+from mp_lib.config import MAMBA_WIDTHS, METHODS, mixers_of
 from mp_lib.model.blocks import ConditionedBlock, MixerBlock
 from mp_lib.model.mixers import MIXERS, Attention, short_conv
 from mp_lib.model.policy import build_denoiser
 from mp_lib.model.scan import quasiseparable_matrix, selective_scan, ssd_matrix
 from mp_lib.model.unet import UNet1D
+from mp_lib.sentences import join
 
 ACTION_DIM, COND_DIM = 26, 256  # Adroit's hammer with two observed steps, the sizes of the official counts
 PARTS = ("convolutions", "FiLM", "state-space mixers", "MLPs after them", "attention", "MLPs after attention", "rest")
@@ -122,12 +123,27 @@ def reach_sentence(method: str, table: pd.DataFrame) -> str:
     attention = table[table["part"].isin(PARTS[4:6])]
     if not mixers_of(method, "paper"):
         return f"`{method}` has no attention; choose one of the Mamba methods to see what attention gets."
-    found = attention.groupby(["structure", "horizon"], sort=False)[["parameters", "reached"]].sum()
-    parts = [
-        f"{structure}, horizon {horizon}: {row.reached:,} of {row.parameters:,}"
-        for (structure, horizon), row in found.iterrows()
+    found = attention.groupby(["structure", "horizon"], sort=False)["reached"].sum()
+    carried = attention[["part", "parameters"]].drop_duplicates()["parameters"].sum()
+    told = [
+        f"{structure}, {join([f'{reached:,} at horizon {horizon}' for (_, horizon), reached in rows.items()])}"
+        for structure, rows in found.groupby(level="structure", sort=False)
     ]
-    return "Parameters of attention and its MLPs that get a gradient: " + "; ".join(parts) + "."
+    return f"Attention and its MLPs have {carried:,} parameters. Of these get a gradient: {'; '.join(told)}."
+
+
+def saving_sentence(table: pd.DataFrame) -> str:
+    """What each method saves against DP3, and which are smaller than a convolutional network of the Mamba widths."""
+    totals = table.groupby("method", sort=False)["parameters"].sum()
+    labels = {name: METHODS[name].label for name in totals.index}
+    saved = [f"{labels[name]} {1 - total / totals['dp3']:.1%}" for name, total in totals.items() if name != "dp3"]
+    same = [name for name in totals.index if METHODS[name].mixer and METHODS[name].down_dims == MAMBA_WIDTHS]
+    larger = [labels[name] for name in same if totals[name] > totals["dp3_narrow"]]
+    return (
+        f"Parameters saved against DP3: {join(saved)}. Of the {len(same)} Mamba methods, {len(larger)} have more "
+        f"parameters than {labels['dp3_narrow']}, the convolutional U-Net of the same widths. Where a block is larger "
+        "than the convolution it replaces, all that is saved comes from the narrower channels."
+    )
 
 
 # The matrices M(x) of y = M(x) x, heads first: what the mixer multiplies with, for the steps, gates and

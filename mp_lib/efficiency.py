@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mp_lib.config import ATTENTION, METHODS, PolicyConfig, scale_config
 from mp_lib.demos import find_task
+from mp_lib.device import choose_device, device_name
 from mp_lib.model.policy import DiffusionPolicy, build_denoiser, build_policy
-from mp_lib.sentences import join
+from mp_lib.sentences import count, join
 from mp_lib.train import policy_config
 
 
@@ -116,18 +117,19 @@ def latency_table(scale: str, horizon: int, rounds: int = 3, task: str = "metawo
     return table.assign(share=table["median_seconds"] / reference, horizon=horizon)
 
 
-def relative_costs(horizons: Sequence[int], latencies: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Costs as ``plots.costs`` draws them: method, attention, quantity, value, share of DP3's, text."""
-    frames = []
-    for place, horizon in enumerate(horizons):
-        costs = cost_table(horizon)
-        if place == 0:
-            frames.append(cost_rows(costs, "parameters", "parameters_that_run", 1e-6, "{:.1f} M"))
-        frames.append(cost_rows(costs, f"multiply-adds, T = {horizon}", "multiply_adds", 1e-6, "{:.0f} M"))
-    for table in latencies:
-        horizon = table["horizon"].iloc[0]
+def relative_costs(counted: dict[int, pd.DataFrame], timed: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Costs as ``plots.costs`` draws them: method, attention, quantity, value, share of DP3's, text.
+
+    ``counted`` is a ``cost_table`` a horizon, ``timed`` are ``latency_table``s.
+    """
+    first = next(iter(counted.values()))
+    frames = [cost_rows(first, "parameters, that run", "parameters_that_run", 1e-6, "{:.1f} M")]
+    for horizon, table in counted.items():
+        frames.append(cost_rows(table, f"multiply-adds, T = {horizon}", "multiply_adds", 1e-6, "{:.0f} M"))
+    for table in timed:
+        quantity = f"latency, T = {table['horizon'].iloc[0]}"
         table = table.rename(columns={"share": "median_seconds_share"})
-        frames.append(cost_rows(table, f"latency, T = {horizon}", "median_seconds", 1e3, "{:.0f} ms"))
+        frames.append(cost_rows(table, quantity, "median_seconds", 1e3, "{:.0f} ms"))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -154,19 +156,16 @@ def reading_table(costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def latency_sentence(scale: str, table: pd.DataFrame) -> str:
-    """Which methods answer faster than DP3 and which do not, at a scale's widths."""
-    faster = table["share"] < 1
-    names = [
-        f"{METHODS[row.method].label}{' without attention' if row.attention == 'released' else ''} ({row.share:.2f})"
-        for row in table.itertuples()
-    ]
-    quick = [name for name, is_faster in zip(names, faster, strict=True) if is_faster]
-    slow = [
-        name
-        for name, row, is_faster in zip(names, table.itertuples(), faster, strict=True)
-        if not is_faster and row.method != "dp3"
-    ]
+    """How many methods answer faster than DP3 at a scale's widths, and which do not."""
     reference = table.set_index("method").loc["dp3", "median_seconds"]
-    said = f"At the widths of the scale `{scale}` and horizon {table['horizon'].iloc[0]}, DP3 takes {reference:.3f} s. "
-    said += f"Faster, as a share of that: {join(quick)}. " if quick else "No method is faster. "
-    return said + (f"Not faster: {join(slow)}." if slow else "")
+    others = table[table["method"] != "dp3"]
+    slow = [
+        f"{METHODS[row.method].label}{' without attention' if row.attention == 'released' else ''} ({row.share:.2f})"
+        for row in others[others["share"] >= 1].itertuples()
+    ]
+    ending = f" Not faster, as shares of DP3's time: {join(slow)}." if slow else ""
+    machine = f"{device_name(choose_device('cpu'))} with {count(torch.get_num_threads(), 'thread')}"
+    return (
+        f"On {machine}, at the widths of the scale `{scale}` and horizon {table['horizon'].iloc[0]}, DP3 takes "
+        f"{1e3 * reference:.0f} ms. Of {len(others)} others, {len(others) - len(slow)} take less.{ending}"
+    )

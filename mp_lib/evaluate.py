@@ -19,7 +19,8 @@ from mp_lib.model.ddim import DDIM
 from mp_lib.model.policy import DiffusionPolicy
 from mp_lib.paths import root
 from mp_lib.provenance import file_hash
-from mp_lib.rollout import Episode, rollout
+from mp_lib.recordings import names_of
+from mp_lib.rollout import rollout
 from mp_lib.sentences import of_rate
 from mp_lib.statistics import wilson_interval
 from mp_lib.train import FINAL_SEEDS
@@ -149,10 +150,11 @@ class Watched:
 
 
 def watch(checkpoint: Path, seed: int, count: int = 5, num_inference_steps: int | None = None):
-    """Moments of one episode, evenly spread, as ``plots.film_strip`` draws them, and the slice that is executed."""
+    """The arguments of ``pictures.film_strip``: ``count`` moments of one episode, the slice executed, names."""
     policy, facts = load(checkpoint, num_inference_steps)
     watched = Watched(policy)
-    episode: Episode = rollout(watched, find_task(facts["task"]), [seed], films=1)[0]
+    spec = find_task(facts["task"])
+    episode = rollout(watched, spec, [seed], films=1)[0]
     every = policy.config.n_action_steps
     calls = np.unique(np.linspace(0, len(watched.seen) - 1, count).round().astype(int))
     moments = [
@@ -165,4 +167,4 @@ def watch(checkpoint: Path, seed: int, count: int = 5, num_inference_steps: int 
         for call in calls
     ]
     start = policy.config.n_obs_steps - 1
-    return moments, slice(start, start + every)
+    return moments, slice(start, start + every), names_of(spec)[1]

@@ -52,8 +52,13 @@ def scales_table() -> pd.DataFrame:
     """One row a setting that any scale changes, one column a scale."""
     configs = {scale: asdict(scale_config(scale, ANY_TASK, "dp3")) for scale in SCALES}
     keys = [key for key in configs["paper"] if any(key in changes for changes in SCALES.values())]
-    columns = {scale: [configs[scale][key] for key in keys] for scale in SCALES}
-    return pd.DataFrame({"setting": [WORDS.get(key, key) for key in keys], **columns}).astype(object)
+    columns = {scale: [cell(configs[scale][key]) for key in keys] for scale in SCALES}
+    return pd.DataFrame({"setting": [WORDS.get(key, key) for key in keys], **columns})
+
+
+def cell(value) -> str:
+    """A setting as one reads it; nothing for None."""
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def tasks_table(per_line: int = 10) -> pd.DataFrame:
@@ -88,8 +93,8 @@ def differences(scale: str) -> pd.DataFrame:
     """One row a number in which a scale differs from the paper's protocol: setting, paper, here; maybe none."""
     here, paper = (asdict(scale_config(name, ANY_TASK, "dp3")) for name in (scale, "paper"))
     keys = [key for key in here if key not in NOT_PROTOCOL and here[key] != paper[key]]
-    rows = [(WORDS.get(key, key), paper[key], here[key]) for key in keys]
-    return pd.DataFrame(rows, columns=["setting", "paper", scale if scale != "paper" else "here"]).astype(object)
+    rows = [(WORDS.get(key, key), cell(paper[key]), cell(here[key])) for key in keys]
+    return pd.DataFrame(rows, columns=["setting", "paper", scale if scale != "paper" else "here"])
 
 
 def protocol(config: dict) -> str:

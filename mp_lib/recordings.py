@@ -73,14 +73,19 @@ def traces(demos: ReplayBuffer, spec: TaskSpec) -> pd.DataFrame:
     """State and action of every frame: episode, step, and one column a number."""
     frames, ends = demos.read(), demos.episode_ends
     lengths = np.diff(ends, prepend=0)
-    states, actions = NAMES.get(spec.suite, ([], []))
-    states = states or [f"state {number}" for number in range(1, spec.state_dim + 1)]
-    actions = actions or [f"action {number}" for number in range(1, spec.action_dim + 1)]
+    states, actions = names_of(spec)
     table = pd.DataFrame(np.hstack([frames["state"], frames["action"]]), columns=[*states, *actions])
     steps = np.concatenate([np.arange(length) for length in lengths])
     table.insert(0, "step", steps)
     table.insert(0, "episode", np.repeat(np.arange(len(ends)), lengths))
     return table
+
+
+def names_of(spec: TaskSpec) -> tuple[list[str], list[str]]:
+    """What the numbers of state and action are called."""
+    states = [f"state {number}" for number in range(1, spec.state_dim + 1)]
+    actions = [f"action {number}" for number in range(1, spec.action_dim + 1)]
+    return NAMES.get(spec.suite, (states, actions))
 
 
 def expert_sentence(demos: ReplayBuffer) -> str:

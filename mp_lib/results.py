@@ -23,7 +23,7 @@ BEST = 5  # evaluations whose mean is the paper's score (dp3.yaml, SR_test_L5)
 def load_runs(folder: Path | None = None) -> pd.DataFrame:
     """One row a finished run below ``folder`` (data/runs by default), sorted; an empty table if there is none.
 
-    Columns: the configuration, label, changed (of the scale's numbers), successes, episodes, success_rate,
+    Columns: the configuration, label, changed (of the scale's numbers), protocol, successes, episodes, success_rate,
     best_five (None without a curve), expert, demonstrations, depth_backend, parameters, seconds,
     peak_memory_bytes, device, commit, folder.
     """
@@ -41,7 +41,19 @@ def run_row_columns() -> tuple[str, ...]:
     config = tuple(TrainConfig.__dataclass_fields__)
     return (
         *config,
-        *("label", "changed", "successes", "episodes", "success_rate", "low", "high", "best_five", "loss", "expert"),
+        *(
+            "label",
+            "changed",
+            "protocol",
+            "successes",
+            "episodes",
+            "success_rate",
+            "low",
+            "high",
+            "best_five",
+            "loss",
+            "expert",
+        ),
         *("demonstrations", "depth_backend", "parameters", "train_seconds", "evaluate_seconds"),
         *("peak_memory_bytes", "device", "commit", "folder"),
     )
@@ -55,6 +67,7 @@ def run_row(path: Path) -> dict:
     return result["config"] | {
         "label": METHODS[result["config"]["method"]].label,
         "changed": changes_of(result["config"]),
+        "protocol": protocol(result["config"]),
         "successes": sum(successes),
         "episodes": len(successes),
         "success_rate": sum(successes) / len(successes),
@@ -180,6 +193,7 @@ def success_table(runs: pd.DataFrame) -> pd.DataFrame:
                 "parameters": int(group["parameters"].iloc[0]),
                 "train_minutes": group["train_seconds"].mean() / 60,
                 "expert": group["expert"].iloc[0],
+                "protocol": group["protocol"].iloc[0],
             }
         )
     return pd.DataFrame(rows)
@@ -237,6 +251,7 @@ def reading_table(table: pd.DataFrame) -> pd.DataFrame:
             "source": table["source"].fillna(""),
             "parameters (M)": table["parameters"] / 1e6,
             "training (min)": table["train_minutes"],
+            "conditions": table["protocol"],
         }
     )
 

@@ -25,9 +25,16 @@ def of_rate(successes: int, episodes: int) -> str:
 
 
 def join(names: Sequence[str]) -> str:
-    """Names as one enumerates them: "a, b and c"."""
+    """Names as one enumerates them: "a, b and c"; with semicolons if a name has a comma of its own."""
     names = list(map(str, names))
+    if any("," in name for name in names):
+        return "; ".join(names)
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def count(number: int, noun: str) -> str:
+    """E.g. "1 task", "2 tasks"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def no_runs(scale: str) -> str:
@@ -52,8 +59,9 @@ def of_runs(scale: str, runs: pd.DataFrame) -> str:
     if runs.empty:
         return no_runs(scale)
     return (
-        f"{len(runs)} finished runs of the scale `{scale}`: {runs['method'].nunique()} methods, "
-        f"{runs['task'].nunique()} tasks, {runs['seed'].nunique()} seeds. Runs with changed numbers are left out."
+        f"{count(len(runs), 'finished run')} of the scale `{scale}`: {count(runs['method'].nunique(), 'method')}, "
+        f"{count(runs['task'].nunique(), 'task')}, {count(runs['seed'].nunique(), 'seed')}. "
+        "Runs with changed numbers are left out."
     )
 
 
@@ -62,11 +70,11 @@ def of_best(table: pd.DataFrame) -> str:
     if table.empty:
         return "No task has been trained with every method, so there is nothing to compare."
     names = [row.label + (", no attention" if row.attention == "released" else "") for row in table.itertuples()]
-    best = int(table["ours"].to_numpy().argmax())
-    row = table.iloc[best]
-    behind = [name for name, high in zip(names, table["high"], strict=True) if high < row.low]
-    told = f"Intervals apart from it: {join(behind)}." if behind else "No other interval lies wholly below its own."
+    best = table.loc[table["ours"].idxmax()]
+    leaders = [name for name, rate in zip(names, table["ours"], strict=True) if rate == best["ours"]]
+    behind = [name for name, high in zip(names, table["high"], strict=True) if high < best["low"]]
+    told = f"Intervals wholly below: {join(behind)}." if behind else "No interval lies wholly below."
     return (
-        f"Highest rate over {row.tasks} common {'task' if row.tasks == 1 else 'tasks'}: {names[best]} with "
-        f"{of_rate(row.successes, row.episodes)}. {told}"
+        f"Highest rate over {count(best['tasks'], 'common task')}: {join(leaders)} with "
+        f"{of_rate(best['successes'], best['episodes'])}. {told}"
     )

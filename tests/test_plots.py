@@ -1,0 +1,228 @@
+"""Figures: each from a small made-up table, with the names it must show, saved as four files, twice the same bytes."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from mp_lib import anatomy, pictures, plots, schematic, style
+from mp_lib.config import METHODS
+from mp_lib.figures import publish, save_figure, show
+
+TASKS = ["metaworld_drawer-open", "metaworld_assembly", "metaworld_stick-push", "metaworld_reach"]
+KINDS = [(name, kind) for name, row in METHODS.items() for kind in (("paper", "released") if row.mixer else ("",))]
+
+
+def success_table(tasks):
+    rows = []
+    for t, task in enumerate(tasks):
+        for k, (method, attention) in enumerate(KINDS):
+            ours = (17 * k + 31 * t) % 101
+            row = {"task": task, "method": method, "attention": attention, "ours": ours}
+            row |= {"low": max(0, ours - 15), "high": min(100, ours + 15)}
+            rows.append(row | {"published": 50.0 if method == "dp3" else None})
+    return pd.DataFrame(rows)
+
+
+def method_table():
+    rows = success_table(TASKS[:1])
+    return rows.assign(parameters=[10**6 * (300 - 20 * k) for k in range(len(rows))])
+
+
+def runs_table(tasks):
+    rows = [
+        {"task": task, "method": method, "attention": attention or "paper", "folder": f"{task}-{method}-{attention}"}
+        for task in tasks
+        for method, attention in KINDS
+    ]
+    return pd.DataFrame(rows)
+
+
+def metrics_table(runs, evaluated):
+    frames = []
+    for k, folder in enumerate(runs["folder"]):
+        step = np.arange(0, 600, 10)
+        frame = pd.DataFrame({"step": step, "loss": np.exp(-step / (100 + 20 * k)) + 0.01 * (k + 1), "folder": folder})
+        if evaluated:
+            frame["success_rate"] = np.where(step % 200 == 0, step / 600, np.nan)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def costs_table():
+    rows = []
+    for quantity in ("parameters, that run", "multiply-adds, T = 4", "latency, T = 16"):
+        for k, (method, attention) in enumerate(KINDS):
+            share = 1.0 if method == "dp3" else 0.15 * k
+            rows.append((method, attention, quantity, 100 * share, share, f"{100 * share:.0f} M"))
+    return pd.DataFrame(rows, columns=["method", "attention", "quantity", "value", "share", "text"])
+
+
+def parts_table():
+    rows = [(m.name, m.label, part, 1000 * (k + 1)) for m in METHODS.values() for k, part in enumerate(anatomy.PARTS)]
+    return pd.DataFrame(rows, columns=["method", "label", "part", "parameters"])
+
+
+def reach_table():
+    rows = [
+        (structure, horizon, part, 200, 10 * k)
+        for structure in anatomy.STRUCTURES
+        for horizon in (4, 16)
+        for k, part in enumerate(anatomy.PARTS)
+    ]
+    return pd.DataFrame(rows, columns=["structure", "horizon", "part", "parameters", "reached"])
+
+
+def lengths_table():
+    rows = [(horizon, block, max(1, horizon // block), 8) for horizon in (4, 16) for block in (1, 2, 4)]
+    return pd.DataFrame(rows, columns=["horizon", "block", "length", "channels"])
+
+
+def mixing_table():
+    rows = [
+        (mixer, t, s, float(s <= t) / (1 + t - s) if s <= t else 0.0)
+        for mixer in anatomy.MATRICES
+        for t in range(4)
+        for s in range(4)
+    ]
+    return pd.DataFrame(rows, columns=["mixer", "to", "source", "weight"])
+
+
+def cloud(points):
+    return np.random.default_rng(0).normal(size=(points, 3)).astype(np.float32)
+
+
+def look():
+    return {
+        "picture": np.zeros((24, 32, 3), np.uint8),
+        "seen": cloud(500),
+        "cropped": cloud(100),
+        "sampled": np.concatenate([cloud(10), np.zeros((3, 3))]),
+    }
+
+
+def moment(step):
+    actions = np.random.default_rng(step).normal(size=(16, 4))
+    return {"step": step, "picture": np.zeros((24, 32, 3), np.uint8), "cloud": cloud(32), "actions": actions}
+
+
+def traces_table():
+    rows = {"episode": np.repeat([0, 1], 5), "step": np.tile(np.arange(5), 2)}
+    return pd.DataFrame(rows | {f"state {k}": np.linspace(0, k, 10) for k in range(7)})
+
+
+RUNS = runs_table(TASKS[:2])
+LABELS = [row.label for row in METHODS.values()]
+FIGURES = {  # name: (how to draw it, what must be written on it)
+    "method": (schematic.method_figure, ["2 blocks", "x + attention(norm x)", "condition"]),
+    "cloud": (lambda: pictures.camera_and_cloud(look()), ["camera", "seen: 500 points", "sampled: 10 points"]),
+    "traces": (lambda: pictures.traces(traces_table()), ["state 0", "state 6", "step"]),
+    "strip": (
+        lambda: pictures.film_strip([moment(0), moment(8)], slice(1, 9), ["move x", "move y", "move z", "close"]),
+        ["step 0", "step 8", "move x", "close"],
+    ),
+    "episodes": (
+        lambda: plots.episodes(pd.DataFrame({"seed": [1, 2, 3], "success": [True, False, True], "steps": [9, 200, 7]})),
+        ["success", "failure", "steps"],
+    ),
+    "parts": (lambda: plots.parameters_by_part(parts_table()), [*LABELS, *anatomy.PARTS]),
+    "lengths": (lambda: plots.sequence_lengths(lengths_table()), ["horizon 4", "horizon 16"]),
+    "reach": (lambda: plots.gradient_reach(reach_table()), [*anatomy.STRUCTURES, *anatomy.PARTS, "horizon 4"]),
+    "mixing": (lambda: plots.mixing_matrices(mixing_table()), ["Mamba-1", "Hydra", "attention", "from step"]),
+    "losses": (lambda: plots.loss_curves(metrics_table(RUNS, False), RUNS), [*LABELS, "Hydra, no attention", "loss"]),
+    "curves": (lambda: plots.loss_curves(metrics_table(RUNS, True), RUNS), [*LABELS, "loss", "success (%)"]),
+    "success": (lambda: plots.success(success_table(TASKS)), [*LABELS, *TASKS, "Mamba-1, no attention"]),
+    "one_task": (lambda: plots.success(success_table(TASKS[:1])), [*LABELS, TASKS[0]]),
+    "parameters": (lambda: plots.success_by_parameters(method_table()), [*LABELS, "success (%)"]),
+    "costs": (lambda: plots.costs(costs_table()), [*LABELS, "multiply-adds\nT = 4"]),
+}
+
+
+@pytest.fixture(autouse=True)
+def own_root(monkeypatch, tmp_path):
+    monkeypatch.setenv("MP_ROOT", str(tmp_path))
+
+
+def words(figure):
+    """Everything that is written on a figure and can be seen."""
+    figure.draw_without_rendering()
+    return {text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")) if text.get_text()}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_names_what_it_shows_and_cuts_nothing_off(name):
+    draw, expected = FIGURES[name]
+    figure = draw()
+    assert isinstance(figure, Figure)
+    assert not set(expected) - words(figure)
+    assert figure.get_figwidth() in (style.COLUMN, style.PAGE)
+    drawn, page, slack = figure.get_tightbbox(), figure.bbox_inches, 0.03  # inches
+    assert min(drawn.x0, drawn.y0) > -slack, drawn
+    assert drawn.x1 < page.x1 + slack and drawn.y1 < page.y1 + slack, f"{drawn} beyond {page}"
+
+
+@pytest.mark.parametrize("name", ["method", "strip"])
+def test_a_saved_figure_is_four_files_with_the_same_bytes_twice(name, tmp_path):
+    table = success_table(TASKS)
+    source = tmp_path / "source.csv"
+    source.write_text("a\n1\n")
+    saved = []
+    for _ in range(2):
+        paths = save_figure(FIGURES[name][0](), "09_test", table, [source], {"scale": "smoke"})
+        saved.append({path.suffix: path.read_bytes() for path in paths})
+    assert set(saved[0]) == {".png", ".pdf", ".csv", ".json"}
+    assert saved[0] == saved[1]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(path.name for path in paths)
+
+
+def test_the_table_behind_a_figure_comes_back():
+    table = success_table(TASKS)
+    paths = {path.suffix: path for path in save_figure(plots.success(table), "09_test", table)}
+    pd.testing.assert_frame_equal(pd.read_csv(paths[".csv"], keep_default_na=True), table.replace("", np.nan))
+
+
+def test_a_saved_figure_says_where_it_comes_from(tmp_path):
+    source = tmp_path / "source.csv"
+    source.write_text("a\n1\n")
+    paths = save_figure(schematic.method_figure(), "09_test", pd.DataFrame({"a": [1]}), [source], {"scale": "quick"})
+    origin = json.loads(paths[-1].read_text())
+    assert origin["parameters"] == {"scale": "quick"}
+    assert list(origin["inputs"]) == ["source.csv"] and origin["versions"]["matplotlib"] and origin["commit"]
+
+
+def test_fonts_of_a_pdf_are_embedded_as_outlines():
+    pdf = next(
+        path for path in save_figure(schematic.method_figure(), "09_test", pd.DataFrame()) if path.suffix == ".pdf"
+    )
+    content = pdf.read_bytes()
+    assert b"/FontFile2" in content and b"/Type3" not in content and b"CreationDate" not in content
+
+
+def test_publish_without_saving_writes_nothing(tmp_path):
+    picture = publish(schematic.method_figure(), "09_test", pd.DataFrame(), save=False)
+    assert picture.data[:4] == b"\x89PNG" == show(schematic.method_figure()).data[:4]
+    assert not (tmp_path / "figures").exists()
+
+
+def test_the_users_own_style_changes_nothing():
+    import matplotlib
+
+    usual = show(plots.success(success_table(TASKS))).data
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "pink"}):
+        assert show(plots.success(success_table(TASKS))).data == usual
+
+
+def test_every_method_has_its_own_colour_and_marker():
+    assert set(style.COLORS) == set(METHODS)
+    assert len(set(style.COLORS.values())) == len(set(style.MARKERS.values())) == len(METHODS)
+    assert list(plots.PART_COLORS) == list(anatomy.PARTS)
+
+
+def test_spread_keeps_the_order_and_the_gap():
+    values = np.array([0.5, 0.1, 0.52, 0.9, 0.51])
+    moved = style.spread(values, 0.1)
+    assert np.array_equal(np.argsort(moved), np.argsort(values))
+    assert np.diff(np.sort(moved)).min() > 0.1 - 1e-9
+    assert moved[[1, 3]] == pytest.approx([0.1, 0.9])
