@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from mp_lib.config import METHODS
@@ -18,12 +18,8 @@ from mp_lib.style import (
     BLACK,
     BLUE,
     COLUMN,
-    GREEN,
     GREY,
-    LIGHT,
     PAGE,
-    RED,
-    SKY,
     label_ends,
     look_of,
     panels,
@@ -31,23 +27,15 @@ from mp_lib.style import (
     styled,
 )
 
-PART_COLORS = {
-    "convolutions": GREEN,
-    "FiLM": SKY,
-    "state-space mixers": BLUE,
-    "MLPs after them": "#7FB2D6",
-    "attention": RED,
-    "MLPs after attention": "#EBA77F",
-    "rest": LIGHT,
-}
-HATCH = "/////"  # attention, which the release carries and never runs
-MIXER_LABELS = {method.mixer: method.label for method in METHODS.values() if method.mixer}
+NO_ATTENTION = ", no attention"
+CURVES = {"loss": "loss", "success": "success (%)"}
+PUBLISHED = {"color": BLACK, "marker": "|", "linestyle": "", "markersize": 9, "markeredgewidth": 1.2}
 
 
 def row_name(method: str, attention: str = "") -> str:
     """How a method is called beside an axis."""
     name = METHODS[method].label if method in METHODS else method
-    return f"{name}, no attention" if attention == "released" else name
+    return f"{name}{NO_ATTENTION}" if attention == "released" else name
 
 
 @styled
@@ -63,148 +51,67 @@ def episodes(table: pd.DataFrame) -> Figure:
     return figure
 
 
-# What a network is made of
-
-
 @styled
-def parameters_by_part(table: pd.DataFrame) -> Figure:
-    """Millions of parameters of every method, and what for. ``table``: method, label, part, parameters."""
-    figure, [[total, share]] = panels(1, 2, PAGE, 2.4, sharey=True, width_ratios=(1, 1.9))
-    wide = table.pivot(index="label", columns="part", values="parameters")
-    wide = wide.loc[table["label"].unique(), list(PART_COLORS)]
-    millions, places = wide.sum(axis=1) / 1e6, np.arange(len(wide))
-    total.barh(places, millions, height=0.65, color=GREY)
-    for place, value in zip(places, millions, strict=True):
-        total.text(value + 0.015 * millions.max(), place, f"{value:.1f}", va="center", fontsize=7)
-    total.set(yticks=places, yticklabels=wide.index, xlabel="parameters (million)", xlim=(0, 1.2 * millions.max()))
-    total.tick_params(left=False)
-    total.invert_yaxis()
-    left = np.zeros(len(wide))
-    for part, color in PART_COLORS.items():
-        width = 100 * wide[part].to_numpy() / wide.sum(axis=1).to_numpy()
-        look = {"color": color, "hatch": HATCH if "attention" in part else None, "edgecolor": "white", "linewidth": 0.4}
-        share.barh(places, width, 0.65, left, label=part, **look)
-        left += width
-    share.set(xlabel="share (%)", xlim=(0, 100))
-    share.tick_params(left=False)
-    figure.legend(*share.get_legend_handles_labels(), loc="outside upper right", ncols=4, frameon=False, fontsize=7)
-    return figure
-
-
-@styled
-def sequence_lengths(table: pd.DataFrame) -> Figure:
-    """Length of the sequence in every block. ``table``: horizon, block, length, channels."""
-    figure, [[axes]] = panels(1, 1, COLUMN, 1.9)
-    ends = []
-    for (horizon, rows), color in zip(table.groupby("horizon"), (BLUE, RED, GREEN, BLACK), strict=False):
-        axes.step(rows["block"], rows["length"], where="mid", color=color, marker="o", markersize=3.5)
-        ends.append((rows["block"].iloc[-1], rows["length"].iloc[-1], f"horizon {horizon}", color))
-    axes.set_yscale("log", base=2)
-    lengths = sorted(table["length"].unique())
-    axes.set(xlabel="block, in the order of execution", ylabel="length", yticks=lengths, yticklabels=lengths)
-    axes.minorticks_off()
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    label_ends(axes, ends, gap=0.1)
-    return figure
-
-
-@styled
-def gradient_reach(table: pd.DataFrame) -> Figure:
-    """Share of each part's parameters that get a gradient. ``table`` as ``mp_lib.anatomy.gradient_reach``."""
-    structures = list(table["structure"].unique())
-    parts = [part for part in PART_COLORS if table.loc[table["part"] == part, "parameters"].any()]
-    figure, axes = panels(1, len(structures), PAGE, 0.8 + 0.32 * len(parts), sharey=True)
-    places = np.arange(len(parts))
-    for place, structure in zip(axes[0], structures, strict=True):
-        rows = table[table["structure"] == structure]
-        for (horizon, group), color, shift in zip(rows.groupby("horizon"), (BLUE, RED), (-0.2, 0.2), strict=False):
-            found = group.set_index("part").loc[parts]
-            share = 100 * found["reached"] / found["parameters"]
-            place.barh(places + shift, share, 0.38, color=color, label=f"horizon {horizon}")
-            for position, value in zip(places + shift, share, strict=True):
-                place.text(value + 1.5, position, percent(value), va="center", fontsize=6.5)
-        place.set(title=structure, xlabel="parameters with a gradient (%)", yticks=places, yticklabels=parts)
-        place.set(xlim=(0, 112), xticks=[0, 25, 50, 75, 100])
-        place.tick_params(left=False)
-    axes[0, 0].invert_yaxis()
-    handles = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper right", ncols=2, frameon=False, fontsize=7)
-    return figure
-
-
-def percent(value: float) -> str:
-    """A share in percent, not rounded up to 100 or down to 0."""
-    return f"{value:.0f}" if value in (0, 100) or 0.5 <= value < 99.5 else f"{value:.2f}"
-
-
-@styled
-def mixing_matrices(table: pd.DataFrame) -> Figure:
-    """A matrix a mixer, white where it is exactly zero. ``table``: mixer, to, source, weight in 0 to 1."""
-    names = list(table["mixer"].unique())
-    figure, axes = panels(1, len(names), PAGE, 1.75, sharey=True)
-    norm = LogNorm(1e-5, 1, clip=True)
-    for place, name in zip(axes[0], names, strict=True):
-        wide = table[table["mixer"] == name].pivot(index="to", columns="source", values="weight").to_numpy()
-        image = place.imshow(np.ma.masked_equal(wide, 0), norm=norm, cmap="cividis_r", interpolation="nearest")
-        place.set(title=MIXER_LABELS.get(name, name), xlabel="from step")
-        place.set(xticks=[0, len(wide) - 1], yticks=[0, len(wide) - 1])
-        place.set_xticklabels([1, len(wide)])
-        place.set_yticklabels([1, len(wide)])
-        place.spines[:].set_visible(True)
-    axes[0, 0].set_ylabel("to step")
-    bar = figure.colorbar(image, ax=list(axes[0]), label="|M| / max |M|", aspect=12, pad=0.01, shrink=0.7)
-    bar.ax.minorticks_off()
-    return figure
-
-
-# What runs have found
-
-
-@styled
-def loss_curves(metrics: pd.DataFrame, runs: pd.DataFrame) -> Figure:
-    """Loss over steps, a panel a task and a line a run; below, success where it was measured on the way.
+def curves(metrics: pd.DataFrame, runs: pd.DataFrame, columns: int = 3) -> Figure:
+    """Loss over steps, a panel a task and a line a run; below each, success where it was measured on the way.
 
     ``metrics`` as ``mp_lib.results.load_metrics``, ``runs`` as ``load_runs``.
     """
-    tasks = list(runs["task"].unique())
     measured = "success_rate" in metrics and metrics["success_rate"].notna().any()
-    rows = 1 + measured
-    figure, axes = panels(rows, len(tasks), COLUMN if len(tasks) == 1 else PAGE, 1.9 * rows, sharex=True, sharey="row")
     metrics = metrics.assign(success=100 * metrics["success_rate"]) if measured else metrics
-    for column, task in enumerate(tasks):
-        axes[0, column].set(title=task, yscale="log")
-        axes[-1, column].set_xlabel("step")
-        axes[-1, column].xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        ends = [
-            draw_curves(place, metrics, runs[runs["task"] == task], key)
-            for place, key in zip(axes[:, column], ("loss", "success"), strict=False)
-        ]
-    axes[0, 0].set(ylabel="loss", ylim=(metrics["loss"].min() / 1.4, metrics["loss"].max() * 1.4))
-    axes[0, 0].set_xlim(0, 1.02 * max(1, metrics["step"].max()))
-    plain_log(axes[0, 0].yaxis)
-    if measured:
-        axes[1, 0].set(ylabel="success (%)", ylim=(-3, 103))
-    for place, names in zip(axes[:, -1], ends, strict=True):
-        label_ends(place, names)
+    tasks, keys = list(runs["task"].unique()), ["loss", "success"] if measured else ["loss"]
+    columns = min(columns, len(tasks))
+    rows = -(-len(tasks) // columns) * len(keys)
+    figure, axes = panels(rows, columns, COLUMN if columns == 1 else PAGE, 0.3 + 1.6 * rows, sharex=True)
+    names: dict[str, tuple] = {}
+    for number, task in enumerate(tasks):
+        for k, key in enumerate(keys):
+            place = axes[number // columns * len(keys) + k, number % columns]
+            prepare_curves(place, metrics, key)
+            place.set_title(task if k == 0 else "")
+            place.set_ylabel(CURVES[key] if number % columns == 0 else "")
+            ends = draw_curves(place, metrics, runs[runs["task"] == task], key)
+            names |= {end[2]: end for end in ends}
+            if len(tasks) == 1:
+                label_ends(place, ends)
+    for place in axes.flat:
+        place.set_visible(place.has_data())
+    figure.supxlabel("step", fontsize=7.5)
+    if len(tasks) > 1:
+        lines = [Line2D([], [], color=color, linestyle=dashes_of(name)) for _, _, name, color in names.values()]
+        figure.legend(lines, names, loc="outside right upper", frameon=False, fontsize=7)
     return figure
 
 
+def prepare_curves(axes: Axes, metrics: pd.DataFrame, key: str) -> None:
+    """Scales and limits, alike for all panels of ``key``."""
+    axes.set_xlim(0, 1.02 * max(1, metrics["step"].max()))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.tick_params(labelbottom=True)
+    if key == "loss":
+        axes.set(yscale="log", ylim=(metrics["loss"].min() / 1.4, metrics["loss"].max() * 1.4))
+        plain_log(axes.yaxis)
+    else:
+        axes.set_ylim(-3, 103)
+
+
 def draw_curves(axes: Axes, metrics: pd.DataFrame, runs: pd.DataFrame, key: str) -> list[tuple]:
-    """One line a run, and where to write each method's name."""
+    """One line a run, and where to write each method's name: (x, y, name, colour)."""
     ends = {}
     for run in runs.itertuples():
         rows = thinned(metrics[(metrics["folder"] == run.folder) & metrics[key].notna()][["step", key]])
         if rows.empty:
             continue
-        look, kind = look_of(run.method), run.attention if METHODS[run.method].mixer else ""
-        dot = look["marker"] if len(rows) == 1 else ""
-        dashes = "--" if kind == "released" else "-"
-        axes.plot(
-            rows["step"], rows[key], marker=dot, color=look["color"], linestyle=dashes, linewidth=0.9, markersize=4
-        )
-        name = row_name(run.method, kind)
+        name, look = row_name(run.method, run.attention if METHODS[run.method].mixer else ""), look_of(run.method)
+        look = {"color": look["color"], "marker": look["marker"] if len(rows) == 1 else "", "markersize": 4}
+        axes.plot(*rows.to_numpy().T, linewidth=0.9, linestyle=dashes_of(name), clip_on=len(rows) > 1, **look)
         ends.setdefault(name, (rows["step"].iloc[-1], rows[key].iloc[-1], name, look["color"]))
     return list(ends.values())
+
+
+def dashes_of(name: str) -> str:
+    """Dashes where attention is left out."""
+    return "--" if name.endswith(NO_ATTENTION) else "-"
 
 
 def thinned(rows: pd.DataFrame, most: int = 150) -> pd.DataFrame:
@@ -221,7 +128,7 @@ def plain_log(axis: Axis) -> None:
 
 @styled
 def success(table: pd.DataFrame, columns: int = 3) -> Figure:
-    """Success rate of every method with its interval, a panel a task; published rates as open rings.
+    """Success rate of every method with its interval, a panel a task; published rates as ticks.
 
     ``table`` as ``mp_lib.results.success_table``.
     """
@@ -238,16 +145,17 @@ def success(table: pd.DataFrame, columns: int = 3) -> Figure:
             place.plot([row.low, row.high], [position] * 2, color=look["color"], linewidth=1.4, solid_capstyle="butt")
             place.plot([row.ours], [position], linestyle="", clip_on=False, zorder=3, **look)
             if pd.notna(row.published):
-                place.plot([row.published], [position], "|", color=BLACK, markersize=9, markeredgewidth=1.2, zorder=4)
+                place.plot([row.published], [position], zorder=4, **PUBLISHED)
         place.set(title=task, xlim=(0, 100), xticks=[0, 25, 50, 75, 100], ylim=(len(names) - 0.4, -0.6))
         place.set(yticks=range(len(names)), yticklabels=[row_name(*name) for name in names])
         place.grid(axis="x")
-        place.tick_params(left=False)
+        place.tick_params(left=False, labelbottom=True)
     for place in axes.flat[len(tasks) :]:
-        place.remove()
-    for place in axes.flat[max(0, len(tasks) - columns) : len(tasks)]:
-        place.set_xlabel("success (%)")
-        place.tick_params(labelbottom=True)
+        place.set_visible(False)
+    figure.supxlabel("success (%)", fontsize=7.5)
+    if table["published"].notna().any():
+        marks = [Line2D([], [], color=GREY, marker="o", markersize=5), Line2D([], [], **PUBLISHED)]
+        figure.legend(marks, ["here, 95 % interval", "published"], loc="outside upper right", ncols=2, frameon=False)
     return figure
 
 
@@ -258,7 +166,7 @@ def success_by_parameters(table: pd.DataFrame) -> Figure:
     Methods of nearly the same size are moved apart a little.
     """
     figure, [[axes]] = panels(1, 1, COLUMN, 2.2)
-    places = 10 ** spread(np.log10(table["parameters"] / 1e6), gap=0.05)
+    places = 10 ** spread(np.log10(table["parameters"] / 1e6), gap=0.03)
     for row, place in zip(table.itertuples(), places, strict=True):
         look = look_of(row.method, row.attention)
         axes.plot([place] * 2, [row.low, row.high], color=look["color"], linewidth=1, alpha=0.7)

@@ -28,6 +28,7 @@ COLORS = {
     "dp3_mamba_bi": PINK,
     "dp3_mamba_hydra": BLUE,
 }
+LEADER = {"arrowstyle": "-", "relpos": (0, 0.5), "linewidth": 0.4, "shrinkA": 1, "shrinkB": 3}
 MARKERS = dict(zip(COLORS, "s^vodPX", strict=True)) | {"dp3_mamba_v2": "D"}
 STYLE = {
     "font.size": 7.5,
@@ -140,5 +141,5 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: f
             va="center",
             fontsize=7,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.4, "shrinkA": 1, "shrinkB": 3},
+            arrowprops=LEADER | {"color": color},
         )

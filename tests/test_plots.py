@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from mp_lib import anatomy, pictures, plots, schematic, style
+from mp_lib import anatomy, network_plots, pictures, plots, schematic, style
 from mp_lib.config import METHODS
 from mp_lib.figures import publish, save_figure, show
 
@@ -113,7 +113,7 @@ def traces_table():
     return pd.DataFrame(rows | {f"state {k}": np.linspace(0, k, 10) for k in range(7)})
 
 
-RUNS = runs_table(TASKS[:2])
+RUNS, ONE = runs_table(TASKS), runs_table(TASKS[:1])
 LABELS = [row.label for row in METHODS.values()]
 FIGURES = {  # name: (how to draw it, what must be written on it)
     "method": (schematic.method_figure, ["2 blocks", "x + attention(norm x)", "condition"]),
@@ -127,12 +127,12 @@ FIGURES = {  # name: (how to draw it, what must be written on it)
         lambda: plots.episodes(pd.DataFrame({"seed": [1, 2, 3], "success": [True, False, True], "steps": [9, 200, 7]})),
         ["success", "failure", "steps"],
     ),
-    "parts": (lambda: plots.parameters_by_part(parts_table()), [*LABELS, *anatomy.PARTS]),
-    "lengths": (lambda: plots.sequence_lengths(lengths_table()), ["horizon 4", "horizon 16"]),
-    "reach": (lambda: plots.gradient_reach(reach_table()), [*anatomy.STRUCTURES, *anatomy.PARTS, "horizon 4"]),
-    "mixing": (lambda: plots.mixing_matrices(mixing_table()), ["Mamba-1", "Hydra", "attention", "from step"]),
-    "losses": (lambda: plots.loss_curves(metrics_table(RUNS, False), RUNS), [*LABELS, "Hydra, no attention", "loss"]),
-    "curves": (lambda: plots.loss_curves(metrics_table(RUNS, True), RUNS), [*LABELS, "loss", "success (%)"]),
+    "parts": (lambda: network_plots.parameters_by_part(parts_table()), [*LABELS, *anatomy.PARTS]),
+    "lengths": (lambda: network_plots.sequence_lengths(lengths_table()), ["horizon 4", "horizon 16"]),
+    "reach": (lambda: network_plots.gradient_reach(reach_table()), [*anatomy.STRUCTURES, *anatomy.PARTS, "horizon 4"]),
+    "mixing": (lambda: network_plots.mixing_matrices(mixing_table()), ["Mamba-1", "Hydra", "attention", "from step"]),
+    "losses": (lambda: plots.curves(metrics_table(RUNS, False), RUNS), [*LABELS, "Hydra, no attention", "loss"]),
+    "curves": (lambda: plots.curves(metrics_table(ONE, True), ONE), [*LABELS, "loss", "success (%)"]),
     "success": (lambda: plots.success(success_table(TASKS)), [*LABELS, *TASKS, "Mamba-1, no attention"]),
     "one_task": (lambda: plots.success(success_table(TASKS[:1])), [*LABELS, TASKS[0]]),
     "parameters": (lambda: plots.success_by_parameters(method_table()), [*LABELS, "success (%)"]),
@@ -217,7 +217,7 @@ def test_the_users_own_style_changes_nothing():
 def test_every_method_has_its_own_colour_and_marker():
     assert set(style.COLORS) == set(METHODS)
     assert len(set(style.COLORS.values())) == len(set(style.MARKERS.values())) == len(METHODS)
-    assert list(plots.PART_COLORS) == list(anatomy.PARTS)
+    assert list(network_plots.PART_COLORS) == list(anatomy.PARTS)
 
 
 def test_spread_keeps_the_order_and_the_gap():
