@@ -21,6 +21,7 @@ nav {{ background: #f4f4f4; padding: .7rem 1rem; }} nav a {{ margin-right: 1.2re
 img, video {{ max-width: 100%; height: auto; }}
 table {{ border-collapse: collapse; font-size: .85rem; display: block; overflow-x: auto; }}
 th, td {{ padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; }}
+th:first-child, td:first-child {{ text-align: left; }}
 pre {{ font-size: .8rem; overflow-x: auto; white-space: pre-wrap; }}
 .jp-OutputPrompt, .jp-InputPrompt, .anchor-link {{ display: none; }}
 </style></head><body>
