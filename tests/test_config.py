@@ -57,8 +57,10 @@ def test_every_scale_and_method_survives_json(scale, method):
 @pytest.mark.parametrize("scale", SCALES)
 def test_names_tell_all_configurations_apart_and_are_plain(scale):
     configs = [changed(scale, key, value) for key, value in CHANGES.items()]
-    configs += [scale_config(scale, task, method, 1) for task in ("a", "b") for method in METHODS]
-    configs += [scale_config(scale, "toy", "dp3", seed, horizon=8) for seed in (0, 1, 12)]
+    configs += [
+        scale_config(scale, task, method, seed) for task in ("toy", "b") for method in METHODS for seed in (0, 1)
+    ]
+    configs += [scale_config(scale, "toy", "dp3", seed, horizon=8) for seed in (0, 1, 10)]
     configs += [scale_config(scale, "toy", "dp3", horizon=8, betas=betas) for betas in ((0.9, 0.9), (0.9, 0.99))]
     names = [config.name for config in configs]
     assert len({*names}) == len(names)

@@ -220,7 +220,13 @@ def test_the_curve_is_evaluated_after_the_first_and_every_nth_epoch(curved):
 
 def test_the_seeds_of_curve_final_and_demonstrations_are_apart(curved, toy_demos, tmp_path, monkeypatch):
     seen, rollout = [], module.rollout
-    monkeypatch.setattr(module, "rollout", lambda *a, **options: (seen.append(list(a[2])), rollout(*a, **options))[1])
+
+    def watched(policy, spec, seeds, **options):
+        assert not any(each.requires_grad for each in policy.parameters())  # the average
+        seen.append(list(seeds))
+        return rollout(policy, spec, seeds, **options)
+
+    monkeypatch.setattr(module, "rollout", watched)
     train(curved[0], TOY, toy_demos, tmp_path, device="cpu")
     curve, final = list(range(CURVE_SEEDS, CURVE_SEEDS + 3)), list(range(FINAL_SEEDS, FINAL_SEEDS + 2))
     assert seen == [curve, curve, curve, final]

@@ -46,10 +46,9 @@ def count(module):
 
 
 def narrow(method, attention="paper", action_dim=5, cond_dim=24):
-    """The denoiser with a quarter of its widths, in evaluation mode: no drop-path."""
+    """The denoiser with small widths, in evaluation mode: no drop-path."""
     torch.manual_seed(0)
-    widths = [width // 4 for width in METHODS[method].down_dims]
-    return build_denoiser(method, action_dim, cond_dim, widths, step_embed_dim=32, attention=attention).eval()
+    return build_denoiser(method, action_dim, cond_dim, (32, 64, 96), step_embed_dim=32, attention=attention).eval()
 
 
 def inputs(horizon, action_dim=5, cond_dim=24, batch=3):
