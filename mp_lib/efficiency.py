@@ -167,5 +167,5 @@ def latency_sentence(scale: str, table: pd.DataFrame) -> str:
     machine = f"{device_name(choose_device('cpu'))} with {count(torch.get_num_threads(), 'thread')}"
     return (
         f"On {machine}, at the widths of the scale `{scale}` and horizon {table['horizon'].iloc[0]}, DP3 takes "
-        f"{1e3 * reference:.0f} ms. Of {len(others)} others, {len(others) - len(slow)} take less.{ending}"
+        f"{1e3 * reference:.0f} ms. Faster: {len(others) - len(slow)} of {len(others)} others.{ending}"
     )

@@ -1,0 +1,201 @@
+"""From result.json files to tables and sentences that are true whatever the numbers are."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mp_lib import efficiency, evaluate, overview, results, sentences
+from mp_lib.config import SCALES, scale_config
+from mp_lib.model.checkpoint import save_policy
+from mp_lib.model.policy import build_policy
+from mp_lib.paths import published_path, run_path
+from mp_lib.rollout import Episode
+from mp_lib.sim.tasks import TASKS
+from mp_lib.statistics import wilson_interval
+from mp_lib.train import policy_config
+
+TASK, OTHER = "metaworld_assembly", "metaworld_reach"
+PUBLISHED = (
+    "table,method,task,value,spread,unit,evidence,source\n" + f"success,DP3,{TASK},99,1,percent,author,a source\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def own_root(monkeypatch, tmp_path):
+    monkeypatch.setenv("MP_ROOT", str(tmp_path))
+    published_path().parent.mkdir(parents=True)
+    published_path().write_text(PUBLISHED)
+
+
+def write_run(task, method, successes, seed=0, curve=(), **changes):
+    """A finished run that found these successes; returns its configuration."""
+    config = scale_config("smoke", task, method, seed, **changes)
+    folder = run_path(config.name)
+    folder.mkdir(parents=True)
+    seeds = list(range(20_000, 20_000 + len(successes)))
+    result = {
+        "config": asdict(config),
+        "demonstrations": {"expert": "somebody", "episodes": 2, "depth_backend": "opengl"},
+        "curve": list(curve),
+        "final": {"seeds": seeds, "successes": successes, "interval": wilson_interval(sum(successes), len(seeds))},
+        "loss": 0.1,
+        "parameters": 1000 * len(method),
+        "seconds": {"train": 60.0, "evaluate": 1.0},
+        "peak_memory_bytes": 2**20,
+        "device": "cpu",
+        "commit": "abc",
+        "versions": {"python": "3"},
+    }
+    (folder / "result.json").write_text(json.dumps(result))
+    rows = [{"step": 0, "loss": 1.0}, {"step": 7, "loss": 0.5}]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return config
+
+
+def test_without_runs_everything_is_empty_and_says_what_to_do():
+    runs = results.choose_runs("smoke")
+    assert runs.empty and results.success_table(runs).empty and results.method_table(runs).empty
+    assert results.result_files(runs) == []
+    assert "./run_all.sh smoke" in sentences.of_runs("smoke", runs)
+
+
+def test_seeds_are_pooled_and_stand_beside_the_published_rate():
+    write_run(TASK, "dp3", [1, 0, 1, 1])
+    write_run(TASK, "dp3", [1, 1, 1, 1], seed=1)
+    write_run(TASK, "dp3_mamba", [0, 0, 1, 0])
+    table = results.success_table(results.choose_runs("smoke")).set_index("method")
+    assert table.loc["dp3", ["successes", "episodes", "seeds"]].tolist() == [7, 8, 2]
+    assert table.loc["dp3", "ours"] == pytest.approx(87.5) and table.loc["dp3", "published"] == 99
+    assert table.loc["dp3", "over_seeds"] == pytest.approx(100 * np.std([0.75, 1.0], ddof=1))
+    assert pd.isna(table.loc["dp3_mamba", "published"]) and table.loc["dp3_mamba", "attention"] == "paper"
+    shown = results.reading_table(table.reset_index())
+    assert shown["published, %"].tolist() == ["99 ± 1", ""] and shown["source"].tolist() == ["a source", ""]
+    assert "1 of 2 rows" in results.what_is_missing(table)
+    assert "somebody" in results.who_demonstrated(table)
+
+
+def test_runs_with_changed_numbers_are_left_out():
+    write_run(TASK, "dp3", [1, 0])
+    write_run(TASK, "dp3", [1, 1], num_steps=10)
+    write_run(TASK, "dp3_mamba", [1, 1], attention="released")
+    runs = results.choose_runs("smoke")
+    assert runs["successes"].tolist() == [1, 2] and set(runs["changed"]) == {""}
+    assert set(results.load_runs()["changed"]) == {"", "num_steps=10"}
+
+
+def test_runs_can_be_chosen_by_task_and_method():
+    write_run(TASK, "dp3", [1])
+    write_run(OTHER, "dp3_mamba", [0])
+    assert results.choose_runs("smoke", tasks=[OTHER])["method"].tolist() == ["dp3_mamba"]
+    assert results.choose_runs("smoke", methods=["dp3"])["task"].tolist() == [TASK]
+    assert results.choose_runs("quick").empty
+    for wrong in ({"scale": "huge"}, {"scale": "smoke", "tasks": ["nope"]}, {"scale": "smoke", "methods": ["nope"]}):
+        with pytest.raises(ValueError, match="choose one of"):
+            results.choose_runs(**wrong)
+
+
+def test_methods_are_compared_on_the_tasks_that_all_have():
+    write_run(TASK, "dp3", [1, 1])
+    write_run(OTHER, "dp3", [0, 0])
+    write_run(TASK, "dp3_mamba", [1, 0])
+    table = results.method_table(results.choose_runs("smoke"))
+    assert table["ours"].tolist() == [100, 50] and table["tasks"].tolist() == [1, 1]
+    assert sentences.of_best(table).startswith("Highest rate over 1 common task: DP3 with 2 of 2")
+
+
+def test_methods_without_a_common_task_are_not_compared():
+    write_run(TASK, "dp3", [1])
+    write_run(OTHER, "dp3_mamba", [1])
+    table = results.method_table(results.choose_runs("smoke"))
+    assert table.empty and "nothing to compare" in sentences.of_best(table)
+
+
+def test_metrics_know_their_run():
+    config = write_run(TASK, "dp3", [1])
+    metrics = results.load_metrics([config.name])
+    assert metrics["loss"].tolist() == [1.0, 0.5] and set(metrics["folder"]) == {config.name}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_what_a_scale_changes_is_listed(scale):
+    table = overview.differences(scale)
+    assert table.empty == (scale == "paper")
+    assert len(table) == 0 or f"in {len(table)} numbers" in overview.what_differs(scale)
+    assert set(SCALES) < set(overview.scales_table().columns)
+    assert overview.tasks_table()["tasks"].sum() == len(TASKS)
+
+
+def make_checkpoint(config, monkeypatch, successes):
+    """A checkpoint beside a run's result, and rollouts that find these successes; returns its path and the calls."""
+    path, calls = run_path(config.name) / "policy.safetensors", []
+    save_policy(path, build_policy(policy_config(config, TASKS[TASK])), task=TASK)
+
+    def play(policy, spec, seeds, *, jobs, films):
+        calls.append((list(seeds), policy.config.num_inference_steps))
+        film = [np.zeros((8, 8, 3), np.uint8)] * 3
+        return [Episode(seed, bool(successes[k]), 5, film) for k, seed in enumerate(seeds)]
+
+    monkeypatch.setattr(evaluate, "rollout", play)
+    return path, calls
+
+
+def test_an_evaluation_is_written_once_and_compared_seed_by_seed(monkeypatch):
+    config = write_run(TASK, "simple_dp3", [1, 0, 1])
+    path, calls = make_checkpoint(config, monkeypatch, [1, 0, 0])
+    assert evaluate.find_checkpoint() == path
+    found = evaluate.evaluate(path)
+    assert evaluate.evaluate(path) == json.loads(json.dumps(found)) and len(calls) == 1
+    assert calls[0][0] == [20_000, 20_001, 20_002]
+    assert sorted(file.name for file in (path.parent / "evaluations").iterdir()) == ["20000-3.json", "20000-3.mp4"]
+    assert "Of 3 seeds in common, 2 ended alike" in evaluate.comparison(found, path)
+    assert evaluate.episodes_table(found)["success"].tolist() == [True, False, False]
+
+
+def test_other_denoising_steps_are_another_evaluation(monkeypatch):
+    config = write_run(TASK, "simple_dp3", [1, 0])
+    path, calls = make_checkpoint(config, monkeypatch, [1, 0])
+    found = evaluate.evaluate(path, num_inference_steps=2)
+    assert calls[0][1] == 2 and found["file"] == "20000-2-2denoising.json"
+    assert "Not comparable seed by seed" in evaluate.comparison(found, path)
+
+
+def test_without_a_run_there_is_no_checkpoint():
+    assert evaluate.find_checkpoint() is None
+
+
+def test_costs_are_those_counted_from_the_official_code():
+    table = efficiency.cost_table(horizon=16).set_index(["method", "attention"])
+    million = table[["parameters", "parameters_that_run", "multiply_adds"]] / 1e6
+    assert million.loc[("dp3", "")].round(1).tolist() == [255.2, 255.2, 1174.5]
+    assert million.loc[("dp3_mamba", "released"), ["parameters", "parameters_that_run"]].round(3).tolist() == [
+        47.873,
+        31.322,
+    ]
+    shown = efficiency.relative_costs({16: table.reset_index()}, [])
+    assert set(shown["quantity"]) == {"parameters, that run", "multiply-adds, T = 16"}
+    assert (shown.loc[shown["method"] == "dp3", "share"] == 1).all()
+
+
+def test_slow_methods_are_named():
+    timed = pd.DataFrame(
+        {
+            "method": ["dp3", "simple_dp3", "dp3_mamba"],
+            "attention": ["", "", "released"],
+            "median_seconds": [0.1, 0.05, 0.2],
+            "share": [1.0, 0.5, 2.0],
+            "horizon": 16,
+        }
+    )
+    said = efficiency.latency_sentence("quick", timed)
+    assert "Faster: 1 of 2 others." in said and "Mamba-1 without attention (2.00)" in said
+    assert "Not faster" not in efficiency.latency_sentence("quick", timed[:2])
+
+
+def test_enumerations_read_well():
+    assert sentences.join(["a"]) == "a" and sentences.join("abc") == "a, b and c" and sentences.join([]) == ""
+    assert sentences.join(["a, b", "c"]) == "a, b; c"
+    assert sentences.count(1, "task") == "1 task" and sentences.count(0, "task") == "0 tasks"
+    assert sentences.of_rate(17, 20) == "17 of 20 episodes (85 %, 95 % interval 64 % to 95 % after Wilson)"
