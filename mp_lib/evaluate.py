@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,20 +126,14 @@ def comparison(found: dict, checkpoint: Path) -> str:
     return f"{said} Of {len(common)} seeds in common, {same} ended alike{ending}"
 
 
-@dataclass
 class Watched:
-    """A policy that keeps every history it was shown and the whole chunk it answered; for ``rollout``."""
+    """A policy that keeps every history it was shown and the whole chunk it answered; else it is that policy."""
 
-    policy: DiffusionPolicy
+    def __init__(self, policy: DiffusionPolicy):
+        self.policy, self.seen = policy, []
 
-    def __post_init__(self):
-        self.config, self.seen = self.policy.config, []
-
-    def eval(self) -> None:
-        self.policy.eval()
-
-    def parameters(self):
-        return self.policy.parameters()
+    def __getattr__(self, name: str):
+        return getattr(self.policy, name)
 
     def act(self, history: dict[str, torch.Tensor], noise: torch.Tensor) -> torch.Tensor:
         """As the policy acts."""

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from mp_lib import efficiency, evaluate, overview, results, sentences
 from mp_lib.config import SCALES, scale_config
@@ -160,6 +161,16 @@ def test_other_denoising_steps_are_another_evaluation(monkeypatch):
     found = evaluate.evaluate(path, num_inference_steps=2)
     assert calls[0][1] == 2 and found["file"] == "20000-2-2denoising.json"
     assert "Not comparable seed by seed" in evaluate.comparison(found, path)
+
+
+def test_a_watched_policy_acts_as_the_policy_does_and_keeps_what_it_saw():
+    policy = build_policy(policy_config(scale_config("smoke", TASK, "simple_dp3"), TASKS[TASK])).eval()
+    watched, history = evaluate.Watched(policy), efficiency.example_history(policy, 1)
+    noise = torch.zeros(1, policy.config.horizon, policy.config.action_dim)
+    torch.testing.assert_close(watched.act(history, noise), policy.act(history, noise))
+    cloud, chunk = watched.seen[0]
+    assert cloud.shape == (64, 3) and chunk.shape == (16, 4)
+    assert watched.config is policy.config and not watched.training
 
 
 def test_without_a_run_there_is_no_checkpoint():
