@@ -112,6 +112,12 @@ def choose_runs(scale: str, tasks: Sequence[str] = (), methods: Sequence[str] = 
     return runs[wanted]
 
 
+def count_changed(scale: str) -> int:
+    """The number of finished runs of a scale that ``choose_runs`` leaves out, as they changed the scale's numbers."""
+    runs = load_runs()
+    return int(((runs["scale"] == scale) & (runs["changed"] != "")).sum())
+
+
 def result_files(runs: pd.DataFrame) -> list[Path]:
     """The result.json of every run."""
     return [root() / "data" / "runs" / folder / "result.json" for folder in runs["folder"]]

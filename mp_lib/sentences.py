@@ -54,14 +54,14 @@ def of_success(result: RunResult) -> str:
     )
 
 
-def of_runs(scale: str, runs: pd.DataFrame) -> str:
-    """Which runs a page of tables was made from."""
+def of_runs(scale: str, runs: pd.DataFrame, changed: int = 0) -> str:
+    """Which runs a page of tables was made from; ``changed`` ones have other numbers and are left out."""
     if runs.empty:
         return no_runs(scale)
     return (
         f"{count(len(runs), 'finished run')} of the scale `{scale}`: {count(runs['method'].nunique(), 'method')}, "
         f"{count(runs['task'].nunique(), 'task')}, {count(runs['seed'].nunique(), 'seed')}. "
-        "Runs with changed numbers are left out."
+        f"{count(changed, 'run')} with other numbers than the scale's left out."
     )
 
 

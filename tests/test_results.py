@@ -85,6 +85,8 @@ def test_runs_with_changed_numbers_are_left_out():
     runs = results.choose_runs("smoke")
     assert runs["successes"].tolist() == [1, 2] and set(runs["changed"]) == {""}
     assert set(results.load_runs()["changed"]) == {"", "num_steps=10"}
+    said = sentences.of_runs("smoke", runs, results.count_changed("smoke"))
+    assert said.startswith("2 finished runs") and "1 run with other numbers" in said
 
 
 def test_runs_can_be_chosen_by_task_and_method():
