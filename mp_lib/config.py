@@ -161,7 +161,7 @@ SCALES: dict[str, dict] = {
         "width_divisor": 4,
         "batch_size": 16,
         "num_epochs": None,
-        "num_steps": 800,
+        "num_steps": 1000,
         "learning_rate": 1e-3,
         "warmup_steps": 50,
         "eval_every_epochs": None,

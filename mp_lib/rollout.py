@@ -207,7 +207,7 @@ def play_group(policy: DiffusionPolicy, tables: Table | RemoteTables, group: lis
     while running := [index for index, answer in enumerate(answers) if isinstance(answer, list)]:
         histories = [answers[index] for index in running]
         drawn = [torch.randn(config.horizon, config.action_dim, generator=noise[index]) for index in running]
-        chunks = policy.act(batch_of(histories, policy), torch.stack(drawn).to(device_of(policy))).cpu().numpy()
+        chunks = policy.act(batch_of(histories, policy), torch.stack(drawn).to(policy.device)).cpu().numpy()
         actions: list = [None] * len(group)
         for index, chunk in zip(running, chunks, strict=True):
             actions[index] = chunk
@@ -215,16 +215,11 @@ def play_group(policy: DiffusionPolicy, tables: Table | RemoteTables, group: lis
         yield from ((index, answer) for index, answer in enumerate(answers) if isinstance(answer, Episode))
 
 
-def device_of(policy: DiffusionPolicy) -> torch.device:
-    """The device that a policy's weights are on."""
-    return next(policy.parameters()).device
-
-
 def batch_of(histories: list[list[Obs]], policy: DiffusionPolicy) -> dict[str, torch.Tensor]:
     """Histories of To observations as a batch: point_cloud (B, To, N, 3), state (B, To, S)."""
     return {
         key: torch.from_numpy(np.stack([[getattr(obs, key) for obs in history] for history in histories])).to(
-            device_of(policy)
+            policy.device
         )
         for key in ("point_cloud", "state")
     }

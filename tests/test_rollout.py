@@ -29,7 +29,7 @@ class Script(nn.Module):
         self.config = SimpleNamespace(
             num_points=8, n_obs_steps=n_obs_steps, n_action_steps=n_action_steps, horizon=horizon, action_dim=2
         )
-        self.weight = nn.Parameter(torch.zeros(1))
+        self.device = torch.device("cpu")
         self.histories = []
 
     def act(self, history, noise):

@@ -92,9 +92,10 @@ class ConditionedBlock(nn.Module):
         same = in_channels == out_channels
         self.residual_conv = nn.Identity() if same else nn.Conv1d(in_channels, out_channels, 1)
 
-    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """x (B, D', L) and FiLM's scales and biases (B, 2 D), as ``cond_encoder`` gives them -> (B, D, L)."""
         first, *tail = self.blocks
-        scale, bias = self.cond_encoder(cond)[..., None].chunk(2, dim=1)
+        scale, bias = modulation[..., None].chunk(2, dim=1)
         y = torch.addcmul(bias, first(x), scale)
         for block in tail:
             y = block(y)

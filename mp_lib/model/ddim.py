@@ -53,10 +53,9 @@ class DDIM:
         k, drop, add = self.coefficients(step)
         return k * noisy - drop * predicted + add * predicted.clamp(-1, 1)
 
-    def sample(self, denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor) -> Tensor:
-        """Denoise (B, T, A) from ``noise``; ``denoise(actions, step)`` predicts x0."""
+    def sample(self, denoise: Callable[[Tensor, int], Tensor], noise: Tensor) -> Tensor:
+        """Denoise (B, T, A) from ``noise``; ``denoise(actions, index)`` predicts x0 at ``steps[index]``."""
         actions = noise
-        for step in self.steps:
-            steps = torch.full((len(noise),), step, device=noise.device)
-            actions = self.update(actions, denoise(actions, steps), step)
+        for index, step in enumerate(self.steps):
+            actions = self.update(actions, denoise(actions, index), step)
         return actions

@@ -78,11 +78,19 @@ class DiffusionPolicy(nn.Module):
         predicted = self.model(self.ddim.add_noise(actions, noise, step), step, cond)
         return nn.functional.mse_loss(predicted, actions)
 
+    def condition(self, point_cloud: Tensor, state: Tensor) -> Tensor:
+        """What a history adds to the denoiser's modulation (B, F), once a chunk."""
+        return self.model.cond_modulation(self.encode(point_cloud, state))
+
+    def step_table(self) -> Tensor:
+        """What each denoising step adds to the denoiser's modulation (K, F); depends on the weights alone."""
+        return self.model.step_modulation(torch.tensor(self.ddim.steps, device=self.device))
+
     @torch.no_grad()
     def predict(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
         """The whole action chunk (B, T, A), in the actions' units, denoised from ``noise`` (B, T, A)."""
-        cond = self.encode(history["point_cloud"], history["state"])
-        chunk = self.ddim.sample(lambda actions, step: self.model(actions, step, cond), noise)
+        table, given = self.step_table(), self.condition(history["point_cloud"], history["state"])
+        chunk = self.ddim.sample(lambda actions, index: self.model.denoise(actions, table[index] + given), noise)
         return self.normalizer.unnormalize("action", chunk)
 
     def act(self, history: dict[str, Tensor], noise: Tensor | None = None) -> Tensor:
@@ -93,6 +101,11 @@ class DiffusionPolicy(nn.Module):
             noise = torch.randn(shape, device=history["state"].device)
         start = config.n_obs_steps - 1
         return self.predict(history, noise)[:, start : start + config.n_action_steps]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
 
 
 def build_policy(config: PolicyConfig) -> DiffusionPolicy:

@@ -91,21 +91,53 @@ class UNet1D(nn.Module):
         self.final_conv = nn.Sequential(ConvBlock(down_dims[0], down_dims[0]), nn.Conv1d(down_dims[0], action_dim, 1))
 
     def forward(self, actions: Tensor, step: Tensor, cond: Tensor) -> Tensor:
+        embedded = torch.cat([self.diffusion_step_encoder(step), cond], dim=-1)
+        modulation = torch.cat([block.cond_encoder(embedded) for block in self.conditioned_blocks()], dim=-1)
+        return self.denoise(actions, modulation)
+
+    def conditioned_blocks(self) -> list[ConditionedBlock]:
+        """All blocks, in the order in which they run."""
+        levels = (*self.down_modules, self.mid_modules, *self.up_modules)
+        return [block for level in levels for block in level if isinstance(block, ConditionedBlock)]
+
+    def step_modulation(self, steps: Tensor) -> Tensor:
+        """What diffusion steps (K,) add to every block's scales and biases: (K, F), the constants included.
+
+        FiLM is linear behind an activation of single numbers, so the parts of step and condition add up.
+        While an action chunk is sampled the first is a table, the second is needed once.
+        """
+        embedded = nn.functional.mish(self.diffusion_step_encoder(steps))
+        size = embedded.shape[-1]
+        layers = [block.cond_encoder[1] for block in self.conditioned_blocks()]
+        parts = [nn.functional.linear(embedded, layer.weight[:, :size], layer.bias) for layer in layers]
+        return torch.cat(parts, dim=-1)
+
+    def cond_modulation(self, cond: Tensor) -> Tensor:
+        """What a condition (B, C) adds to every block's scales and biases: (B, F)."""
+        activated = nn.functional.mish(cond)
+        layers = [block.cond_encoder[1] for block in self.conditioned_blocks()]
+        return torch.cat(
+            [nn.functional.linear(activated, layer.weight[:, -cond.shape[-1] :]) for layer in layers], dim=-1
+        )
+
+    def denoise(self, actions: Tensor, modulation: Tensor) -> Tensor:
+        """The predicted sample (B, T, A) of noisy actions (B, T, A) under all blocks' modulation (B, F)."""
         if actions.shape[1] % self.length_multiple:
             raise ValueError(f"horizon {actions.shape[1]} given; it must be a multiple of {self.length_multiple}")
         x = actions.transpose(1, 2)
-        cond = torch.cat([self.diffusion_step_encoder(step), cond], dim=-1)
+        sizes = [block.cond_encoder[1].out_features for block in self.conditioned_blocks()]
+        modulations = iter(modulation.split(sizes, dim=-1))
         skips = []
         for *blocks, resample in self.down_modules:
             for block in blocks:
-                x = block(x, cond)
+                x = block(x, next(modulations))
             skips.append(x)
             x = resample(x)
         for block in self.mid_modules:
-            x = block(x, cond)
+            x = block(x, next(modulations))
         for *blocks, resample in self.up_modules:
             x = torch.cat([x, skips.pop()], dim=1)
             for block in blocks:
-                x = block(x, cond)
+                x = block(x, next(modulations))
             x = resample(x)
         return self.final_conv(x).transpose(1, 2)

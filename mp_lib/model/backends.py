@@ -1,0 +1,194 @@
+"""Ways to run a finished policy: eager PyTorch, compiled, ONNX Runtime, one CUDA graph.
+
+All of them condition on the history once and then denoise step by step with the same update, so they
+differ in who multiplies the matrices and not in what is computed. What depends on the diffusion step
+alone is a table made once.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+from mp_lib.interfaces import look_up
+from mp_lib.model.policy import DiffusionPolicy
+
+log = logging.getLogger(__name__)
+
+
+class Condition(nn.Module):
+    """The part of a policy that runs once a chunk: history -> modulation (B, F)."""
+
+    def __init__(self, policy: DiffusionPolicy):
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, point_cloud: Tensor, state: Tensor) -> Tensor:
+        return self.policy.condition(point_cloud, state)
+
+
+class Denoise(nn.Module):
+    """The part of a policy that runs at every denoising step: actions (B, T, A), modulation (B, F) -> (B, T, A)."""
+
+    def __init__(self, policy: DiffusionPolicy):
+        super().__init__()
+        self.unet = policy.model
+
+    def forward(self, actions: Tensor, modulation: Tensor) -> Tensor:
+        return self.unet.denoise(actions, modulation)
+
+
+class FrozenPolicy:
+    """A policy whose weights do not change any more; ``act`` and ``predict`` as ``DiffusionPolicy`` has them.
+
+    ``condition`` and ``denoise`` are the two parts above, run by some backend.
+    """
+
+    def __init__(self, policy: DiffusionPolicy, backend: str, condition: Callable, denoise: Callable):
+        self.backend, self.config, self.device = backend, policy.config, policy.device
+        self.policy, self.run_condition, self.run_denoise = policy, condition, denoise
+        with torch.no_grad():
+            self.table = policy.step_table()
+
+    def eval(self) -> FrozenPolicy:
+        """It always is in evaluation mode; returns itself."""
+        return self
+
+    @torch.no_grad()
+    def predict(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
+        """The whole action chunk (B, T, A), in the actions' units, denoised from ``noise`` (B, T, A)."""
+        given = self.run_condition(history["point_cloud"], history["state"])
+        chunk = self.policy.ddim.sample(
+            lambda actions, index: self.run_denoise(actions, self.table[index] + given), noise
+        )
+        return self.policy.normalizer.unnormalize("action", chunk)
+
+    act = DiffusionPolicy.act
+
+
+def run_eagerly(policy: DiffusionPolicy) -> FrozenPolicy:
+    """Plain PyTorch."""
+    return FrozenPolicy(policy, "torch", Condition(policy), Denoise(policy))
+
+
+def run_compiled(policy: DiffusionPolicy) -> FrozenPolicy:
+    """torch.compile of the two parts, once for each batch size; needs a C++ compiler on a CPU."""
+    parts = [torch.compile(part.requires_grad_(False), dynamic=False) for part in (Condition(policy), Denoise(policy))]
+    return FrozenPolicy(policy, "compiled", *parts)
+
+
+def export_onnx(part: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+    """An ONNX model of one of the parts, for these shapes of inputs."""
+    program = torch.onnx.export(part.eval(), inputs, dynamo=True, optimize=True, verbose=False)
+    buffer = io.BytesIO()
+    program.save(buffer)
+    return buffer.getvalue()
+
+
+class OnnxPart:
+    """One of the parts under ONNX Runtime, exported anew for each batch size that comes."""
+
+    def __init__(self, part: nn.Module):
+        self.part = part
+        self.sessions: dict[int, object] = {}
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        session = self.sessions.get(len(inputs[0]))
+        if session is None:
+            session = self.sessions[len(inputs[0])] = self.start_session(inputs)
+        names = [each.name for each in session.get_inputs()]
+        feeds = {name: value.contiguous().numpy() for name, value in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run(None, feeds)[0])
+
+    def start_session(self, inputs: tuple[Tensor, ...]):
+        """Export for inputs of these shapes."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        # Spinning threads would take the core of whatever runs between two calls.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return onnxruntime.InferenceSession(export_onnx(self.part, inputs), options, ["CPUExecutionProvider"])
+
+
+def run_onnx(policy: DiffusionPolicy) -> FrozenPolicy:
+    """ONNX Runtime on the CPU (extra ``[deploy]``); a ValueError says how to get it where it is missing."""
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"backend onnx needs {', '.join(missing)}; install them: pip install -e '.[deploy]'")
+    if policy.device.type != "cpu":
+        raise ValueError(f"backend onnx runs on the CPU, the policy is on {policy.device}; move it or choose cuda")
+    return FrozenPolicy(policy, "onnx", OnnxPart(Condition(policy)), OnnxPart(Denoise(policy)))
+
+
+class GraphPolicy(FrozenPolicy):
+    """Encoder and all denoising steps as one CUDA graph for each batch size: one launch a chunk."""
+
+    def __init__(self, policy: DiffusionPolicy):
+        super().__init__(policy, "cuda", Condition(policy), Denoise(policy))
+        self.graphs: dict[int, tuple] = {}
+
+    def predict(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
+        if len(noise) not in self.graphs:
+            self.graphs[len(noise)] = self.capture(history, noise)
+        graph, inputs, output = self.graphs[len(noise)]
+        for place, value in zip(inputs, (history["point_cloud"], history["state"], noise), strict=True):
+            place.copy_(value)
+        graph.replay()
+        return output.clone()
+
+    def capture(self, history: dict[str, Tensor], noise: Tensor) -> tuple:
+        """Record one chunk of this batch size; (graph, the tensors it reads, the tensor it writes)."""
+        inputs = [value.clone() for value in (history["point_cloud"], history["state"], noise)]
+        static = {"point_cloud": inputs[0], "state": inputs[1]}
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # warm-up on another stream, as capturing asks for
+            for _ in range(3):
+                super().predict(static, inputs[2])
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output = super().predict(static, inputs[2])
+        return graph, inputs, output
+
+
+def run_graph(policy: DiffusionPolicy) -> FrozenPolicy:
+    """One CUDA graph; a ValueError where the policy is not on a CUDA GPU."""
+    if policy.device.type != "cuda":
+        raise ValueError(
+            f"backend cuda needs the policy on a CUDA GPU, it is on {policy.device}; choose another backend"
+        )
+    return GraphPolicy(policy)
+
+
+BACKENDS: dict[str, Callable[[DiffusionPolicy], FrozenPolicy]] = {
+    "torch": run_eagerly,
+    "compiled": run_compiled,
+    "onnx": run_onnx,
+    "cuda": run_graph,
+}
+
+
+def freeze(policy: DiffusionPolicy, backend: str = "auto") -> FrozenPolicy:
+    """A copy of ``policy`` that runs under a backend; "auto" is cuda on a GPU, onnx where it is installed, torch else.
+
+    Raises a ValueError that lists the backends if it is unknown, or says what it lacks.
+    """
+    chosen = automatic_backend(policy) if backend == "auto" else backend
+    log.info("%s runs under %s", policy.config.method, chosen)
+    frozen = copy.deepcopy(policy).eval().requires_grad_(False)
+    return look_up(BACKENDS, chosen, "backend")(frozen)
+
+
+def automatic_backend(policy: DiffusionPolicy) -> str:
+    """The backend that "auto" stands for here."""
+    if policy.device.type == "cuda":
+        return "cuda"
+    return "onnx" if policy.device.type == "cpu" and find_spec("onnxruntime") and find_spec("onnxscript") else "torch"

@@ -1,0 +1,91 @@
+"""Slow twins of the mixers: plain recurrences, line by line as in their papers and public implementations.
+
+They have the parameters of the fast forms and are what the benchmark calls the official formulation:
+eager, one step of the scan after the other, library convolutions, both directions as separate scans.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mp_lib.model.mixers import Attention, BiMamba, Hydra, Mamba1, Mamba2
+from mp_lib.model.scan import selective_scan_reference, ssd_reference
+
+
+def library_conv(x: Tensor, conv: nn.Conv1d) -> Tensor:
+    """SiLU of the module's own convolution of x (B, L, D), cut to L steps."""
+    return functional.silu(conv(x.transpose(1, 2))[..., : x.shape[1]].transpose(1, 2))
+
+
+class LoopMamba1(Mamba1):
+    """Mamba-1 as mamba_simple.py and selective_scan_ref of state-spaces/mamba compute it."""
+
+    def scan(self, x: Tensor, suffix: str = "") -> Tensor:
+        x = library_conv(x, getattr(self, f"conv1d{suffix}"))
+        dt, B, C = getattr(self, f"x_proj{suffix}")(x).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+        dt = functional.softplus(getattr(self, f"dt_proj{suffix}")(dt))
+        A = -torch.exp(getattr(self, f"A{suffix}_log"))
+        return selective_scan_reference(x, dt, A, B, C) + x * getattr(self, f"D{suffix}")
+
+
+class LoopBiMamba(BiMamba):
+    """The bidirectional Mamba of Vim and VideoMamba: two scans, one of the flipped sequence."""
+
+    scan = LoopMamba1.scan
+
+
+class LoopMamba2(Mamba2):
+    """Mamba-2 as mamba2_simple.py of state-spaces/mamba computes it, the scan as a recurrence."""
+
+    def forward(self, u: Tensor) -> Tensor:
+        z, xBC, dt = self.in_proj(u).split(self.sizes, dim=-1)
+        x, B, C = library_conv(xBC, self.conv1d).split([z.shape[-1], self.d_state, self.d_state], dim=-1)
+        dt = functional.softplus(dt + self.dt_bias)
+        x = rearrange(x, "b l (h p) -> b l h p", p=self.headdim)
+        y = ssd_reference(x, dt, -torch.exp(self.A_log), B, C) + x * self.D[:, None]
+        return self.out_proj(self.norm(rearrange(y, "b l h p -> b l (h p)") * functional.silu(z)))
+
+
+class LoopHydra(Hydra):
+    """Hydra as goombalab's hydra.py computes it: the flipped sequence as a second half of the batch."""
+
+    def forward(self, u: Tensor) -> Tensor:
+        z, xBC, dt_f, dt_b = self.in_proj(u).split(self.sizes, dim=-1)
+        x, BC_f, BC_b = library_conv(xBC, self.conv1d).split([z.shape[-1]] + 2 * [2 * self.d_state], dim=-1)
+        dt = functional.softplus(torch.cat([dt_f, dt_b.flip(1)]) + self.dt_bias)
+        B, C = torch.cat([BC_f, BC_b.flip(1)]).chunk(2, dim=-1)
+        both = rearrange(torch.cat([x, x.flip(1)]), "b l (h p) -> b l h p", p=self.headdim)
+        y = rearrange(ssd_reference(both, dt, -torch.exp(self.A_log), B, C), "b l h p -> b l (h p)")
+        y = torch.cat([torch.zeros_like(y[:, :1]), y[:, :-1]], dim=1)
+        forward, backward = y.chunk(2)
+        skip = repeat(functional.linear(x, self.fc_D.weight, self.D), "b l h -> b l (h p)", p=self.headdim)
+        y = self.norm(forward + backward.flip(1) + x * skip) * functional.silu(z)
+        return self.out_proj(y)
+
+
+class LibraryAttention(Attention):
+    """Attention by the library's fused kernel, as the release writes it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = rearrange(self.qkv(x), "b l (three h p) -> three b h l p", three=3, h=self.num_heads)
+        return self.proj(rearrange(functional.scaled_dot_product_attention(q, k, v), "b h l p -> b l (h p)"))
+
+
+LOOP_FORMS = {
+    Mamba1: LoopMamba1,
+    BiMamba: LoopBiMamba,
+    Mamba2: LoopMamba2,
+    Hydra: LoopHydra,
+    Attention: LibraryAttention,
+}
+
+
+def use_loops(module: nn.Module) -> nn.Module:
+    """Let every mixer in ``module`` compute in its slow form, with the parameters it has; returns ``module``."""
+    for part in module.modules():
+        if type(part) in LOOP_FORMS:
+            part.__class__ = LOOP_FORMS[type(part)]
+    return module
