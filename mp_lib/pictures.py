@@ -23,7 +23,7 @@ def camera_and_cloud(look: dict[str, np.ndarray]) -> Figure:
 
     ``look`` has picture (H, W, 3), seen, cropped and sampled (M, 3).
     """
-    figure, axes = panels(1, 4, PAGE, 1.75, width_ratios=(1.25, 1, 1, 1))
+    figure, axes = panels(1, 4, PAGE, 1.5)
     bare(axes[0, 0]).imshow(look["picture"])
     axes[0, 0].set_title("camera")
     axes[0, 0].set_anchor("N")
