@@ -155,17 +155,20 @@ def reading_table(costs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def latency_sentence(scale: str, table: pd.DataFrame) -> str:
-    """How many methods answer faster than DP3 at a scale's widths, and which do not."""
-    reference = table.set_index("method").loc["dp3", "median_seconds"]
-    others = table[table["method"] != "dp3"]
-    slow = [
-        f"{METHODS[row.method].label}{' without attention' if row.attention == 'released' else ''} ({row.share:.2f})"
-        for row in others[others["share"] >= 1].itertuples()
-    ]
-    ending = f" Not faster, as shares of DP3's time: {join(slow)}." if slow else ""
+def latency_text(scale: str, timed: Sequence[pd.DataFrame]) -> str:
+    """How many methods answer faster than DP3 at a scale's widths and which do not, a sentence a horizon."""
     machine = f"{device_name(choose_device('cpu'))} with {count(torch.get_num_threads(), 'thread')}"
-    return (
-        f"On {machine}, at the widths of the scale `{scale}` and horizon {table['horizon'].iloc[0]}, DP3 takes "
-        f"{1e3 * reference:.0f} ms. Faster: {len(others) - len(slow)} of {len(others)} others.{ending}"
-    )
+    said = [f"Measured on {machine}, at the widths of the scale `{scale}`."]
+    for table in timed:
+        others = table[table["method"] != "dp3"]
+        slow = [
+            f"{METHODS[row.method].label}{' without attention' if row.attention == 'released' else ''} ({row.share:.2f})"
+            for row in others[others["share"] >= 1].itertuples()
+        ]
+        said.append(
+            f"Horizon {table['horizon'].iloc[0]}: DP3 takes "
+            f"{1e3 * table.set_index('method').loc['dp3', 'median_seconds']:.0f} ms, and "
+            f"{len(others) - len(slow)} of {len(others)} others take less"
+            + (f"; not faster, as shares of DP3's time: {join(slow)}." if slow else ".")
+        )
+    return " ".join(said)

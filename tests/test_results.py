@@ -202,9 +202,10 @@ def test_slow_methods_are_named():
             "horizon": 16,
         }
     )
-    said = efficiency.latency_sentence("quick", timed)
-    assert "Faster: 1 of 2 others." in said and "Mamba-1 without attention (2.00)" in said
-    assert "Not faster" not in efficiency.latency_sentence("quick", timed[:2])
+    said = efficiency.latency_text("quick", [timed])
+    assert "Horizon 16: DP3 takes 100 ms, and 1 of 2 others take less" in said
+    assert "Mamba-1 without attention (2.00)" in said
+    assert "not faster" not in efficiency.latency_text("quick", [timed[:2]])
 
 
 def test_enumerations_read_well():
