@@ -17,6 +17,8 @@ from mp_lib.model.policy import DiffusionPolicy, build_denoiser, build_policy
 from mp_lib.sentences import count, join
 from mp_lib.train import policy_config
 
+WITHOUT = {"released": " without attention"}
+
 
 def count_parameters(module: torch.nn.Module) -> int:
     """The number of weights of a module."""
@@ -162,7 +164,7 @@ def latency_text(scale: str, timed: Sequence[pd.DataFrame]) -> str:
     for table in timed:
         others = table[table["method"] != "dp3"]
         slow = [
-            f"{METHODS[row.method].label}{' without attention' if row.attention == 'released' else ''} ({row.share:.2f})"
+            f"{METHODS[row.method].label}{WITHOUT.get(row.attention, '')} ({row.share:.2f})"
             for row in others[others["share"] >= 1].itertuples()
         ]
         said.append(
