@@ -11,10 +11,19 @@ from mp_lib.config import ATTENTION, METHODS, SCALES
 DEFAULT_TASK = "metaworld_drawer-open"
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str):
+        options = ", ".join(name for action in self._actions for name in action.option_strings)
+        self.exit(2, f"run_all.sh: {message}; the options are: {options}\n")
+
+
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="./run_all.sh",
+        allow_abbrev=False,
         description="Demonstrations, training, evaluation, tables, figures and one HTML report. "
         "A step is skipped if its results are there for the same parameters and inputs.",
         epilog="Also: ./run_all.sh lab (JupyterLab), ./run_all.sh test [--all] (linter and tests).",

@@ -32,6 +32,8 @@ def run_pipeline(*arguments, root=ROOT, **variables):
         (["smoke", "--attention", "none"], "released"),
         (["smoke", "--device", "tpu"], "cuda"),
         (["smoke", "--jobs", "0"], "at least 1"),
+        (["smoke", "--tasks"], "--task,"),
+        (["smoke", "--seeds", "one"], "--seeds"),
     ],
 )
 def test_bad_argument_ends_in_one_line_that_lists_the_choices(arguments, listed, tmp_path):

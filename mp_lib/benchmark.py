@@ -1,0 +1,306 @@
+"""``python -m mp_lib.benchmark``: how long denoiser calls, action chunks and training steps take, and against what.
+
+Every row is measured in turn with two references in the same process, so that the machine's drift hits
+all alike: DP3 in eager PyTorch, and the official formulation of the row's own method (loop scans, eager,
+the same structure; ``mp_lib.model.loops``). Ratios are taken turn by turn; below 1 is faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+
+from mp_lib.config import ATTENTION, METHODS, PolicyConfig
+from mp_lib.interfaces import look_up
+
+STATE_DIM, ACTION_DIM = 24, 26  # Adroit's hammer, at which the published parameter counts are given
+BATCHES = {"denoiser": 1, "chunk": 1, "train_step": 128, "encoder_step": 128}
+TURN_SECONDS = 0.2  # a turn repeats what is faster than this
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One row: seconds of one call, their spread (slowest less fastest, over the median), and the two ratios."""
+
+    method: str
+    attention: str
+    horizon: int
+    backend: str
+    batch: int
+    threads: int
+    what: str
+    median_seconds: float
+    spread: float
+    ratio_to_dp3_eager: float
+    ratio_to_official: float
+
+
+def benchmark(
+    methods: list[str],
+    horizons: list[int],
+    what: str,
+    *,
+    attention: str = "paper",
+    threads: int = 1,
+    batch: int | None = None,
+    backends: list[str] | None = None,
+    turns: int = 7,
+    device: str = "cpu",
+) -> Iterator[Measurement]:
+    """Measure each method and horizon under each backend that can do ``what`` here, at the paper's widths.
+
+    ``what`` is "denoiser" (one call), "chunk" (encoder and ten steps), "train_step" (of the denoiser,
+    optimiser included) or "encoder_step". Raises a ValueError that lists the choices for an unknown name.
+    """
+    import torch
+
+    makers = look_up(MAKERS, what, "measurement")
+    for method in methods:
+        look_up(METHODS, method, "method")
+    for name in backends or []:
+        look_up(makers, name, "backend")
+    chosen = backends or [name for name in makers if name != "official" and usable(name, device)]
+    batch = batch or BATCHES[what]
+    torch.set_num_threads(threads)
+    for horizon in horizons:
+        reference = makers["official"](make_policy("dp3", attention, horizon, device), batch)
+        for method in methods:
+            policy = partial(make_policy, method, attention, horizon, device)
+            calls = {"reference": reference, "official": makers["official"](policy(), batch)}
+            calls |= {name: makers[name](policy(), batch) for name in chosen}
+            seconds = take_turns(calls, turns)
+            for name in ["official", *chosen]:
+                yield Measurement(
+                    *(method, attention if METHODS[method].mixer else "", horizon, name, batch, threads, what),
+                    *(statistics.median(seconds[name]), spread_of(seconds[name])),
+                    *(median_ratio(seconds[name], seconds[other]) for other in ("reference", "official")),
+                )
+
+
+def make_policy(method: str, attention: str, horizon: int, device: str):
+    """A policy at the paper's widths with fresh weights, always the same ones."""
+    import torch
+
+    from mp_lib.model.policy import build_policy
+
+    config = PolicyConfig(
+        method, STATE_DIM, ACTION_DIM, attention=attention, horizon=horizon, n_action_steps=min(8, horizon - 1)
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build_policy(config).to(device)
+
+
+def inputs_of(policy, batch: int) -> dict:
+    """Random inputs of the policy's shapes: a history, noise, a condition and a diffusion step."""
+    import torch
+
+    config, device = policy.config, policy.device
+    return {
+        "history": {
+            "point_cloud": torch.rand(batch, config.n_obs_steps, config.num_points, 3, device=device),
+            "state": torch.rand(batch, config.n_obs_steps, config.state_dim, device=device),
+        },
+        "noise": torch.randn(batch, config.horizon, config.action_dim, device=device),
+        "cond": torch.randn(batch, config.n_obs_steps * policy.obs_encoder.size, device=device),
+        "step": torch.arange(batch, device=device) % config.num_train_steps,
+    }
+
+
+def official_denoiser(policy, batch: int) -> Callable[[], None]:
+    """One call of the denoiser as the official code makes it: loop scans, the condition anew at every call."""
+    import torch
+
+    from mp_lib.model.loops import use_loops
+
+    given, denoiser = inputs_of(policy, batch), use_loops(policy.eval().model)
+    return torch.no_grad()(lambda: denoiser(given["noise"], given["step"], given["cond"]))
+
+
+def official_chunk(policy, batch: int) -> Callable[[], None]:
+    """One action chunk as the official code makes it: encoder, then ten whole denoiser calls."""
+    import torch
+
+    from mp_lib.model.loops import use_loops
+
+    given, policy = inputs_of(policy, batch), use_loops(policy.eval())
+    steps = [torch.full((batch,), step, device=policy.device) for step in policy.ddim.steps]
+
+    @torch.no_grad()
+    def act() -> None:
+        cond = policy.encode(**given["history"])
+        chunk = policy.ddim.sample(lambda actions, index: policy.model(actions, steps[index], cond), given["noise"])
+        policy.normalizer.unnormalize("action", chunk)
+
+    return act
+
+
+def frozen_denoiser(backend: str, policy, batch: int) -> Callable[[], None]:
+    """One call of the denoiser under a backend, the condition's part already at hand."""
+    import torch
+
+    from mp_lib.model.backends import freeze
+
+    given, frozen = inputs_of(policy, batch), freeze(policy, backend)
+    with torch.no_grad():
+        modulation = frozen.table[0] + frozen.policy.model.cond_modulation(given["cond"])
+    return torch.no_grad()(lambda: frozen.run_denoise(given["noise"], modulation))
+
+
+def frozen_chunk(backend: str, policy, batch: int) -> Callable[[], None]:
+    """One action chunk under a backend."""
+    from mp_lib.model.backends import freeze
+
+    given, frozen = inputs_of(policy, batch), freeze(policy, backend)
+    return lambda: frozen.act(given["history"], given["noise"])
+
+
+def train_step(change: Callable, policy, batch: int) -> Callable[[], None]:
+    """One training step of the denoiser: prediction, mean squared error, gradient, AdamW."""
+    import torch
+
+    given, denoiser = inputs_of(policy, batch), policy.train().model
+    optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-4, fused=True)
+    run = change(denoiser)
+
+    def step() -> None:
+        torch.nn.functional.mse_loss(run(given["noise"], given["step"], given["cond"]), given["noise"]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def with_loops(module):
+    """The module in its official formulation."""
+    from mp_lib.model.loops import use_loops
+
+    return use_loops(module)
+
+
+def compiled(module):
+    """The module compiled for the shapes that come."""
+    import torch
+
+    return torch.compile(module, dynamic=False)
+
+
+def encoder_step(plain: bool, policy, batch: int) -> Callable[[], None]:
+    """Forward and backward pass of the encoder; ``plain`` without the search for critical points."""
+    given, encoder = inputs_of(policy, batch)["history"], policy.train().obs_encoder
+    if plain:
+        extractor = encoder.extractor
+        extractor.forward = lambda points: extractor.final_projection(extractor.mlp(points).amax(1))
+
+    def step() -> None:
+        encoder(**given).square().mean().backward()
+        encoder.zero_grad()
+
+    return step
+
+
+MAKERS: dict[str, dict[str, Callable]] = {
+    "denoiser": {
+        "official": official_denoiser,
+        **{name: partial(frozen_denoiser, name) for name in ("torch", "compiled", "onnx")},
+    },
+    "chunk": {
+        "official": official_chunk,
+        **{name: partial(frozen_chunk, name) for name in ("torch", "compiled", "onnx", "cuda")},
+    },
+    "train_step": {
+        "official": partial(train_step, with_loops),
+        "torch": partial(train_step, lambda module: module),
+        "compiled": partial(train_step, compiled),
+    },
+    "encoder_step": {"official": partial(encoder_step, True), "torch": partial(encoder_step, False)},
+}
+
+
+def usable(backend: str, device: str) -> bool:
+    """Whether a backend can run on this device here."""
+    from importlib.util import find_spec
+    from shutil import which
+
+    available = {
+        "torch": True,
+        "compiled": device != "cpu" or bool(which("g++") or which("clang++")),
+        "onnx": device == "cpu" and all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")),
+        "cuda": device.startswith("cuda"),
+    }
+    return available[backend]
+
+
+def take_turns(calls: dict[str, Callable[[], None]], turns: int) -> dict[str, list[float]]:
+    """Seconds of one call, by name: every turn measures all calls, one after the other."""
+    repeats = {}
+    for name, call in calls.items():
+        call()  # warm up, compile, export
+        repeats[name] = max(1, round(TURN_SECONDS / timed(call, 1)))
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(turns):
+        for name, call in calls.items():
+            seconds[name].append(timed(call, repeats[name]))
+    return seconds
+
+
+def timed(call: Callable[[], None], repeats: int) -> float:
+    """Mean seconds of a call."""
+    import torch
+
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
+    began = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    wait()
+    return (time.perf_counter() - began) / repeats
+
+
+def spread_of(values: list[float]) -> float:
+    """Slowest less fastest, as a share of the median."""
+    return (max(values) - min(values)) / statistics.median(values)
+
+
+def median_ratio(values: list[float], references: list[float]) -> float:
+    """The median of the turns' ratios."""
+    return statistics.median(value / reference for value, reference in zip(values, references, strict=True))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m mp_lib.benchmark", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), metavar="METHOD")
+    parser.add_argument("--horizons", nargs="+", type=int, default=[16], metavar="T")
+    parser.add_argument("--what", default="chunk", help=f"one of: {', '.join(MAKERS)}")
+    parser.add_argument("--attention", default="paper", help=f"one of: {', '.join(ATTENTION)}")
+    parser.add_argument("--backends", nargs="+", metavar="BACKEND", help="default: all that can run here")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, help="default: 1, for training steps 128")
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, and nothing else on stdout")
+    options = vars(parser.parse_args(arguments))
+    as_json = options.pop("json")
+    # Spinning threads slow small operations down; read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        look_up(ATTENTION, options["attention"], "attention")
+        for row in benchmark(options.pop("methods"), options.pop("horizons"), options.pop("what"), **options):
+            sys.stdout.write(json.dumps(asdict(row)) + "\n" if as_json else f"{row}\n")
+            sys.stdout.flush()
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

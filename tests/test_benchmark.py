@@ -1,0 +1,71 @@
+"""The benchmark: nothing but JSON lines, the keys that are promised, ratios that are ratios."""
+
+import json
+
+import pytest
+import torch
+
+from mp_lib import benchmark
+from mp_lib.config import METHODS, PolicyConfig
+from mp_lib.model.policy import build_policy
+
+KEYS = {
+    *("method", "attention", "horizon", "backend", "batch", "threads", "what"),
+    *("median_seconds", "spread", "ratio_to_dp3_eager", "ratio_to_official"),
+}
+
+
+@pytest.fixture(autouse=True)
+def small_policies(monkeypatch):
+    def make_small(method, attention, horizon, device):
+        widths = tuple(width // 4 for width in METHODS[method].down_dims[:2])
+        return build_policy(PolicyConfig(method, 9, 4, attention=attention, horizon=horizon, down_dims=widths))
+
+    monkeypatch.setattr(benchmark, "make_policy", make_small)
+    monkeypatch.setattr(benchmark, "TURN_SECONDS", 0.0)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("what", benchmark.MAKERS)
+def test_every_measurement_gives_a_row_a_backend(what, capsys):
+    arguments = ["--methods", "dp3_mamba_v2", "--horizons", "4", "16", "--what", what, "--backends", "torch"]
+    assert benchmark.main([*arguments, "--turns", "3", "--batch", "2", "--attention", "released", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert all(set(row) == KEYS for row in rows)
+    assert [(row["horizon"], row["backend"]) for row in rows] == [
+        (horizon, name) for horizon in (4, 16) for name in ("official", "torch")
+    ]
+    for row in rows:
+        assert row["median_seconds"] > 0
+        assert row["ratio_to_dp3_eager"] > 0
+        assert (row["ratio_to_official"] == 1) == (row["backend"] == "official")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "listed"),
+    [
+        (["--methods", "mamba"], "dp3_mamba_hydra"),
+        (["--what", "everything"], "train_step"),
+        (["--attention", "none"], "released"),
+        (["--backends", "tensorrt"], "onnx"),
+    ],
+)
+def test_unknown_names_end_in_one_line(arguments, listed, capsys):
+    assert benchmark.main([*arguments, "--json"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.strip().splitlines()) == 1
+    assert listed in printed.err
+
+
+def test_official_formulation_computes_what_the_fast_one_does():
+    policy = benchmark.make_policy("dp3_mamba_hydra", "paper", 16, "cpu")
+    given = benchmark.inputs_of(policy, 2)
+    fast = policy.eval().predict(given["history"], given["noise"])
+    seen = []
+    unnormalize, policy.normalizer.unnormalize = policy.normalizer.unnormalize, lambda key, x: seen.append(x)
+    benchmark.official_chunk(policy, 2)
+    policy.normalizer.unnormalize = unnormalize
+    torch.testing.assert_close(policy.predict(given["history"], given["noise"]), fast, rtol=0, atol=1e-4)
