@@ -13,8 +13,10 @@ from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.demos import collect, find_task
 from mp_lib.film import write_film
 from mp_lib.interfaces import TaskSpec
-from mp_lib.paths import demos_path
+from mp_lib.paths import demos_path, run_path
 from mp_lib.sentences import join, of_rate
+
+OTHER_DEMOS = "-demos="  # in the name of a run's folder: trained on a store that somebody has given
 
 # Names of the numbers of state and action, by suite; those of other suites are numbered.
 NAMES = {
@@ -25,12 +27,22 @@ NAMES = {
 }
 
 
-def demonstrations_of(config: TrainConfig, jobs: int | None = None) -> ReplayBuffer:
-    """The demonstrations that a run is trained on, read if they are there and recorded if not."""
+def demonstrations_of(config: TrainConfig, jobs: int | None = None, path: str = "") -> ReplayBuffer:
+    """The demonstrations that a run is trained on, read if they are there and recorded if not.
+
+    ``path`` names a store to read instead, this package's or DP3's; a ValueError if it does not fit the task.
+    """
     spec = find_task(config.task)
+    if path:
+        return ReplayBuffer.open(path).check(spec)
     num_demos = config.num_demos or spec.num_demos
-    path = demos_path(config.task, config.num_points, num_demos)
-    return collect(config.task, num_demos, path, num_points=config.num_points, jobs=jobs)
+    store = demos_path(config.task, config.num_points, num_demos)
+    return collect(config.task, num_demos, store, num_points=config.num_points, jobs=jobs)
+
+
+def run_folder(config: TrainConfig, store: ReplayBuffer, path: str = "") -> Path:
+    """Where a run goes: on a store given by ``path``, the folder's name tells the store, too."""
+    return run_path(config.name + (f"{OTHER_DEMOS}{store.content_hash()[:8]}" if path else ""))
 
 
 def first_look(demos: ReplayBuffer, spec: TaskSpec) -> dict[str, np.ndarray]:
