@@ -11,14 +11,14 @@ import pandas as pd
 import torch
 
 from mp_lib.demos import find_task
-from mp_lib.device import choose_device
+from mp_lib.device import choose_device, device_name
 from mp_lib.files import write_atomically
 from mp_lib.film import write_film
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.ddim import DDIM
 from mp_lib.model.policy import DiffusionPolicy
 from mp_lib.paths import root
-from mp_lib.provenance import file_hash
+from mp_lib.provenance import commit, file_hash
 from mp_lib.recordings import names_of
 from mp_lib.rollout import rollout
 from mp_lib.sentences import of_rate
@@ -38,13 +38,23 @@ def find_checkpoint(path: str = "") -> Path | None:
     return newest / CHECKPOINT if newest else None
 
 
-def load(checkpoint: Path, num_inference_steps: int | None = None) -> tuple[DiffusionPolicy, dict]:
-    """The policy and its facts; with another number of denoising steps if one is given."""
+def load(
+    checkpoint: Path, num_inference_steps: int | None = None, device: str = "auto"
+) -> tuple[DiffusionPolicy, dict]:
+    """The policy on a device, and its facts; with another number of denoising steps if one is given."""
+    at_least_one(num_inference_steps=num_inference_steps)
     policy, facts = load_policy(checkpoint)
-    if num_inference_steps:
+    if num_inference_steps is not None:
         policy.config = replace(policy.config, num_inference_steps=num_inference_steps)
         policy.ddim = DDIM(policy.config.num_train_steps, num_inference_steps)
-    return policy.to(choose_device("auto")), facts
+    return policy.to(choose_device(device)), facts
+
+
+def at_least_one(**numbers: int | None) -> None:
+    """Raise a ValueError for a number below 1; None stands for the usual number."""
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise ValueError(f"{name} {number} given; it must be at least 1, or None for the usual number")
 
 
 def evaluate(
@@ -53,27 +63,31 @@ def evaluate(
     first_seed: int = FINAL_SEEDS,
     num_inference_steps: int | None = None,
     jobs: int = 1,
+    device: str = "auto",
 ) -> dict:
-    """Roll a checkpoint out and return what was found, which is kept in evaluations/ beside it and read again.
+    """Roll a checkpoint out and return what was found, which is kept in evaluations/ beside it.
 
+    It is read again while checkpoint, commit and device are the same and its film is there.
     ``episodes`` None: as many as its run played at its end, or 20 if there is no result.json.
-    Keys: checkpoint (its digest), task, method, num_inference_steps, seeds, successes (0 or 1 each),
+    Keys: checkpoint (its digest), commit, device, task, method, num_inference_steps, seeds, successes (0 or 1 each),
     steps, interval, film (a path) and file (the JSON's).
     """
-    final = stored_result(checkpoint).get("final")
-    episodes = episodes or (len(final["seeds"]) if final else 20)
+    at_least_one(episodes=episodes, num_inference_steps=num_inference_steps)
+    if episodes is None:
+        final = stored_result(checkpoint).get("final")
+        episodes = len(final["seeds"]) if final else 20
     path = evaluation_path(checkpoint, episodes, first_seed, num_inference_steps)
-    digest = file_hash(checkpoint)
-    if path.exists() and (found := json.loads(path.read_text()))["checkpoint"] == digest:
+    origin = {"checkpoint": file_hash(checkpoint), "commit": commit(), "device": device_name(choose_device(device))}
+    if found := stored_evaluation(path, origin):
         return found
-    policy, facts = load(checkpoint, num_inference_steps)
+    policy, facts = load(checkpoint, num_inference_steps, device)
     spec = find_task(facts["task"])
     played = rollout(policy, spec, range(first_seed, first_seed + episodes), jobs=jobs, films=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     film = write_film(path.with_suffix(".mp4"), played[0].film)
     successes = [int(episode.success) for episode in played]
     found = {
-        "checkpoint": digest,
+        **origin,
         "task": spec.name,
         "method": policy.config.method,
         "num_inference_steps": policy.config.num_inference_steps,
@@ -88,6 +102,16 @@ def evaluate(
     return found
 
 
+def stored_evaluation(path: Path, origin: dict[str, str]) -> dict | None:
+    """The evaluation at ``path`` if it is whole, of this origin, and has its film; None if not."""
+    try:
+        found = json.loads(path.read_text())
+        same = all(found[key] == value for key, value in origin.items())
+        return found if same and (path.parent / found["film"]).exists() else None
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return None
+
+
 def stored_result(checkpoint: Path) -> dict:
     """The result.json beside a checkpoint; empty if there is none."""
     path = checkpoint.parent / "result.json"
@@ -96,7 +120,7 @@ def stored_result(checkpoint: Path) -> dict:
 
 def evaluation_path(checkpoint: Path, episodes: int, first_seed: int, num_inference_steps: int | None) -> Path:
     """Where an evaluation is kept."""
-    steps = f"-{num_inference_steps}denoising" if num_inference_steps else ""
+    steps = "" if num_inference_steps is None else f"-{num_inference_steps}denoising"
     return checkpoint.parent / "evaluations" / f"{first_seed}-{episodes}{steps}.json"
 
 
@@ -126,37 +150,33 @@ def comparison(found: dict, checkpoint: Path) -> str:
     return f"{said} Of {len(common)} seeds in common, {same} ended alike{ending}"
 
 
-class Watched:
-    """A policy that keeps every history it was shown and the whole chunk it answered; else it is that policy."""
+def keep_seen(policy: DiffusionPolicy) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A list that grows with every chunk the policy predicts from now on: (last cloud (N, 3), chunk (T, A))."""
+    seen, predict = [], policy.predict
 
-    def __init__(self, policy: DiffusionPolicy):
-        self.policy, self.seen = policy, []
+    def predict_and_keep(history: dict[str, torch.Tensor], noise: torch.Tensor) -> torch.Tensor:
+        chunk = predict(history, noise)
+        seen.append((history["point_cloud"][0, -1].cpu().numpy(), chunk[0].cpu().numpy()))
+        return chunk
 
-    def __getattr__(self, name: str):
-        return getattr(self.policy, name)
-
-    def act(self, history: dict[str, torch.Tensor], noise: torch.Tensor) -> torch.Tensor:
-        """As the policy acts."""
-        chunk = self.policy.predict(history, noise)
-        self.seen.append((history["point_cloud"][0, -1].cpu().numpy(), chunk[0].cpu().numpy()))
-        start = self.config.n_obs_steps - 1
-        return chunk[:, start : start + self.config.n_action_steps]
+    policy.predict = predict_and_keep
+    return seen
 
 
-def watch(checkpoint: Path, seed: int, count: int = 5, num_inference_steps: int | None = None):
+def watch(checkpoint: Path, seed: int, count: int = 5, num_inference_steps: int | None = None, device: str = "auto"):
     """The arguments of ``pictures.film_strip``: ``count`` moments of one episode, the slice executed, names."""
-    policy, facts = load(checkpoint, num_inference_steps)
-    watched = Watched(policy)
+    policy, facts = load(checkpoint, num_inference_steps, device)
+    seen = keep_seen(policy)
     spec = find_task(facts["task"])
-    episode = rollout(watched, spec, [seed], films=1)[0]
+    episode = rollout(policy, spec, [seed], films=1)[0]
     every = policy.config.n_action_steps
-    calls = np.unique(np.linspace(0, len(watched.seen) - 1, count).round().astype(int))
+    calls = np.unique(np.linspace(0, len(seen) - 1, count).round().astype(int))
     moments = [
         {
             "step": int(call * every),
             "picture": episode.film[call * every],
-            "cloud": watched.seen[call][0],
-            "actions": watched.seen[call][1],
+            "cloud": seen[call][0],
+            "actions": seen[call][1],
         }
         for call in calls
     ]
