@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mp_lib.config import METHODS, SCALES, TrainConfig, scale_config
+from mp_lib.config import ATTENTION, METHODS, SCALES, TrainConfig, scale_config
 from mp_lib.interfaces import RunResult, look_up
 from mp_lib.overview import protocol
 from mp_lib.paths import published_path, root
+from mp_lib.recordings import OTHER_DEMOS
+from mp_lib.sentences import BEST_COLUMN
 from mp_lib.sim.tasks import TASKS
 from mp_lib.statistics import wilson_interval
 
@@ -21,19 +24,32 @@ BEST = 5  # evaluations whose mean is the paper's score (dp3.yaml, SR_test_L5)
 
 
 def load_runs(folder: Path | None = None) -> pd.DataFrame:
-    """One row a finished run below ``folder`` (data/runs by default), sorted; an empty table if there is none.
+    """One row a readable finished run below ``folder`` (data/runs by default), sorted; an empty table if there is none.
 
     Columns: the configuration, label, changed (of the scale's numbers), protocol, successes, episodes, success_rate,
     best_five (None without a curve), expert, demonstrations, depth_backend, parameters, seconds,
     peak_memory_bytes, device, commit, folder.
     """
-    folder = folder or root() / "data" / "runs"
-    rows = [run_row(path) for path in sorted(folder.glob("*/result.json"))]
+    rows = [row for row in readable_rows(folder or root() / "data" / "runs") if row is not None]
     columns = list(run_row_columns())
     table = pd.DataFrame(rows, columns=columns)
     order = {name: place for place, name in enumerate(METHODS)}
     places = table["method"].map(order)
     return table.assign(place=places).sort_values(["task", "place", "attention", "seed"]).drop(columns="place")
+
+
+def readable_rows(folder: Path) -> Iterator[dict | None]:
+    """The row of every result.json below a folder; None for one that is damaged, or that this version does not know."""
+    for path in sorted(folder.glob("*/result.json")):
+        try:
+            yield run_row(path)
+        except (OSError, ValueError, LookupError, TypeError, ArithmeticError):
+            yield None
+
+
+def count_unreadable() -> int:
+    """The number of finished runs that cannot be read."""
+    return sum(row is None for row in readable_rows(root() / "data" / "runs"))
 
 
 def run_row_columns() -> tuple[str, ...]:
@@ -64,10 +80,11 @@ def run_row(path: Path) -> dict:
     result = json.loads(path.read_text())
     successes, (low, high) = result["final"]["successes"], result["final"]["interval"]
     demos = result["demonstrations"]
-    return result["config"] | {
-        "label": METHODS[result["config"]["method"]].label,
-        "changed": changes_of(result["config"]),
-        "protocol": protocol(result["config"]),
+    config = asdict(TrainConfig(**result["config"]))
+    return config | {
+        "label": METHODS[config["method"]].label,
+        "changed": changes_of(config, path.parent.name),
+        "protocol": protocol(config),
         "successes": sum(successes),
         "episodes": len(successes),
         "success_rate": sum(successes) / len(successes),
@@ -88,28 +105,45 @@ def run_row(path: Path) -> dict:
     }
 
 
-def changes_of(config: dict) -> str:
-    """What a run changed of its scale, attention aside, e.g. "num_steps=10"; empty for a run as the scale has it."""
+def changes_of(config: dict, folder: str = "") -> str:
+    """What a run changed of its scale, attention aside, e.g. "num_steps=10"; empty for a run as the scale has it.
+
+    Other demonstrations are a change, too; the name of its ``folder`` tells.
+    """
     config = TrainConfig(**config)
     usual = asdict(scale_config(config.scale, config.task, config.method, config.seed, attention=config.attention))
-    return ", ".join(f"{key}={value}" for key, value in asdict(config).items() if usual[key] != value)
+    changes = [f"{key}={value}" for key, value in asdict(config).items() if usual[key] != value]
+    _, marked, store = folder.partition(OTHER_DEMOS)
+    return ", ".join(changes + ([f"demos={store}"] if marked else []))
 
 
-def choose_runs(scale: str, tasks: Sequence[str] = (), methods: Sequence[str] = ()) -> pd.DataFrame:
-    """The finished runs of a scale whose numbers nobody changed; of all tasks or methods where none are named.
+def choose_runs(
+    scale: str,
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    attention: str = "",
+) -> pd.DataFrame:
+    """The finished runs of a scale whose numbers nobody changed; of all tasks, methods or seeds where none are named.
 
-    An unknown scale, task or method raises a ValueError that lists those that exist.
+    ``attention`` chooses among the runs of methods that can have one; empty: both. One run a task, method,
+    attention and seed. An unknown scale, task, method or attention raises a ValueError that lists those that exist.
     """
     look_up(SCALES, scale, "scale")
+    if attention:
+        look_up(ATTENTION, attention, "attention")
     for registry, names, noun in ((TASKS, tasks, "task"), (METHODS, methods, "method")):
         for name in names:
             look_up(registry, name, noun)
     runs = load_runs()
     wanted = (runs["scale"] == scale) & (runs["changed"] == "")
-    for column, names in (("task", tasks), ("method", methods)):
+    for column, names in (("task", tasks), ("method", methods), ("seed", seeds)):
         if len(names):
             wanted &= runs[column].isin(names)
-    return runs[wanted]
+    if attention:
+        bare = [name for name, method in METHODS.items() if not method.mixer]
+        wanted &= runs["method"].isin(bare) | (runs["attention"] == attention)
+    return runs[wanted].drop_duplicates(["task", "method", "attention", "seed"])
 
 
 def count_changed(scale: str) -> int:
@@ -154,12 +188,17 @@ def result_table(result: RunResult) -> pd.DataFrame:
 
 
 def load_metrics(folders: Sequence[str]) -> pd.DataFrame:
-    """The logged rows of runs, by folder name: folder, step, loss, learning_rate, success_rate."""
+    """The logged rows of runs, by folder name, of those that can be read: folder, step, loss, learning_rate, ...
+
+    ``success_rate`` is there if any run was evaluated on the way.
+    """
     frames = []
     for name in folders:
         path = root() / "data" / "runs" / name / "metrics.jsonl"
-        frames.append(pd.read_json(path, lines=True).assign(folder=name))
-    return pd.concat(frames, ignore_index=True)
+        with contextlib.suppress(OSError, ValueError):
+            frames.append(pd.read_json(path, lines=True).assign(folder=name))
+    columns = ["step", "loss", "learning_rate", "success_rate", "folder"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
 def load_published() -> pd.DataFrame:
@@ -171,7 +210,9 @@ def success_table(runs: pd.DataFrame) -> pd.DataFrame:
     """One row a task and method: our success beside the published one, which is empty where none is known.
 
     ``ours`` is the rate over the episodes of all seeds in percent, ``low`` and ``high`` its Wilson
-    interval, ``over_seeds`` the standard deviation of the seeds' rates (empty for one seed).
+    interval, ``over_seeds`` the standard deviation of the seeds' rates (empty for one seed). ``best_five`` and
+    ``best_five_over_seeds`` are mean and standard deviation of the seeds' scores as the paper takes them, in
+    percent, empty unless all were evaluated on the way.
     """
     published = load_published().query("table == 'success'").set_index(["method", "task"])
     rows = []
@@ -179,6 +220,7 @@ def success_table(runs: pd.DataFrame) -> pd.DataFrame:
         successes, episodes = int(group["successes"].sum()), int(group["episodes"].sum())
         low, high = wilson_interval(successes, episodes)
         known = published.index.isin([(METHODS[method].published, task)])
+        scores = 100 * pd.to_numeric(group["best_five"])
         row = published[known].iloc[0] if known.any() else pd.Series(dtype=object)
         rows.append(
             {
@@ -190,6 +232,8 @@ def success_table(runs: pd.DataFrame) -> pd.DataFrame:
                 "low": 100 * low,
                 "high": 100 * high,
                 "over_seeds": 100 * group["success_rate"].std(ddof=1) if len(group) > 1 else None,
+                "best_five": scores.mean(skipna=False),
+                "best_five_over_seeds": scores.std(ddof=1, skipna=False),
                 "successes": successes,
                 "episodes": episodes,
                 "seeds": len(group),
@@ -239,45 +283,24 @@ def method_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 def reading_table(table: pd.DataFrame) -> pd.DataFrame:
     """``success_table`` as a reader wants it: percent with interval and published value in one cell each."""
-    intervals = [f"{row.ours:.0f} ({row.low:.0f} to {row.high:.0f})" for row in table.itertuples()]
-    spreads = ["" if pd.isna(row.published_spread) else f" ± {row.published_spread:.0f}" for row in table.itertuples()]
-    published = [
-        "" if pd.isna(row.published) else f"{row.published:g}{spread}"
-        for row, spread in zip(table.itertuples(), spreads, strict=True)
-    ]
+    rows = list(table.itertuples())
+    best_five = {BEST_COLUMN: [with_spread(row.best_five, row.best_five_over_seeds, ".0f") for row in rows]}
     return pd.DataFrame(
         {
             "task": table["task"],
-            "method": table["label"],
-            "attention": table["attention"].replace({"paper": "yes", "released": "no"}),
-            "success, % (95 % interval)": intervals,
-            "seeds": table["seeds"],
-            "episodes": table["episodes"],
-            "published, %": published,
-            "source": table["source"].fillna(""),
+            "method": [row.label + (", no attention" if row.attention == "released" else "") for row in rows],
+            "success, % (95 % interval)": [f"{row.ours:.0f} ({row.low:.0f} to {row.high:.0f})" for row in rows],
+            **(best_five if table["best_five"].notna().any() else {}),
+            "episodes (seeds)": [f"{row.episodes} ({row.seeds})" for row in rows],
+            "published, %": [with_spread(row.published, row.published_spread, "g") for row in rows],
             "parameters (M)": table["parameters"] / 1e6,
             "training (min)": table["train_minutes"],
-            "conditions": table["protocol"],
         }
     )
 
 
-def what_is_missing(table: pd.DataFrame) -> str:
-    """Which cells have no published number, and how to add one."""
-    empty = int(table["published"].isna().sum())
-    if not empty:
-        return "Every row has a published number beside it."
-    return (
-        f"{empty} of {len(table)} rows have no published number: the success tables of arXiv 2409.07163 could not be "
-        "obtained, and narrow or renamed variants were never published. A cell stays empty rather than guessed. "
-        "To fill one, append a row with its source to `data/paper/published.csv` and run this notebook again."
-    )
-
-
-def who_demonstrated(table: pd.DataFrame) -> str:
-    """Whose demonstrations the policies learned from, which a comparison with published rates depends on."""
-    experts = ", ".join(sorted(table["expert"].unique()))
-    return (
-        f"Demonstrations here come from: {experts}. Published rates rest on the demonstrations of their own authors; "
-        "another expert, another simulator version or other seeds shift a success rate by themselves."
-    )
+def with_spread(value: float | None, spread: float | None, form: str) -> str:
+    """E.g. "99 ± 1"; nothing for a value that is not known, no spread for a spread that is not."""
+    if pd.isna(value):
+        return ""
+    return f"{value:{form}}" + ("" if pd.isna(spread) else f" ± {spread:.0f}")

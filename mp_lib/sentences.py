@@ -10,6 +10,8 @@ from mp_lib.interfaces import RunResult
 from mp_lib.overview import protocol
 from mp_lib.statistics import wilson_interval
 
+BEST_COLUMN = "best five, %"
+
 
 def of_rate(successes: int, episodes: int) -> str:
     """A success rate with its interval, e.g. "17 of 20 episodes (85 %, 95 % interval 64 to 95 %)"."""
@@ -54,14 +56,18 @@ def of_success(result: RunResult) -> str:
     )
 
 
-def of_runs(scale: str, runs: pd.DataFrame, changed: int = 0) -> str:
-    """Which runs a page of tables was made from; ``changed`` ones have other numbers and are left out."""
+def of_runs(scale: str, runs: pd.DataFrame, changed: int = 0, unreadable: int = 0) -> str:
+    """Which runs a page of tables was made from.
+
+    ``changed`` ones, of other numbers or demonstrations, and ``unreadable`` ones are left out.
+    """
+    damaged = f" {count(unreadable, 'run folder')} left out, since unreadable." if unreadable else ""
     if runs.empty:
-        return no_runs(scale)
+        return no_runs(scale) + damaged
     return (
         f"{count(len(runs), 'finished run')} of the scale `{scale}`: {count(runs['method'].nunique(), 'method')}, "
         f"{count(runs['task'].nunique(), 'task')}, {count(runs['seed'].nunique(), 'seed')}. "
-        f"{count(changed, 'run')} with other numbers than the scale's left out."
+        f"{count(changed, 'run')} with other numbers than the scale's left out.{damaged}"
     )
 
 
@@ -77,4 +83,43 @@ def of_best(table: pd.DataFrame) -> str:
     return (
         f"Highest rate over {count(best['tasks'], 'common task')}: {join(leaders)} with "
         f"{of_rate(best['successes'], best['episodes'])}. {told}"
+    )
+
+
+def remarks(table: pd.DataFrame) -> list[str]:
+    """What a reader of ``results.reading_table``; ``table``: ``success_table`` has to know."""
+    return [how_to_compare(table), what_is_missing(table), who_demonstrated(table)]
+
+
+def how_to_compare(table: pd.DataFrame) -> str:
+    """Which of our numbers published rates are to be compared with."""
+    said = "Published rates are means of the best five evaluations during a training."
+    if table["best_five"].notna().any():
+        return f'{said} They are to be compared with the column "{BEST_COLUMN}", where it is filled.'
+    return (
+        f"{said} That is higher than what one fixed checkpoint reaches, and no run here was evaluated during its "
+        "training, so nothing here is the same measure."
+    )
+
+
+def what_is_missing(table: pd.DataFrame) -> str:
+    """Where published numbers come from, which cells have none, and how to add one."""
+    empty = int(table["published"].isna().sum())
+    sources = dict.fromkeys(table.loc[table["published"].notna(), "source"])
+    said = f"Published numbers are from {join(list(sources))}. " if sources else ""
+    if not empty:
+        return f"{said}Every row has one beside it."
+    return (
+        f"{said}{empty} of {len(table)} rows have no published number: the success tables of arXiv 2409.07163 could "
+        "not be obtained, and narrow or renamed variants were never published. A cell stays empty rather than "
+        "guessed. To fill one, append a row with its source to `data/paper/published.csv` and run this notebook again."
+    )
+
+
+def who_demonstrated(table: pd.DataFrame) -> str:
+    """Whose demonstrations the policies learned from, which a comparison with published rates depends on."""
+    experts = ", ".join(sorted(table["expert"].unique()))
+    return (
+        f"Demonstrations here come from: {experts}. Published rates rest on the demonstrations of their own authors; "
+        "another expert, another simulator version or other seeds shift a success rate by themselves."
     )

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mp_lib import efficiency, evaluate, overview, results, sentences
+from mp_lib import efficiency, evaluate, overview, recordings, results, sentences
 from mp_lib.config import SCALES, scale_config
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
@@ -73,9 +73,84 @@ def test_seeds_are_pooled_and_stand_beside_the_published_rate():
     assert table.loc["dp3", "over_seeds"] == pytest.approx(100 * np.std([0.75, 1.0], ddof=1))
     assert pd.isna(table.loc["dp3_mamba", "published"]) and table.loc["dp3_mamba", "attention"] == "paper"
     shown = results.reading_table(table.reset_index())
-    assert shown["published, %"].tolist() == ["99 ± 1", ""] and shown["source"].tolist() == ["a source", ""]
-    assert "1 of 2 rows" in results.what_is_missing(table)
-    assert "somebody" in results.who_demonstrated(table)
+    assert shown["published, %"].tolist() == ["99 ± 1", ""] and shown["episodes (seeds)"].tolist() == ["8 (2)", "4 (1)"]
+    assert len(shown.columns) <= 8 and sentences.BEST_COLUMN not in shown
+    compare, missing, who = sentences.remarks(table)
+    assert "no run here was evaluated during its training" in compare and "somebody" in who
+    assert "are from a source. 1 of 2 rows" in missing
+
+
+def test_the_score_of_the_paper_stands_where_runs_were_evaluated_on_the_way():
+    curves = [[{"step": k, "successes": won, "episodes": 4} for k, won in enumerate(found)] for found in ([2], [4, 0])]
+    for seed, curve in enumerate(curves):
+        write_run(TASK, "dp3", [1, 0], seed, curve)
+    write_run(TASK, "dp3_mamba", [1, 0], 0, curves[0])
+    write_run(TASK, "dp3_mamba", [1, 0], 1)
+    table = results.success_table(results.choose_runs("smoke"))
+    assert table["best_five"].tolist()[:1] == [50] and table["best_five_over_seeds"].tolist()[:1] == [0]
+    assert table["best_five"].isna().tolist() == [False, True]  # one of its seeds has no curve
+    shown = results.reading_table(table)
+    assert shown[sentences.BEST_COLUMN].tolist() == ["50 ± 0", ""] and len(shown.columns) <= 8
+    assert sentences.BEST_COLUMN in sentences.remarks(table)[0]
+
+
+def test_runs_can_be_chosen_by_seed_and_attention():
+    write_run(TASK, "dp3", [1])
+    write_run(TASK, "dp3", [1], seed=1)
+    for attention in ("paper", "released"):
+        write_run(TASK, "dp3_mamba", [0], attention=attention)
+    assert results.choose_runs("smoke", seeds=[1])["method"].tolist() == ["dp3"]
+    for attention in ("paper", "released"):
+        runs = results.choose_runs("smoke", attention=attention)
+        assert runs["method"].tolist() == ["dp3", "dp3", "dp3_mamba"] and runs["attention"].iloc[-1] == attention
+    shown = results.reading_table(results.success_table(results.choose_runs("smoke")))
+    assert shown["method"].tolist() == ["DP3", "Mamba-1", "Mamba-1, no attention"]
+    with pytest.raises(ValueError, match="unknown attention 'none'; choose one of: paper, released"):
+        results.choose_runs("smoke", attention="none")
+
+
+def test_no_attention_is_told_of_methods_that_have_none_either_way():
+    """As in a run of a version that kept what was asked for."""
+    config = write_run(TASK, "dp3", [1])
+    old = run_path(f"{config.name}-attention=released")
+    old.mkdir()
+    result = json.loads((run_path(config.name) / "result.json").read_text())
+    result["config"]["attention"] = "released"
+    (old / "result.json").write_text(json.dumps(result))
+    runs = results.choose_runs("smoke", attention="paper")
+    assert len(runs) == len(results.success_table(runs)) == len(results.method_table(runs)) == 1
+
+
+@pytest.mark.parametrize("damage", ["half", "method", "key", "kind", "empty"])
+def test_a_run_that_cannot_be_read_is_counted_and_left_out(damage):
+    write_run(TASK, "dp3", [1])
+    path = run_path(write_run(TASK, "dp3_mamba", [1]).name) / "result.json"
+    result = json.loads(path.read_text())
+    changed = {"method": {"method": "dp4"}, "key": {"colour": 3}}.get(damage, {})
+    text = json.dumps(result | {"config": result["config"] | changed})
+    path.write_text({"half": text[:99], "kind": "[]", "empty": json.dumps(result | {"final": {}})}.get(damage, text))
+    runs = results.choose_runs("smoke")
+    assert runs["method"].tolist() == ["dp3"] and results.count_unreadable() == 1
+    assert sentences.of_runs("smoke", runs, 0, 1).endswith("1 run folder left out, since unreadable.")
+    assert "left out" in sentences.of_runs("smoke", runs[:0], 0, 1)
+
+
+def test_curves_that_cannot_be_read_are_left_out():
+    first, second = write_run(TASK, "dp3", [1]), write_run(TASK, "dp3_mamba", [1])
+    (run_path(second.name) / "metrics.jsonl").write_text('{"step": 0, "lo')
+    assert set(results.load_metrics([first.name, second.name])["folder"]) == {first.name}
+    assert results.load_metrics([second.name]).empty
+
+
+def test_a_run_on_a_given_store_has_its_own_folder_and_is_no_run_of_the_scale(toy_demos):
+    config = write_run(TASK, "dp3", [1])
+    folder = recordings.run_folder(config, toy_demos, "somewhere")
+    assert folder.name == f"{config.name}-demos={toy_demos.content_hash()[:8]}"
+    assert recordings.run_folder(config, toy_demos) == run_path(config.name)
+    run_path(config.name).rename(folder)
+    assert results.choose_runs("smoke").empty and results.count_changed("smoke") == 1
+    with pytest.raises(ValueError, match=f"holds toy .*{TASK}"):
+        recordings.demonstrations_of(config, path=str(toy_demos.path))
 
 
 def test_runs_with_changed_numbers_are_left_out():
@@ -137,11 +212,13 @@ def make_checkpoint(config, monkeypatch, successes):
     save_policy(path, build_policy(policy_config(config, TASKS[TASK])), task=TASK)
 
     def play(policy, spec, seeds, *, jobs, films):
+        assert policy.device.type == "cpu"
         calls.append((list(seeds), policy.config.num_inference_steps))
         film = [np.zeros((8, 8, 3), np.uint8)] * 3
         return [Episode(seed, bool(successes[k]), 5, film) for k, seed in enumerate(seeds)]
 
     monkeypatch.setattr(evaluate, "rollout", play)
+    monkeypatch.setattr(evaluate, "commit", lambda: "this")
     return path, calls
 
 
@@ -149,30 +226,57 @@ def test_an_evaluation_is_written_once_and_compared_seed_by_seed(monkeypatch):
     config = write_run(TASK, "simple_dp3", [1, 0, 1])
     path, calls = make_checkpoint(config, monkeypatch, [1, 0, 0])
     assert evaluate.find_checkpoint() == path
-    found = evaluate.evaluate(path)
-    assert evaluate.evaluate(path) == json.loads(json.dumps(found)) and len(calls) == 1
+    found = evaluate.evaluate(path, device="cpu")
+    assert evaluate.evaluate(path, device="cpu") == json.loads(json.dumps(found)) and len(calls) == 1
     assert calls[0][0] == [20_000, 20_001, 20_002]
     assert sorted(file.name for file in (path.parent / "evaluations").iterdir()) == ["20000-3.json", "20000-3.mp4"]
     assert "Of 3 seeds in common, 2 ended alike" in evaluate.comparison(found, path)
     assert evaluate.episodes_table(found)["success"].tolist() == [True, False, False]
 
 
+def test_an_evaluation_is_made_again_if_anything_about_it_is_not_as_it_was(monkeypatch):
+    config = write_run(TASK, "simple_dp3", [1, 0])
+    path, calls = make_checkpoint(config, monkeypatch, [1, 0])
+    found = evaluate.evaluate(path, device="cpu")
+    assert found["commit"] == "this"
+    kept = path.parent / "evaluations"
+    (kept / found["film"]).unlink()
+    evaluate.evaluate(path, device="cpu")
+    assert len(calls) == 2 and (kept / found["film"]).exists()
+    monkeypatch.setattr(evaluate, "commit", lambda: "another")
+    assert evaluate.evaluate(path, device="cpu")["commit"] == "another" and len(calls) == 3
+    (kept / found["file"]).write_text('{"checkpoint"')
+    evaluate.evaluate(path, device="cpu")
+    evaluate.evaluate(path, device="cpu")
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize("wrong", [{"episodes": 0}, {"episodes": -1}, {"num_inference_steps": 0}])
+def test_numbers_below_one_are_refused(monkeypatch, wrong):
+    path, calls = make_checkpoint(write_run(TASK, "simple_dp3", [1]), monkeypatch, [1])
+    (name, number), *_ = wrong.items()
+    with pytest.raises(ValueError, match=f"{name} {number} given; it must be at least 1"):
+        evaluate.evaluate(path, **wrong)
+    assert not calls
+
+
 def test_other_denoising_steps_are_another_evaluation(monkeypatch):
     config = write_run(TASK, "simple_dp3", [1, 0])
     path, calls = make_checkpoint(config, monkeypatch, [1, 0])
-    found = evaluate.evaluate(path, num_inference_steps=2)
+    found = evaluate.evaluate(path, num_inference_steps=2, device="cpu")
     assert calls[0][1] == 2 and found["file"] == "20000-2-2denoising.json"
     assert "Not comparable seed by seed" in evaluate.comparison(found, path)
 
 
-def test_a_watched_policy_acts_as_the_policy_does_and_keeps_what_it_saw():
+def test_what_a_policy_sees_is_kept_and_changes_nothing():
     policy = build_policy(policy_config(scale_config("smoke", TASK, "simple_dp3"), TASKS[TASK])).eval()
-    watched, history = evaluate.Watched(policy), efficiency.example_history(policy, 1)
+    history = efficiency.example_history(policy, 1)
     noise = torch.zeros(1, policy.config.horizon, policy.config.action_dim)
-    torch.testing.assert_close(watched.act(history, noise), policy.act(history, noise))
-    cloud, chunk = watched.seen[0]
-    assert cloud.shape == (64, 3) and chunk.shape == (16, 4)
-    assert watched.config is policy.config and not watched.training
+    expected = policy.act(history, noise)
+    seen = evaluate.keep_seen(policy)
+    torch.testing.assert_close(policy.act(history, noise), expected)
+    (cloud, chunk), *others = seen
+    assert cloud.shape == (64, 3) and chunk.shape == (16, 4) and not others
 
 
 def test_without_a_run_there_is_no_checkpoint():
