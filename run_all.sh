@@ -30,42 +30,46 @@ set_up() {  # the environment, if it is not there as pyproject.toml and constrai
     if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
         echo "setting the environment up (about 3 minutes)"
         SECONDS=0
-        "$python" -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[test,deploy]' \
+        "$python" -m pip install --disable-pip-version-check \
+            --constraint constraints.txt --editable '.[test,deploy]' \
             || fail "pip could not install the project's dependencies; its own message stands above"
         echo "$wanted" > "$stamp"
         echo "environment ready after $SECONDS s"
     fi
 }
 
+# --env is this script's own, wherever it stands; everything else is passed on.
 environment=venv
-previous=
-for argument in "$@"; do
-    case "$previous$argument" in
-        --env=active | --envactive) environment=active ;;
-        --env=venv | --envvenv | --env) ;;
-        --env=* | --env*) fail "--env ${argument#--env=} was given; choose venv or active" ;;
+arguments=()
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --env) [ $# -gt 1 ] || fail "--env was given without a value; choose venv or active"; environment="$2"; shift ;;
+        --env=*) environment="${1#--env=}" ;;
+        *) arguments+=("$1") ;;
     esac
-    previous=
-    [ "$argument" = --env ] && previous=--env
+    shift
 done
+set -- ${arguments[@]+"${arguments[@]}"}
 
-for argument in "$@"; do
-    case "$argument" in
-        -h | --help) base=$(find_python); exec "$base" -m mp_lib.pipeline --help ;;
-    esac
-done
-
-if [ "$environment" = active ]; then
-    python=python
-    command -v python > /dev/null || fail "--env active was given, but no environment with a python is active"
-else
-    [ -x .venv/bin/python ] || { base=$(find_python); "$base" -m venv .venv || fail "$base could not make .venv"; }
-    python=.venv/bin/python
-fi
-set_up "$python"
+case "$environment" in
+    active)
+        python=python
+        command -v python > /dev/null || fail "--env active was given, but no environment with a python is active"
+        ;;
+    venv)
+        python=.venv/bin/python
+        if ! "$python" -m pip --version > /dev/null 2>&1; then
+            base=$(find_python)
+            case "${1:-}" in -h | --help) exec "$base" -m mp_lib.pipeline --help ;; esac
+            "$base" -m venv --clear .venv || { rm -rf .venv; fail "$base could not make .venv (Debian: apt install python3-venv)"; }
+        fi
+        ;;
+    *) fail "--env $environment was given; choose venv or active" ;;
+esac
 
 case "${1:-}" in
-    lab) shift; exec "$python" -m jupyterlab --notebook-dir . "$@" ;;
-    test) shift; exec "$python" -m tests "$@" ;;
-    *) exec "$python" -m mp_lib.pipeline "$@" ;;
+    -h | --help) exec "$python" -m mp_lib.pipeline --help ;;
+    lab) set_up "$python"; shift; exec "$python" -m jupyterlab --notebook-dir . "$@" ;;
+    test) set_up "$python"; shift; exec "$python" -m tests "$@" ;;
+    *) set_up "$python"; exec "$python" -m mp_lib.pipeline "$@" ;;
 esac

@@ -61,13 +61,18 @@ def benchmark(
     """
     import torch
 
+    from mp_lib.device import choose_device
+
+    if min(threads, turns, BATCHES.get(what, 1) if batch is None else batch) < 1:
+        raise ValueError(f"threads {threads}, turns {turns}, batch {batch} given; each must be at least 1")
+    choose_device(device)
     makers = look_up(MAKERS, what, "measurement")
     for method in methods:
         look_up(METHODS, method, "method")
     for name in backends or []:
         look_up(makers, name, "backend")
     chosen = backends or [name for name in makers if name != "official" and usable(name, device)]
-    batch = batch or BATCHES[what]
+    batch = BATCHES[what] if batch is None else batch
     torch.set_num_threads(threads)
     for horizon in horizons:
         reference = makers["official"](make_policy("dp3", attention, horizon, device), batch)
@@ -162,13 +167,16 @@ def frozen_chunk(backend: str, policy, batch: int) -> Callable[[], None]:
     return lambda: frozen.act(given["history"], given["noise"])
 
 
-def train_step(change: Callable, policy, batch: int) -> Callable[[], None]:
+def train_step(form: str, policy, batch: int) -> Callable[[], None]:
     """One training step of the denoiser: prediction, mean squared error, gradient, AdamW."""
     import torch
 
+    from mp_lib.model.loops import use_loops
+
+    forms = {"official": use_loops, "torch": lambda module: module, "compiled": partial(torch.compile, dynamic=False)}
     given, denoiser = inputs_of(policy, batch), policy.train().model
     optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-4, fused=True)
-    run = change(denoiser)
+    run = forms[form](denoiser)
 
     def step() -> None:
         torch.nn.functional.mse_loss(run(given["noise"], given["step"], given["cond"]), given["noise"]).backward()
@@ -176,20 +184,6 @@ def train_step(change: Callable, policy, batch: int) -> Callable[[], None]:
         optimizer.zero_grad()
 
     return step
-
-
-def with_loops(module):
-    """The module in its official formulation."""
-    from mp_lib.model.loops import use_loops
-
-    return use_loops(module)
-
-
-def compiled(module):
-    """The module compiled for the shapes that come."""
-    import torch
-
-    return torch.compile(module, dynamic=False)
 
 
 def encoder_step(plain: bool, policy, batch: int) -> Callable[[], None]:
@@ -216,9 +210,9 @@ MAKERS: dict[str, dict[str, Callable]] = {
         **{name: partial(frozen_chunk, name) for name in ("torch", "compiled", "onnx", "cuda")},
     },
     "train_step": {
-        "official": partial(train_step, with_loops),
-        "torch": partial(train_step, lambda module: module),
-        "compiled": partial(train_step, compiled),
+        "official": partial(train_step, "official"),
+        "torch": partial(train_step, "torch"),
+        "compiled": partial(train_step, "compiled"),
     },
     "encoder_step": {"official": partial(encoder_step, True), "torch": partial(encoder_step, False)},
 }
@@ -226,13 +220,12 @@ MAKERS: dict[str, dict[str, Callable]] = {
 
 def usable(backend: str, device: str) -> bool:
     """Whether a backend can run on this device here."""
-    from importlib.util import find_spec
-    from shutil import which
+    from mp_lib.model.backends import has_compiler, missing_onnx
 
     available = {
         "torch": True,
-        "compiled": device != "cpu" or bool(which("g++") or which("clang++")),
-        "onnx": device == "cpu" and all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")),
+        "compiled": device != "cpu" or has_compiler(),
+        "onnx": device == "cpu" and not missing_onnx(),
         "cuda": device.startswith("cuda"),
     }
     return available[backend]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mp_lib.config import ATTENTION, METHODS, SCALES, TrainConfig, scale_config
 from mp_lib.interfaces import look_up
-from mp_lib.paths import demos_path, published_path, root, run_path
+from mp_lib.paths import demos_path, figures_path, published_path, root, run_path
 from mp_lib.sim.tasks import TASKS
 from mp_lib.steps import Step
 
-COSTLIEST_FIRST = ("dp3", "dp3_mamba_bi", "dp3_mamba", "dp3_mamba_hydra", "dp3_mamba_v2", "dp3_narrow", "simple_dp3")
+
+def cost_order(method: str) -> tuple:
+    """Sorts methods so that the costliest come first: wide ones, then those with mixers, then the rest."""
+    row = METHODS[method]
+    return (-row.down_dims[-1], row.mixer is None)
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,10 @@ class Experiment:
 
     def steps(self, cores: int) -> list[Step]:
         """All steps, each after those it needs; trainings that take longest come first."""
-        ordered = sorted(self.methods, key=COSTLIEST_FIRST.index)
+        ordered = sorted(self.methods, key=cost_order)
         runs = [(task, method, seed) for seed in self.seeds for method in ordered for task in self.tasks]
         trainings = [self.training(*run) for run in runs]
-        readers = [self.evaluation(trainings[-1], *runs[-1]), self.tables(trainings), self.efficiency(trainings)]
+        readers = [self.evaluation(trainings[-1], *runs[-1]), self.tables(trainings), self.efficiency(trainings, cores)]
         explanations = [self.overview(), self.anatomy()]
         return [*(self.demonstrations(task, cores) for task in self.tasks), *trainings, *explanations, *readers]
 
@@ -86,6 +91,7 @@ class Experiment:
                 "attention": self.attention,
                 "device": self.device,
             },
+            facts=asdict(config),
             inputs=(self.demos(task),),
             products=tuple(folder / name for name in ("result.json", "policy.safetensors", "rollout.mp4")),
             needs=(f"{self.scale}-{task}-demonstrations",),
@@ -93,37 +99,54 @@ class Experiment:
 
     def evaluation(self, training: Step, task: str, method: str, seed: int) -> Step:
         checkpoint = run_path(self.config(task, method, seed).name) / "policy.safetensors"
-        return self.reader("04_evaluate", "evaluate a stored checkpoint", [training], {"checkpoint": str(checkpoint)})
+        parameters = {"checkpoint": str(checkpoint), "device": self.device}
+        return self.reader("04_evaluate", "evaluate a stored checkpoint", parameters, needs=[training])
 
     def tables(self, trainings: list[Step]) -> Step:
-        parameters = {"scale": self.scale, "tasks": list(self.tasks), "methods": list(self.methods)}
-        return self.reader("05_tables", "tables and figures", trainings, parameters, (published_path(),))
+        parameters = {
+            "scale": self.scale,
+            "tasks": list(self.tasks),
+            "methods": list(self.methods),
+            "seeds": list(self.seeds),
+            "attention": self.attention,
+        }
+        figures = [f"05_{name}_{self.scale}" for name in ("success", "parameters", "curves")]
+        return self.reader("05_tables", "tables and figures", parameters, after=trainings, figures=figures)
 
-    def efficiency(self, trainings: list[Step]) -> Step:
-        # After the trainings, so that nothing else disturbs what it times.
-        return self.reader("06_efficiency", "parameters, multiply-adds, latency", trainings, {"scale": self.scale})
+    def efficiency(self, trainings: list[Step], cores: int) -> Step:
+        # Behind the trainings and alone, so that nothing else disturbs what it times.
+        parameters, figures = {"scale": self.scale}, [f"06_costs_{self.scale}"]
+        title = "parameters, multiply-adds, latency"
+        return self.reader("06_efficiency", title, parameters, after=trainings, figures=figures, cores=cores)
 
     def overview(self) -> Step:
-        return self.reader("00_overview", "overview", [], {"scale": self.scale})
+        return self.reader("00_overview", "overview", {"scale": self.scale}, figures=["00_method"])
 
     def anatomy(self) -> Step:
-        return self.reader("02_model_anatomy", "anatomy of the models", [], {})
+        return self.reader("02_model_anatomy", "anatomy of the models", {}, figures=["02_parameters", "02_mixing"])
 
     def reader(
-        self, notebook: str, title: str, after: list[Step], parameters: dict, inputs: tuple[Path, ...] = ()
+        self,
+        notebook: str,
+        title: str,
+        parameters: dict,
+        *,
+        needs: Sequence[Step] = (),
+        after: Sequence[Step] = (),
+        figures: Sequence[str] = (),
+        cores: int = 1,
     ) -> Step:
         """A step that takes seconds and so depends on the package's code, too."""
+        results = (product for step in (*needs, *after) for product in step.products if product.suffix == ".json")
         return Step(
             name=f"{self.scale}-{notebook}",
             title=title,
             notebook=f"{notebook}.ipynb",
             executed=self.folder / f"{notebook}.ipynb",
             parameters=parameters,
-            inputs=(
-                root() / "notebooks" / f"{notebook}.ipynb",
-                Path(__file__).parent,
-                *(product for step in after for product in step.products if product.suffix == ".json"),
-                *inputs,
-            ),
-            needs=tuple(step.name for step in after),
+            inputs=(root() / "notebooks" / f"{notebook}.ipynb", Path(__file__).parent, published_path(), *results),
+            products=tuple(figures_path() / f"{name}.png" for name in figures),
+            needs=tuple(step.name for step in needs),
+            after=tuple(step.name for step in after),
+            cores=cores,
         )

@@ -26,7 +26,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         allow_abbrev=False,
         description="Demonstrations, training, evaluation, tables, figures and one HTML report. "
         "A step is skipped if its results are there for the same parameters and inputs.",
-        epilog="Also: ./run_all.sh lab (JupyterLab), ./run_all.sh test [--all] (linter and tests).",
+        epilog="Also: ./run_all.sh lab (JupyterLab), ./run_all.sh test [--all] (linter and tests). With any of them "
+        "--env active uses the environment one is in instead of .venv.",
     )
     parser.add_argument("scale", nargs="?", default="quick", help=f"one of: {', '.join(SCALES)} (default: quick)")
     parser.add_argument("--task", nargs="+", default=[DEFAULT_TASK], metavar="TASK", help="e.g. metaworld_stick-push")
@@ -37,10 +38,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--attention", default="paper", help=f"one of: {', '.join(ATTENTION)} (default: paper)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
     parser.add_argument("--jobs", type=int, help="steps side by side (default: one a core, at most 4)")
-    parser.add_argument(
-        "--env", choices=("venv", "active"), help="read by run_all.sh: .venv, or the environment one is in"
-    )
-    parser.add_argument("--force", action="store_true", help="run every step, also those that are done")
     return parser.parse_args(arguments)
 
 
@@ -68,9 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
         )
         steps = experiment.steps(usable_cores())
         print(f"{options.scale}: {len(steps)} steps, {jobs} side by side", flush=True)
-        failed = Runner(steps, jobs, force=options.force).run()
+        failed = Runner(steps, jobs).run()
         report = build_report(experiment, [step for step in steps if step.name not in failed])
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"run_all.sh: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

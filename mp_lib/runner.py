@@ -15,10 +15,10 @@ LINE_SECONDS = 30  # between lines about what runs, where there is no terminal t
 
 
 class Runner:
-    """Runs ``steps``, at most ``jobs`` at a time; ``force`` runs those that are done, too."""
+    """Runs ``steps``, at most ``jobs`` at a time."""
 
-    def __init__(self, steps: list[Step], jobs: int, force: bool = False):
-        self.waiting, self.jobs, self.force = list(steps), jobs, force
+    def __init__(self, steps: list[Step], jobs: int):
+        self.waiting, self.jobs = list(steps), jobs
         self.total = len(steps)
         self.running: list[Execution] = []
         self.finished: set[str] = set()
@@ -47,13 +47,17 @@ class Runner:
                 self.waiting.remove(step)
                 self.failed.append(step.name)
                 self.screen.say(f"      not run: {step.title}, since a step before it failed")
-            elif self.finished.issuperset(step.needs) and self.has_room(step):
+            elif self.is_ready(step) and self.has_room(step):
                 self.waiting.remove(step)
-                if not self.force and step.is_done():
+                if step.is_done():
                     self.finished.add(step.name)
                     self.screen.say(f"{self.place()} there already: {step.title}")
                 else:
                     self.running.append(Execution(step, max(1, usable_cores() // self.jobs)))
+
+    def is_ready(self, step: Step) -> bool:
+        """Whether all steps before it have ended, and those that it needs well."""
+        return self.finished.issuperset(step.needs) and self.finished.union(self.failed).issuperset(step.after)
 
     def has_room(self, step: Step) -> bool:
         """Whether the step may start beside those that run; one that uses all cores waits for them."""
@@ -66,7 +70,7 @@ class Runner:
             self.running.remove(execution)
             step, seconds = execution.step, execution.seconds
             if execution.process.returncode == 0:
-                step.finish(seconds)
+                step.finish(execution.key, seconds)
                 self.finished.add(step.name)
                 self.screen.say(f"{self.place()} {step.title}: {spell_seconds(seconds)}")
             else:

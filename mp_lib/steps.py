@@ -25,8 +25,9 @@ from mp_lib.provenance import file_hash
 class Step:
     """One notebook execution.
 
-    ``inputs`` are files or folders whose content it depends on, ``products`` what must be there when it
-    is done; ``needs`` names the steps before it; ``cores`` is how many it may keep busy.
+    ``inputs`` are files or folders whose content it depends on, ``facts`` what else its result depends
+    on; ``products`` must be there when it is done. It starts when the steps it ``needs`` are done and
+    those it comes ``after`` have ended in any way; ``cores`` is how many it may keep busy.
     """
 
     name: str
@@ -34,9 +35,11 @@ class Step:
     notebook: str
     executed: Path
     parameters: dict = field(default_factory=dict)
+    facts: dict = field(default_factory=dict)
     inputs: tuple[Path, ...] = ()
     products: tuple[Path, ...] = ()
     needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
     cores: int = 1
 
     @property
@@ -52,18 +55,21 @@ class Step:
     def key(self) -> str:
         """The digest of all that the step's result depends on."""
         inputs = {os.path.relpath(path, root()): file_hash(path) for path in self.inputs}
-        text = json.dumps([self.notebook, self.parameters, inputs], sort_keys=True)
+        text = json.dumps([self.notebook, self.parameters, self.facts, inputs], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def is_done(self) -> bool:
         """Whether it was finished with the same parameters and inputs, and its products are there."""
-        if not self.stamp.exists() or not all(path.exists() for path in (self.executed, *self.products)):
+        if not all(path.exists() for path in (self.stamp, self.executed, *self.products)):
             return False
-        return json.loads(self.stamp.read_text())["key"] == self.key()
+        try:
+            return json.loads(self.stamp.read_text())["key"] == self.key()
+        except (ValueError, KeyError):  # a damaged stamp says nothing
+            return False
 
-    def finish(self, seconds: float) -> None:
-        """Write the stamp."""
-        stamp = {"key": self.key(), "seconds": round(seconds, 1), "parameters": self.parameters}
+    def finish(self, key: str, seconds: float) -> None:
+        """Write the stamp: ``key`` is what the step's key was when it began."""
+        stamp = {"key": key, "seconds": round(seconds, 1), "parameters": self.parameters}
         write_atomically(self.stamp, json.dumps(stamp, indent=1).encode())
 
 
@@ -71,7 +77,7 @@ class Execution:
     """A step's papermill process."""
 
     def __init__(self, step: Step, threads: int):
-        self.step, self.began = step, time.monotonic()
+        self.step, self.key, self.began = step, step.key(), time.monotonic()
         self.progress_file = step.stamp.with_suffix(".progress")
         for folder in (step.executed.parent, step.stamp.parent):
             folder.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 CURVE_SEEDS, FINAL_SEEDS = 10_000, 20_000  # first environment seeds; those of demonstrations start at 0
 SAVE_SECONDS = 60.0
 LOG_STEPS = 10
+PRODUCTS = ("result.json", "policy.safetensors", "rollout.mp4")  # of a finished run
 
 
 def train(
@@ -42,31 +43,38 @@ def train(
     A folder with a finished result is read, one with a half-finished training is resumed; one that was
     made with another configuration raises a ValueError. ``jobs`` processes simulate in evaluations.
     """
-    claim_folder(folder, config)
-    path = folder / "result.json"
-    if not path.exists():
+    check_owner(folder, config, demos)
+    if not all((folder / name).exists() for name in PRODUCTS):
         with torch.random.fork_rng():
-            result = Run(config, spec, demos, folder, choose_device(device), jobs).complete()
-        write_atomically(path, json.dumps(asdict(result), indent=1).encode())
+            run = Run(config, spec, demos, folder, choose_device(device), jobs)
+            write_atomically(folder / "config.json", json.dumps(asdict(config), indent=1).encode())
+            result = run.complete()
+        write_atomically(folder / "result.json", json.dumps(asdict(result), indent=1).encode())
     for pattern in ("training.*", ".*.partial*"):  # the second: of writers that were killed
         for leftover in folder.glob(pattern):
             leftover.unlink()
-    return RunResult(**json.loads(path.read_text()))
+    return RunResult(**json.loads((folder / "result.json").read_text()))
 
 
-def claim_folder(folder: Path, config: TrainConfig) -> None:
-    """Make the folder and write its config.json, or check that it belongs to this very configuration."""
-    path, wanted = folder / "config.json", json.loads(json.dumps(asdict(config)))
-    if not path.exists():
-        write_atomically(path, json.dumps(wanted, indent=1).encode())
-        return
-    found = json.loads(path.read_text())
-    for key in sorted(found.keys() | wanted.keys()):
-        if found.get(key) != wanted.get(key):
-            raise ValueError(
-                f"{folder} was made with {key}={found.get(key)!r}, {wanted.get(key)!r} was asked for; "
-                f"ask for the same, or give another folder"
-            )
+def check_owner(folder: Path, config: TrainConfig, demos: ReplayBuffer) -> None:
+    """Raise a ValueError if the folder holds a run with another configuration or of other demonstrations."""
+    wanted, found = json.loads(json.dumps(asdict(config))), {}
+    if (folder / "config.json").exists():
+        found = json.loads((folder / "config.json").read_text())
+    if (folder / "result.json").exists():
+        wanted["demonstrations"] = demos.content_hash()
+        found["demonstrations"] = json.loads((folder / "result.json").read_text())["demonstrations"]["content_hash"]
+    for key in sorted(found):
+        refuse_difference(folder, key, found[key], wanted.get(key))
+
+
+def refuse_difference(folder: Path, key: str, found, wanted) -> None:
+    """Raise a ValueError unless what was found is what is wanted."""
+    if found != wanted:
+        raise ValueError(
+            f"{folder} was made with {key}={found!r}, {wanted!r} was asked for; "
+            f"ask for the same, or move that folder away to train anew"
+        )
 
 
 def training_windows(config: TrainConfig, demos: ReplayBuffer) -> ActionWindows:
@@ -116,18 +124,21 @@ class Run:
         """Go on from where the run was left, to its end."""
         if self.state.exists():
             facts = self.trainer.resume(self.state)
+            refuse_difference(self.folder, "demonstrations", facts["demonstrations"], self.demos.content_hash())
             self.curve, self.seconds, self.loss = facts["curve"], facts["seconds"], facts["loss"]
             log.info("%s: resumed at step %d", self.config.name, self.trainer.step)
-        self.fit()
-        return self.finish()
-
-    def fit(self) -> None:
-        """Train to the last step; log, evaluate and save on the way."""
-        trainer = self.trainer
         mirror = {"run": self.config.name, **asdict(self.config)}
-        metrics = Metrics(self.folder / "metrics.jsonl", trainer.step, mirror)
-        saved = time.perf_counter()
-        with contextlib.closing(metrics), track(trainer.num_steps, f"train {self.config.method}") as progress:
+        with contextlib.closing(Metrics(self.folder / "metrics.jsonl", self.trainer.step, mirror)) as metrics:
+            self.fit(metrics)
+            result = self.finish()
+            rate = sum(result.final["successes"]) / len(result.final["successes"])
+            metrics.write(self.trainer.step, final_success_rate=rate)
+        return result
+
+    def fit(self, metrics: Metrics) -> None:
+        """Train to the last step; log, evaluate and save on the way."""
+        trainer, saved = self.trainer, time.perf_counter()
+        with track(trainer.num_steps, f"train {self.config.method}") as progress:
             progress.advance(trainer.step)
             while trainer.step < trainer.num_steps:
                 began = time.perf_counter()
@@ -151,7 +162,8 @@ class Run:
 
     def save(self) -> None:
         """Save the trainer and what the result needs of the past."""
-        self.trainer.save(self.state, curve=self.curve, seconds=self.seconds, loss=self.loss)
+        facts = {"curve": self.curve, "seconds": self.seconds, "loss": self.loss}
+        self.trainer.save(self.state, demonstrations=self.demos.content_hash(), **facts)
 
     def finite(self, loss: torch.Tensor) -> float:
         """The loss; a RuntimeError if it is not a number any more, so that such weights are never saved."""

@@ -7,7 +7,7 @@ import sys
 def main(arguments: list[str]) -> int:
     """Run linter and tests; other arguments go to pytest."""
     chosen = [] if "--all" in arguments else ["-m", "not slow and not every_task"]
-    rest = [argument for argument in arguments if argument not in ("--all", "--env", "active", "venv")]
+    rest = [argument for argument in arguments if argument != "--all"]
     commands = (
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],

@@ -39,7 +39,7 @@ CHANGES = {  # one other value of every field that is not given by position
 def changed(scale, key, value):
     """A run that differs from its scale in one number; of epochs and steps only one may be set."""
     other = {"num_epochs": "num_steps", "num_steps": "num_epochs"}.get(key)
-    return scale_config(scale, "toy", "dp3", **{key: value} | ({other: None} if other else {}))
+    return scale_config(scale, "toy", "dp3_mamba", **{key: value} | ({other: None} if other else {}))
 
 
 def test_every_field_has_a_change_to_test():
@@ -132,10 +132,21 @@ def test_exactly_one_of_epochs_and_steps_counts(counts):
         scale_config("smoke", "toy", "dp3", **counts)
 
 
-@pytest.mark.parametrize(("horizon", "n_obs_steps", "n_action_steps"), [(4, 2, 3), (16, 2, 8), (16, 1, 16), (1, 1, 1)])
+@pytest.mark.parametrize(("horizon", "n_obs_steps", "n_action_steps"), [(4, 2, 3), (16, 2, 8), (16, 1, 16), (8, 8, 1)])
 def test_observed_and_executed_steps_may_fill_the_horizon(horizon, n_obs_steps, n_action_steps):
     given = {"horizon": horizon, "n_obs_steps": n_obs_steps, "n_action_steps": n_action_steps}
     assert PolicyConfig("dp3", 9, 4, **given).horizon == horizon
+
+
+def test_a_horizon_that_cannot_be_halved_twice_is_refused():
+    with pytest.raises(ValueError, match="horizon 10 given; it must be a multiple of 4"):
+        PolicyConfig("dp3", 9, 4, horizon=10)
+
+
+def test_attention_is_no_choice_of_methods_without_mixers():
+    plain, mixed = (scale_config("quick", "toy", name, attention="released") for name in ("dp3", "dp3_mamba"))
+    assert plain == scale_config("quick", "toy", "dp3")
+    assert mixed != scale_config("quick", "toy", "dp3_mamba")
 
 
 @pytest.mark.parametrize(("horizon", "n_obs_steps", "n_action_steps"), [(4, 2, 4), (16, 9, 9), (4, 0, 4), (4, 1, 0)])

@@ -3,12 +3,14 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import imageio_ffmpeg
 import pytest
@@ -88,7 +90,7 @@ def test_a_result_says_all_that_is_known(finished, toy_demos):
     assert result.curve == []
     assert result.final["seeds"] == [FINAL_SEEDS, FINAL_SEEDS + 1] and result.final["successes"] == [1, 1]
     assert result.final["interval"][0] < result.final["interval"][1] == 1
-    assert result.loss == rows(folder)[-1]["loss"]
+    assert result.loss == rows(folder)[-2]["loss"]
     assert all(seconds > 0 for seconds in result.seconds.values()) and result.peak_memory_bytes > 1e7
     assert result.commit and {"python", "torch", "numpy"} <= result.versions.keys()
 
@@ -101,8 +103,9 @@ def test_the_film_shows_the_first_final_episode(finished):
 
 def test_metrics_are_logged_every_ten_steps_and_at_the_end(finished):
     found = rows(finished[0])
-    assert [row["step"] for row in found] == [9, 19, 24]
-    assert all(math.isfinite(row["loss"]) and row["learning_rate"] > 0 for row in found)
+    assert [row["step"] for row in found] == [9, 19, 24, 25]
+    assert all(math.isfinite(row["loss"]) and row["learning_rate"] > 0 for row in found[:-1])
+    assert found[-1] == {"step": 25, "final_success_rate": 1.0}
 
 
 def test_the_saved_policy_is_the_average(tmp_path, toy_demos, monkeypatch):
@@ -115,20 +118,36 @@ def test_the_saved_policy_is_the_average(tmp_path, toy_demos, monkeypatch):
     assert any(not saved[name].equal(value) for name, value in trainers[0].policy.state_dict().items())
 
 
-def test_a_finished_run_is_read_without_any_work(finished):
+def test_a_finished_run_is_read_without_any_work(finished, toy_demos):
     folder, result = finished
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert train(CONFIG, None, None, folder) == result
+    assert train(CONFIG, None, toy_demos, folder) == result
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"batch_size": 9}, {"betas": (0.9, 0.9)}, {"method": "dp3"}])
-def test_a_folder_of_another_run_is_refused(finished, change):
+def test_a_folder_of_another_run_is_refused(finished, toy_demos, change):
     ((key, value),) = change.items()
     before = {path.name: path.read_bytes() for path in finished[0].iterdir()}
-    with pytest.raises(ValueError, match=f"was made with {key}=.*was asked for; .*give another folder"):
-        train(replace(CONFIG, **change), None, None, finished[0])
+    with pytest.raises(ValueError, match=f"was made with {key}=.*was asked for; .*move that folder away"):
+        train(replace(CONFIG, **change), None, toy_demos, finished[0])
     assert {path.name: path.read_bytes() for path in finished[0].iterdir()} == before
+
+
+def test_a_run_of_other_demonstrations_is_refused(finished):
+    other = SimpleNamespace(content_hash=lambda: "other")
+    with pytest.raises(ValueError, match="was made with demonstrations=.*'other' was asked for"):
+        train(CONFIG, TOY, other, finished[0])
+
+
+@pytest.mark.parametrize("product", ["rollout.mp4", "policy.safetensors"])
+def test_a_lost_product_is_made_again(finished, toy_demos, tmp_path, product):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    (folder / product).unlink()
+    again = train(CONFIG, TOY, toy_demos, folder, device="cpu")
+    assert sorted(os.listdir(folder)) == FILES
+    assert again.final == finished[1].final
 
 
 def test_demonstrations_of_another_task_are_refused(tmp_path, toy_demos):
@@ -283,6 +302,7 @@ def test_a_login_is_found_where_it_is_kept(tmp_path, monkeypatch, variables, lin
 RUN = """
 import os, sys
 from pathlib import Path
+from types import SimpleNamespace
 environment = dict(os.environ)
 from mp_lib import train as module
 from mp_lib.data.replay_buffer import ReplayBuffer

@@ -10,8 +10,10 @@ from __future__ import annotations
 import copy
 import io
 import logging
+import os
 from collections.abc import Callable
 from importlib.util import find_spec
+from shutil import which
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +80,9 @@ def run_eagerly(policy: DiffusionPolicy) -> FrozenPolicy:
 
 
 def run_compiled(policy: DiffusionPolicy) -> FrozenPolicy:
-    """torch.compile of the two parts, once for each batch size; needs a C++ compiler on a CPU."""
+    """torch.compile of the two parts, once for each batch size; a ValueError on a CPU without a C++ compiler."""
+    if policy.device.type == "cpu" and not has_compiler():
+        raise ValueError("backend compiled needs a C++ compiler (g++ or clang++), none was found; choose torch or onnx")
     parts = [torch.compile(part.requires_grad_(False), dynamic=False) for part in (Condition(policy), Denoise(policy))]
     return FrozenPolicy(policy, "compiled", *parts)
 
@@ -117,9 +121,19 @@ class OnnxPart:
         return onnxruntime.InferenceSession(export_onnx(self.part, inputs), options, ["CPUExecutionProvider"])
 
 
+def missing_onnx() -> list[str]:
+    """The packages of the extra ``[deploy]`` that are not installed."""
+    return [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile finds a C++ compiler."""
+    return bool(which(os.environ.get("CXX", "g++")) or which("clang++"))
+
+
 def run_onnx(policy: DiffusionPolicy) -> FrozenPolicy:
     """ONNX Runtime on the CPU (extra ``[deploy]``); a ValueError says how to get it where it is missing."""
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    missing = missing_onnx()
     if missing:
         raise ValueError(f"backend onnx needs {', '.join(missing)}; install them: pip install -e '.[deploy]'")
     if policy.device.type != "cpu":
@@ -182,13 +196,14 @@ def freeze(policy: DiffusionPolicy, backend: str = "auto") -> FrozenPolicy:
     Raises a ValueError that lists the backends if it is unknown, or says what it lacks.
     """
     chosen = automatic_backend(policy) if backend == "auto" else backend
+    run = look_up(BACKENDS, chosen, "backend")
+    frozen = run(copy.deepcopy(policy).eval().requires_grad_(False))
     log.info("%s runs under %s", policy.config.method, chosen)
-    frozen = copy.deepcopy(policy).eval().requires_grad_(False)
-    return look_up(BACKENDS, chosen, "backend")(frozen)
+    return frozen
 
 
 def automatic_backend(policy: DiffusionPolicy) -> str:
     """The backend that "auto" stands for here."""
     if policy.device.type == "cuda":
         return "cuda"
-    return "onnx" if policy.device.type == "cpu" and find_spec("onnxruntime") and find_spec("onnxscript") else "torch"
+    return "onnx" if policy.device.type == "cpu" and not missing_onnx() else "torch"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mp_lib.model.depthwise import DepthwiseConv, depthwise_conv
+from mp_lib.model.kernels import conv_by_kernel
 from mp_lib.model.scan import apply_matrix, quasiseparable_matrix, selective_scan, ssd_matrix
 
 
@@ -26,8 +27,11 @@ def inverse_softplus_dt(size: int, low: float = 1e-3, high: float = 0.1, floor: 
 
 def short_conv(x: Tensor, conv: nn.Conv1d, left: int) -> Tensor:
     """SiLU of a depthwise convolution over L of x (B, L, D), with ``left`` zeros before the sequence."""
+    weight = conv.weight[:, 0]
+    if (y := conv_by_kernel(x, weight, conv.bias, left)) is not None:
+        return y
     convolve = depthwise_conv if torch.compiler.is_compiling() else DepthwiseConv.apply
-    return functional.silu(convolve(x, conv.weight[:, 0], conv.bias, left))
+    return functional.silu(convolve(x, weight, conv.bias, left))
 
 
 class RMSNorm(nn.Module):

@@ -1,0 +1,51 @@
+"""CUDA kernels of mamba-ssm and causal-conv1d (extra ``[cuda]``): used on a GPU where they are installed."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+from collections.abc import Callable
+
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+
+@functools.cache
+def find_kernel(module: str, name: str) -> Callable | None:
+    """A function of a package, or None if that is not installed or does not load here; says once which."""
+    try:
+        kernel = getattr(importlib.import_module(module), name)
+    except Exception as error:  # without a GPU, or built for another torch, these packages fail in many ways
+        log.info("%s.%s is not used: %s", module, name, error)
+        return None
+    log.info("%s.%s is used", module, name)
+    return kernel
+
+
+def on_gpu(x: Tensor) -> bool:
+    """Whether a tensor is where the kernels run."""
+    return x.is_cuda
+
+
+def kernel_for(x: Tensor, module: str, name: str) -> Callable | None:
+    """The kernel, if ``x`` is on a GPU and the package is there."""
+    return find_kernel(module, name) if on_gpu(x) else None
+
+
+def scan_by_kernel(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor | None:
+    """mamba-ssm's selective scan, shapes as in ``mp_lib.model.scan``; None where it cannot be used."""
+    kernel = kernel_for(u, "mamba_ssm.ops.selective_scan_interface", "selective_scan_fn")
+    if kernel is None:
+        return None
+    u, dt, B, C = (each.transpose(1, 2).contiguous() for each in (u, dt, B, C))
+    return kernel(u, dt, A, B, C).transpose(1, 2)
+
+
+def conv_by_kernel(x: Tensor, weight: Tensor, bias: Tensor, left: int) -> Tensor | None:
+    """causal-conv1d's convolution with SiLU of x (B, L, D); None where it cannot be used or is not causal."""
+    kernel = kernel_for(x, "causal_conv1d", "causal_conv1d_fn")
+    if kernel is None or left != weight.shape[1] - 1:
+        return None
+    return kernel(x.transpose(1, 2), weight, bias, activation="silu").transpose(1, 2)
