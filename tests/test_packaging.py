@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mp_lib.config import METHODS, SCALES
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -52,6 +54,14 @@ def test_owner_packages_are_dependencies():
     named = {"jupyterlab", "papermill", "torch", "matplotlib", "pandas", "zarr", "mujoco", "wandb"}
     assert named <= {package_name(requirement) for requirement in PROJECT["dependencies"]}
     assert {"mamba-ssm", "causal-conv1d"} == {package_name(requirement) for requirement in EXTRAS["cuda"]}
+
+
+def test_readme_states_the_numbers_of_the_quick_scale():
+    text, quick = (ROOT / "README.md").read_text(), SCALES["quick"]
+    assert not re.search(r"@[A-Z_]+@", text)
+    rate = f"{quick['learning_rate']:.0e}".replace("e-0", "e-")
+    assert f"{quick['num_steps']} steps of batch {quick['batch_size']} at {rate} instead of" in text
+    assert all(f"`{method}`" in text for method in METHODS)
 
 
 def test_import_is_quiet_and_light():
