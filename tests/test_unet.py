@@ -182,7 +182,16 @@ def test_a_block_is_film_by_scale_and_bias_within_a_residual():
     x, cond = torch.randn(3, 5, 8), torch.randn(3, 24)
     scale, bias = block.cond_encoder(cond).reshape(3, 2, 16, 1).unbind(1)
     expected = block.blocks[1](scale * block.blocks[0](x) + bias) + block.residual_conv(x)
-    torch.testing.assert_close(block(x, cond), expected)
+    torch.testing.assert_close(block(x, block.cond_encoder(cond)), expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_step_and_condition_add_up_to_the_whole_modulation(method):
+    torch.manual_seed(0)
+    denoiser = narrow(method, "paper").eval()
+    actions, steps, cond = torch.randn(3, 16, 4), torch.tensor([0, 50, 99]), torch.randn(3, 256)
+    parts = denoiser.step_modulation(steps) + denoiser.cond_modulation(cond)
+    torch.testing.assert_close(denoiser.denoise(actions, parts), denoiser(actions, steps, cond), rtol=1e-4, atol=1e-5)
 
 
 def test_a_mixer_block_adds_mixer_and_mlp_one_after_the_other():
