@@ -189,7 +189,7 @@ def test_a_block_is_film_by_scale_and_bias_within_a_residual():
 def test_step_and_condition_add_up_to_the_whole_modulation(method):
     torch.manual_seed(0)
     denoiser = narrow(method, "paper").eval()
-    actions, steps, cond = torch.randn(3, 16, 4), torch.tensor([0, 50, 99]), torch.randn(3, 256)
+    actions, steps, cond = torch.randn(3, 16, 5), torch.tensor([0, 50, 99]), torch.randn(3, 24)
     parts = denoiser.step_modulation(steps) + denoiser.cond_modulation(cond)
     torch.testing.assert_close(denoiser.denoise(actions, parts), denoiser(actions, steps, cond), rtol=1e-4, atol=1e-5)
 
