@@ -23,6 +23,7 @@ from mp_lib.interfaces import look_up
 STATE_DIM, ACTION_DIM = 24, 26  # Adroit's hammer, at which the published parameter counts are given
 BATCHES = {"denoiser": 1, "chunk": 1, "train_step": 128, "encoder_step": 128}
 TURN_SECONDS = 0.2  # a turn repeats what is faster than this
+ROW_SECONDS = 45  # slow calls get fewer turns than asked for, but three, so that a row ends in about this time
 
 
 @dataclass(frozen=True)
@@ -233,10 +234,12 @@ def usable(backend: str, device: str) -> bool:
 
 def take_turns(calls: dict[str, Callable[[], None]], turns: int) -> dict[str, list[float]]:
     """Seconds of one call, by name: every turn measures all calls, one after the other."""
-    repeats = {}
+    repeats, first = {}, {}
     for name, call in calls.items():
         call()  # warm up, compile, export
-        repeats[name] = max(1, round(TURN_SECONDS / timed(call, 1)))
+        first[name] = timed(call, 1)
+        repeats[name] = max(1, round(TURN_SECONDS / first[name]))
+    turns = min(turns, max(3, int(ROW_SECONDS / sum(first.values()))))
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(turns):
         for name, call in calls.items():
