@@ -1,6 +1,7 @@
 """Notebooks are thin: literals as parameters, no definitions, no outputs, and nothing imported that is not there."""
 
 import ast
+import re
 import importlib
 from pathlib import Path
 
@@ -93,4 +94,4 @@ def test_what_it_imports_and_calls_is_there(notebook):
 
 def test_it_knows_no_paths(notebook):
     for cell in notebook.cells:
-        assert "/home/" not in cell.source and "/work/" not in cell.source and "/tmp/" not in cell.source
+        assert not re.search(r"/(work|home|root|Users|tmp)/", cell.source)
