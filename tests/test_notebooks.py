@@ -1,8 +1,8 @@
 """Notebooks are thin: literals as parameters, no definitions, no outputs, and nothing imported that is not there."""
 
 import ast
-import re
 import importlib
+import re
 from pathlib import Path
 
 import nbformat
