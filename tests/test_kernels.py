@@ -71,5 +71,7 @@ def test_without_the_packages_our_own_forms_run(monkeypatch):
 
 
 def test_a_cpu_tensor_never_asks_for_a_kernel(monkeypatch):
-    monkeypatch.setattr(kernels, "find_kernel", lambda *_: pytest.fail("a kernel was asked for"))
+    asked = []
+    monkeypatch.setattr(kernels, "find_kernel", lambda *names: asked.append(names))
     MIXERS["mamba1"](d_model=32)(torch.randn(1, 4, 32))
+    assert not asked

@@ -42,9 +42,9 @@ def test_an_unknown_parameter_is_refused_with_the_choices(name):
     ],
 )
 def test_known_parameters_and_cells_run_by_hand_pass(sources):
-    check_parameters("03_train", executed(*sources))
+    assert check_parameters("03_train", executed(*sources)) is None
 
 
 def test_a_notebook_elsewhere_is_not_checked():
-    check_parameters("my_own", executed(OWN, "# Parameters\nmetod = 1\n"))
-    check_parameters("03_train", {})
+    assert check_parameters("my_own", executed(OWN, "# Parameters\nmetod = 1\n")) is None
+    assert check_parameters("03_train", {}) is None
