@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from mp_lib import benchmark
+from mp_lib import benchmark, workloads
 from mp_lib.config import METHODS, PolicyConfig
 from mp_lib.model.policy import build_policy
 
@@ -29,7 +29,7 @@ def small_policies(monkeypatch):
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("what", benchmark.MAKERS)
+@pytest.mark.parametrize("what", workloads.MAKERS)
 def test_every_measurement_gives_a_row_a_backend(what, capsys):
     arguments = ["--methods", "dp3_mamba_v2", "--horizons", "4", "16", "--what", what, "--backends", "torch"]
     assert benchmark.main([*arguments, "--turns", "3", "--batch", "2", "--attention", "released", "--json"]) == 0
@@ -63,13 +63,22 @@ def test_unknown_names_end_in_one_line(arguments, listed, capsys):
     assert listed in printed.err
 
 
+def test_weight_traffic_reads_each_weight_of_a_call_once(monkeypatch):
+    policy, read = benchmark.make_policy("dp3_mamba_v2", "released", 4, "cpu"), []
+    monkeypatch.setattr(torch, "sum", lambda weight: read.append(weight.numel()))
+    workloads.weight_traffic(policy, 1)()
+    encoders = [policy.model.diffusion_step_encoder, *(b.cond_encoder for b in policy.model.conditioned_blocks())]
+    made_once = sum(each.numel() for encoder in encoders for each in encoder.parameters())
+    assert sum(read) == sum(each.numel() for each in policy.model.parameters()) - made_once
+
+
 def test_official_formulation_computes_what_the_fast_one_does():
     policy = benchmark.make_policy("dp3_mamba_hydra", "paper", 16, "cpu").eval()
     torch.manual_seed(3)
-    given = benchmark.inputs_of(policy, 2)
+    given = workloads.inputs_of(policy, 2)
     fast = policy.predict(given["history"], given["noise"])
     torch.manual_seed(3)
-    act, seen = benchmark.official_chunk(policy, 2), []
+    act, seen = workloads.official_chunk(policy, 2), []
     unnormalize = policy.normalizer.unnormalize
     policy.normalizer.unnormalize = lambda key, x: seen.append(unnormalize(key, x))
     act()
