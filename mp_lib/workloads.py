@@ -98,6 +98,40 @@ def weight_traffic(policy, batch: int) -> Callable[[], None]:
     return read
 
 
+def matrix_products(policy, batch: int) -> Callable[[], None]:
+    """The matrix products of a denoiser call and nothing else: each linear layer and convolution as one product.
+
+    What mixes the steps, norms, activations and moving data come on top of this floor; the modulation is at hand
+    as in ``frozen_denoiser``.
+    """
+    import torch
+
+    given, denoiser, shapes = inputs_of(policy, batch), policy.eval().model, []
+
+    def note(layer, inputs, output) -> None:
+        transposed = isinstance(layer, torch.nn.ConvTranspose1d)
+        inner, out = layer.weight.flatten(1).shape if transposed else layer.weight.flatten(1).T.shape
+        shapes.append((inputs[0].numel() // inner if transposed else output.numel() // out, inner, out))
+
+    kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.ConvTranspose1d)
+    layers = [each for each in denoiser.modules() if isinstance(each, kinds)]
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    with torch.no_grad():
+        modulation = policy.step_table()[:1] + denoiser.cond_modulation(given["cond"])
+        shapes.clear()  # of the modulation
+        denoiser.denoise(given["noise"], modulation)
+    for hook in hooks:
+        hook.remove()
+    products = [(torch.randn(rows, inner), torch.randn(inner, out)) for rows, inner, out in shapes]
+    products = [(left.to(policy.device), right.to(policy.device)) for left, right in products]
+
+    def multiply() -> None:
+        for left, right in products:
+            torch.mm(left, right)
+
+    return multiply
+
+
 def frozen_chunk(backend: str, policy, batch: int) -> Callable[[], None]:
     """One action chunk under a backend."""
     from mp_lib.model.backends import freeze
@@ -143,6 +177,7 @@ MAKERS: dict[str, dict[str, Callable]] = {
     "denoiser": {
         "official": official_denoiser,
         "weight_traffic": weight_traffic,
+        "matrix_products": matrix_products,
         **{name: partial(frozen_denoiser, name) for name in ("torch", "compiled", "onnx")},
     },
     "chunk": {
@@ -165,6 +200,7 @@ def usable(backend: str, device: str) -> bool:
     available = {
         "torch": True,
         "weight_traffic": True,
+        "matrix_products": True,
         "compiled": device != "cpu" or has_compiler(),
         "onnx": device == "cpu" and not missing_onnx(),
         "cuda": device.startswith("cuda"),

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from mp_lib import benchmark, workloads
 from mp_lib.config import METHODS, PolicyConfig
@@ -70,6 +71,24 @@ def test_weight_traffic_reads_each_weight_of_a_call_once(monkeypatch):
     encoders = [policy.model.diffusion_step_encoder, *(b.cond_encoder for b in policy.model.conditioned_blocks())]
     made_once = sum(each.numel() for encoder in encoders for each in encoder.parameters())
     assert sum(read) == sum(each.numel() for each in policy.model.parameters()) - made_once
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_matrix_products_multiply_what_the_layers_do(method, monkeypatch):
+    policy, counted = benchmark.make_policy(method, "released", 16, "cpu"), []
+    multiply = workloads.matrix_products(policy, 2)
+    monkeypatch.setattr(torch, "mm", lambda left, right: counted.append(left.numel() * right.shape[1]))
+    multiply()
+    given = workloads.inputs_of(policy, 2)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        modulation = policy.step_table()[:1] + policy.model.cond_modulation(given["cond"])
+        before = counter.get_total_flops()
+        policy.model.denoise(given["noise"], modulation)
+    multiply_adds = (counter.get_total_flops() - before) // 2
+    if METHODS[method].mixer:  # mixing of the steps comes on top
+        assert 0.5 * multiply_adds < sum(counted) < multiply_adds
+    else:
+        assert sum(counted) == multiply_adds
 
 
 def test_official_formulation_computes_what_the_fast_one_does():
