@@ -1,4 +1,4 @@
-"""What a denoiser is made of: parameters by part, the lengths its blocks see, gradients, mixing matrices."""
+"""What a denoiser is made of: parameters by part, the lengths its blocks see, gradients."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 import torch
-from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mp_lib.config import MAMBA_WIDTHS, METHODS, mixers_of
 from mp_lib.model.blocks import ConditionedBlock, MixerBlock
-from mp_lib.model.mixers import MIXERS, Attention, short_conv
+from mp_lib.model.mixers import Attention
 from mp_lib.model.policy import build_denoiser
-from mp_lib.model.scan import quasiseparable_matrix, selective_scan, ssd_matrix
 from mp_lib.model.unet import UNet1D
 from mp_lib.sentences import join
 
@@ -72,6 +69,15 @@ def sequence_lengths(method: str, horizons: tuple[int, ...] = (4, 16)) -> pd.Dat
             for hook in hooks:
                 hook.remove()
     return pd.DataFrame(rows, columns=["horizon", "block", "length", "channels"])
+
+
+def lengths_sentence(table: pd.DataFrame) -> str:
+    """How many blocks of ``sequence_lengths`` see how long a sequence."""
+    told = []
+    for horizon, rows in table.groupby("horizon"):
+        blocks = [f"{count} see length {length}" for length, count in rows["length"].value_counts(sort=False).items()]
+        told.append(f"At horizon {horizon}, of {len(rows)} blocks {join(blocks)}.")
+    return f"{' '.join(told)} In a sequence of length 1 there is nothing to mix."
 
 
 def call(denoiser: UNet1D, horizon: int, batch: int) -> Tensor:
@@ -144,80 +150,3 @@ def saving_sentence(table: pd.DataFrame) -> str:
         f"parameters than {labels['dp3_narrow']}, the convolutional U-Net of the same widths. Where a block is larger "
         "than the convolution it replaces, all that is saved comes from the narrower channels."
     )
-
-
-# The matrices M(x) of y = M(x) x, heads first: what the mixer multiplies with, for the steps, gates and
-# projections that x itself has chosen. Each repeats its mixer's forward up to the product.
-
-
-def mamba1_matrix(mixer: nn.Module, x: Tensor, suffix: str = "") -> Tensor:
-    """M (B, D, L, L) of one direction, a matrix a channel: the scan of unit impulses, one at each step."""
-    values = mixer.in_proj(x).chunk(2, dim=-1)[0]
-    conv, x_proj, dt_proj, A_log, D = (
-        getattr(mixer, name)
-        for name in (f"conv1d{suffix}", f"x_proj{suffix}", f"dt_proj{suffix}", f"A{suffix}_log", f"D{suffix}")
-    )
-    values = values.flip(1) if suffix else values
-    values = short_conv(values, conv, left=conv.kernel_size[0] - 1)
-    dt, B, C = x_proj(values).split([mixer.dt_rank, mixer.d_state, mixer.d_state], dim=-1)
-    dt = functional.softplus(dt_proj(dt))
-    impulses = torch.eye(x.shape[1])[:, None, :, None].expand(-1, len(x), -1, values.shape[-1])
-    columns = torch.stack([selective_scan(impulse.contiguous(), dt, -torch.exp(A_log), B, C) for impulse in impulses])
-    matrix = rearrange(columns, "s b t d -> b d t s") + D[:, None, None] * torch.eye(x.shape[1])
-    return matrix.flip(-1, -2) if suffix else matrix
-
-
-def bimamba_matrix(mixer: nn.Module, x: Tensor) -> Tensor:
-    """M (B, D, L, L): forward and backward, each after its own convolution."""
-    return mamba1_matrix(mixer, x) + mamba1_matrix(mixer, x, "_b")
-
-
-def mamba2_matrix(mixer: nn.Module, x: Tensor) -> Tensor:
-    """M (B, H, L, L), the skip on its diagonal."""
-    z, xBC, dt = mixer.in_proj(x).split(mixer.sizes, dim=-1)
-    xBC = short_conv(xBC, mixer.conv1d, left=mixer.conv1d.kernel_size[0] - 1)
-    _, B, C = xBC.split([z.shape[-1], mixer.d_state, mixer.d_state], dim=-1)
-    matrix = ssd_matrix(functional.softplus(dt + mixer.dt_bias), -torch.exp(mixer.A_log), B, C)
-    return matrix + mixer.D[:, None, None] * torch.eye(x.shape[1])
-
-
-def hydra_matrix(mixer: nn.Module, x: Tensor) -> Tensor:
-    """M (B, H, L, L), the skip on its diagonal."""
-    z, xBC, *dt = mixer.in_proj(x).split(mixer.sizes, dim=-1)
-    xBC = short_conv(xBC, mixer.conv1d, left=mixer.conv1d.kernel_size[0] // 2)
-    values, B_f, C_f, B_b, C_b = xBC.split([z.shape[-1]] + 4 * [mixer.d_state], dim=-1)
-    dt = tuple(functional.softplus(each + mixer.dt_bias) for each in dt)
-    matrix = quasiseparable_matrix(dt, -torch.exp(mixer.A_log), (B_f, B_b), (C_f, C_b))
-    return matrix + torch.diag_embed(functional.linear(values, mixer.fc_D.weight, mixer.D).transpose(1, 2))
-
-
-def attention_matrix(mixer: nn.Module, x: Tensor) -> Tensor:
-    """M (B, H, L, L): the softmax of queries and keys."""
-    q, k, _ = rearrange(mixer.qkv(x), "b l (three h p) -> three b h l p", three=3, h=mixer.num_heads)
-    return torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), dim=-1)
-
-
-MATRICES = {
-    "mamba1": mamba1_matrix,
-    "mamba2": mamba2_matrix,
-    "bimamba": bimamba_matrix,
-    "hydra": hydra_matrix,
-    "attention": attention_matrix,
-}
-
-
-@torch.no_grad()
-def mixing_table(length: int = 16, d_model: int = 128, seed: int = 0) -> pd.DataFrame:
-    """Rows (mixer, to, source, weight): mean |M| over heads or channels of freshly made mixers on random tokens.
-
-    Each matrix is divided by its largest entry.
-    """
-    rows = []
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        x = torch.randn(1, length, d_model)
-        for name, matrix_of in MATRICES.items():
-            weights = matrix_of(MIXERS[name](d_model=d_model), x)[0].abs().mean(0)
-            weights /= weights.max()
-            rows += [(name, t, s, float(weights[t, s])) for t in range(length) for s in range(length)]
-    return pd.DataFrame(rows, columns=["mixer", "to", "source", "weight"])

@@ -52,7 +52,7 @@ class Experiment:
         runs = [(task, method, seed) for seed in self.seeds for method in ordered for task in self.tasks]
         trainings = [self.training(*run) for run in runs]
         readers = [self.evaluation(trainings[-1], *runs[-1]), self.tables(trainings), self.efficiency(trainings, cores)]
-        explanations = [self.overview(), self.anatomy()]
+        explanations = [self.overview(), self.anatomy(trainings)]
         return [*(self.demonstrations(task, cores) for task in self.tasks), *trainings, *explanations, *readers]
 
     def config(self, task: str, method: str, seed: int) -> TrainConfig:
@@ -122,8 +122,10 @@ class Experiment:
     def overview(self) -> Step:
         return self.reader("00_overview", "overview", {"scale": self.scale}, figures=["00_method"])
 
-    def anatomy(self) -> Step:
-        return self.reader("02_model_anatomy", "anatomy of the models", {}, figures=["02_parameters", "02_mixing"])
+    def anatomy(self, trainings: list[Step]) -> Step:
+        parameters = {"scale": self.scale, "task": self.tasks[0]}
+        figures = ["02_parameters", *(f"02_{name}_{self.scale}_{self.tasks[0]}" for name in ("mixing", "field"))]
+        return self.reader("02_model_anatomy", "anatomy of the models", parameters, after=trainings, figures=figures)
 
     def reader(
         self,

@@ -1,15 +1,32 @@
-"""Figures of what a network is made of: a table of ``mp_lib.anatomy`` in, a matplotlib figure out."""
+"""Figures of what a network is made of and mixes: a table of ``mp_lib.anatomy`` and its kin in, a figure out."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import LogNorm
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from mp_lib.config import METHODS
-from mp_lib.style import BLACK, BLUE, COLUMN, GREEN, GREY, LIGHT, PAGE, RED, SKY, label_ends, panels, styled
+from mp_lib.style import (
+    BLACK,
+    BLUE,
+    COLORS,
+    COLUMN,
+    GREEN,
+    GREY,
+    LIGHT,
+    MARKERS,
+    PAGE,
+    RED,
+    SKY,
+    label_ends,
+    panels,
+    styled,
+)
 
 PART_COLORS = {
     "convolutions": GREEN,
@@ -103,13 +120,46 @@ def mixing_matrices(table: pd.DataFrame) -> Figure:
     norm = LogNorm(1e-5, 1, clip=True)
     for place, name in zip(axes[0], names, strict=True):
         wide = table[table["mixer"] == name].pivot(index="to", columns="source", values="weight").to_numpy()
-        image = place.imshow(np.ma.masked_equal(wide, 0), norm=norm, cmap="cividis_r", interpolation="nearest")
+        image = over_steps(place, np.ma.masked_equal(wide, 0), norm=norm)
         place.set(title=MIXER_LABELS.get(name, name), xlabel="from step")
-        place.set(xticks=[0, len(wide) - 1], yticks=[0, len(wide) - 1])
-        place.set_xticklabels([1, len(wide)])
-        place.set_yticklabels([1, len(wide)])
-        place.spines[:].set_visible(True)
     axes[0, 0].set_ylabel("to step")
     bar = figure.colorbar(image, ax=list(axes[0]), label="|M| / max |M|", aspect=12, pad=0.01, shrink=0.7)
     bar.ax.minorticks_off()
+    return figure
+
+
+def over_steps(place: Axes, wide: np.ndarray, **options) -> AxesImage:
+    """A picture (to, from) of a sequence's steps, counted from 1."""
+    image = place.imshow(wide, cmap="cividis_r", interpolation="nearest", **options)
+    place.set(xticks=[0, len(wide) - 1], yticks=[0, len(wide) - 1])
+    place.set_xticklabels([1, len(wide)])
+    place.set_yticklabels([1, len(wide)])
+    place.spines[:].set_visible(True)
+    return image
+
+
+@styled
+def receptive_fields(table: pd.DataFrame) -> Figure:
+    """A picture a method, and a curve over the distance. ``table``: method, label, to, source, share of a row."""
+    names = dict(zip(table["method"], table["label"], strict=True))
+    figure, axes = panels(2, -(-(len(names) + 1) // 2), PAGE, 3.7)
+    *places, last = axes.flat
+    for place in places[len(names) :]:
+        place.remove()
+    norm = Normalize(0, 100 * table["share"].max())
+    for number, (place, (name, label)) in enumerate(zip(places, names.items(), strict=False)):
+        rows = table[table["method"] == name]
+        image = over_steps(place, 100 * rows.pivot(index="to", columns="source", values="share").to_numpy(), norm=norm)
+        place.set_title(label, color=COLORS[name])
+        curve = rows.groupby(rows["source"] - rows["to"])["share"].mean() * 100
+        look = {"color": COLORS[name], "marker": MARKERS[name], "markersize": 3, "markevery": (number, len(names))}
+        last.plot(curve.index, curve, linewidth=0.9, **look)
+    for place in axes[-1, :-1]:
+        place.set_xlabel("from step")
+    for place in axes[:, 0]:
+        place.set_ylabel("to step")
+    last.axvline(0, color=LIGHT, linewidth=0.6, zorder=0)
+    last.set(title="mean of all rows", xlabel="from step − to step", ylim=(0, None))
+    last.set_box_aspect(1)
+    figure.colorbar(image, ax=axes, label="share of a row (%)", aspect=25, pad=0.01, shrink=0.8)
     return figure

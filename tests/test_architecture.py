@@ -24,6 +24,9 @@ MAY_IMPORT = {  # what of the package a module, or any module of a folder, may i
     "demos": BASE | {"data", "sim", "interfaces"},
     "trainer": {"config", "data", "model", "interfaces"},
     "rollout": BASE | {"config", "model", "sim.env", "interfaces"},
+    "specimens": {"config", "data", "model", "demos", "evaluate", "paths", "results", "sentences", "train"},
+    "mixing": {"config", "model", "sentences", "specimens"},
+    "receptive_field": {"config", "model", "sentences", "specimens", "mixing"},
     "train": BASE | {"config", "data", "model", "interfaces", "rollout", "trainer"},
 }
 MODEL_PACKAGES = {"torch", "einops", "safetensors", "numpy", "mp_lib"}

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from mp_lib import anatomy, network_plots, pictures, plots, schematic, style
 from mp_lib.config import METHODS
 from mp_lib.figures import publish, save_figure, show
+from mp_lib.model.mixers import MIXERS
 
 TASKS = ["metaworld_drawer-open", "metaworld_assembly", "metaworld_stick-push", "metaworld_reach"]
 KINDS = [(name, kind) for name, row in METHODS.items() for kind in (("paper", "released") if row.mixer else ("",))]
@@ -83,11 +84,16 @@ def lengths_table():
 def mixing_table():
     rows = [
         (mixer, t, s, float(s <= t) / (1 + t - s) if s <= t else 0.0)
-        for mixer in anatomy.MATRICES
+        for mixer in MIXERS
         for t in range(4)
         for s in range(4)
     ]
     return pd.DataFrame(rows, columns=["mixer", "to", "source", "weight"])
+
+
+def field_table():
+    rows = [(m.name, m.label, t, s, 0.25) for m in METHODS.values() for t in range(4) for s in range(4)]
+    return pd.DataFrame(rows, columns=["method", "label", "to", "source", "share"])
 
 
 def cloud(points):
@@ -131,6 +137,7 @@ FIGURES = {  # name: (how to draw it, what must be written on it)
     "lengths": (lambda: network_plots.sequence_lengths(lengths_table()), ["horizon 4", "horizon 16"]),
     "reach": (lambda: network_plots.gradient_reach(reach_table()), [*anatomy.STRUCTURES, *anatomy.PARTS, "horizon 4"]),
     "mixing": (lambda: network_plots.mixing_matrices(mixing_table()), ["Mamba-1", "Hydra", "attention", "from step"]),
+    "field": (lambda: network_plots.receptive_fields(field_table()), [*LABELS, "from step", "share of a row (%)"]),
     "losses": (lambda: plots.curves(metrics_table(RUNS, False), RUNS), [*LABELS, "Hydra, no attention", "loss"]),
     "curves": (lambda: plots.curves(metrics_table(ONE, True), ONE), [*LABELS, "loss", "success (%)"]),
     "success": (lambda: plots.success(success_table(TASKS)), [*LABELS, *TASKS, "Mamba-1, no attention"]),
