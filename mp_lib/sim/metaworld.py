@@ -6,33 +6,29 @@ import sys
 
 import numpy as np
 
-from mp_lib.interfaces import Obs, look_up
-from mp_lib.sim.depth import BACKEND, OpenGLDepth, focal_length
+from mp_lib.interfaces import look_up
+from mp_lib.sim.cloud_env import CloudEnv
 from mp_lib.sim.env import SimulationDiverged, checked_action
-from mp_lib.sim.point_cloud import CloudMaker, Crop, draw_cloud
-from mp_lib.sim.rays import RayDepth
+from mp_lib.sim.point_cloud import Crop
 
-import mujoco  # isort: skip  # after mp_lib.sim.depth, which chooses the backend that mujoco loads
+import mujoco  # isort: skip  # after mp_lib.sim.cloud_env, which chooses what mujoco loads
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE  # isort: skip
 
 CAMERA, CAMERA_POSITION, IMAGE_SIZE = "corner2", (0.6, 0.295, 0.8), 128
 NEAR_PLANE, FAR_PLANE = 0.1, 1.5  # in units of the model's extent
 CROP_LOW, CROP_HIGH = np.array([-0.5, -1.5, -0.795]), np.array([1.0, -0.4, 100.0])
-PICTURE_SHAPE = (240, 320)
 ACTION_DIM = 4
-# mujoco does not raise: it warns, sets the state back to the model's and goes on as if nothing had happened.
-DIVERGED = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
 
 
-class MetaWorldEnv:
+class MetaWorldEnv(CloudEnv):
     """One MetaWorld task; ``task`` is MetaWorld's name without version, such as "stick-push".
 
     The state (9,) is the positions of the end effector, the right and the left finger in metres; an
-    action (4,) is a shift of the gripper in x, y, z and the effort that closes it. Use an environment
-    only in the thread that first looked through it.
+    action (4,) is a shift of the gripper in x, y, z and the effort that closes it. ``truth`` is MetaWorld's
+    observation (39,).
     """
 
-    depth_backend = BACKEND
+    picture_turned = True
 
     def __init__(self, task: str, num_points: int = 512):
         make = look_up(ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE, f"{task}-v3-goal-observable", "MetaWorld environment")
@@ -40,15 +36,9 @@ class MetaWorldEnv:
         self._env._freeze_rand_vec = False
         self._env.seeded_rand_vec = True
         self._env.max_path_length = sys.maxsize  # how long an episode lasts is for the caller to say
-        self._model, self._data = self._env.model, self._env.data
-        _prepare_view(self._model)
-        focal = focal_length(self._model, CAMERA, IMAGE_SIZE)
-        self._maker = CloudMaker(IMAGE_SIZE, focal, _crop(self._model), num_points)
-        if BACKEND == "opengl":
-            self._camera = OpenGLDepth(self._model, CAMERA, IMAGE_SIZE, key=f"metaworld {task}")
-        else:
-            self._camera = RayDepth(self._model, CAMERA, IMAGE_SIZE)
-        self._observation = None
+        model = self._env.model
+        _prepare_view(model)
+        super().__init__(model, self._env.data, CAMERA, IMAGE_SIZE, _crop(model), num_points, f"metaworld {task}")
 
     def reset(self, seed: int) -> None:
         """Start the episode that belongs to ``seed`` (0 or above), the same one to the bit every time."""
@@ -70,46 +60,12 @@ class MetaWorldEnv:
             self._observation, _, _, _, info = self._env.step(action)
         except mujoco.FatalError as error:
             raise SimulationDiverged(f"{self._env.task_name}: {error}") from error
-        if any(self._data.warning[kind].number for kind in DIVERGED):
-            raise SimulationDiverged(f"{self._env.task_name}: positions, velocities or accelerations are huge or NaN")
+        self._require_numbers(self._env.task_name)
         return bool(info["success"] > 0)
-
-    def observe(self) -> Obs:
-        """Look: cloud (num_points, 3) in metres in DP3's turned camera frame, and state (9,)."""
-        self._require_episode()
-        return Obs(self._maker.cloud(self._camera.depth(self._data)), self._state())
-
-    def cloud_stages(self) -> dict[str, np.ndarray]:
-        """Look, and keep what leads to the cloud: all points "seen", those "cropped", those "sampled", (M, 3) each."""
-        self._require_episode()
-        depth = self._camera.depth(self._data)
-        seen, cropped, sampled = self._maker.points(depth), self._maker.cropped(depth), self._maker.cloud(depth)
-        return {"seen": seen, "cropped": cropped, "sampled": sampled}
-
-    def truth(self) -> dict[str, np.ndarray]:
-        """Return {"observation": (39,) float64}, MetaWorld's own observation with the goal in it."""
-        self._require_episode()
-        return {"observation": self._observation.copy()}
-
-    def render(self) -> np.ndarray:
-        """Return a picture (H, W, 3) uint8 from the camera of the cloud; of the cloud where there is no OpenGL."""
-        self._require_episode()
-        if BACKEND != "opengl":
-            return draw_cloud(self.observe().point_cloud)
-        # The camera hangs upside down.
-        return np.ascontiguousarray(self._camera.picture(self._data, PICTURE_SHAPE)[::-1, ::-1])
-
-    def close(self) -> None:
-        """Free the renderer."""
-        self._camera.close()
 
     def _state(self) -> np.ndarray:
         fingers = [self._data.site(f"{side}EndEffector").xpos for side in ("right", "left")]
         return np.concatenate([self._data.body("hand").xpos, *fingers]).astype(np.float32)
-
-    def _require_episode(self) -> None:
-        if self._observation is None:
-            raise RuntimeError("no episode has been started; call reset(seed) first")
 
 
 def _prepare_view(model: mujoco.MjModel) -> None:
