@@ -143,11 +143,11 @@ def check_expert(task: str | TaskSpec, episodes: int = 50, first_seed: int = 0) 
     }
 
 
-def find_task(task: str | TaskSpec) -> TaskSpec:
-    """Return the row of TASKS that is called ``task``; a TaskSpec is returned as it is."""
+def find_task(task: str | TaskSpec, expert: str = "default") -> TaskSpec:
+    """Return the row of TASKS that is called ``task``, with that expert of it; a TaskSpec may stand for itself."""
     from mp_lib.sim.tasks import TASKS
 
-    return task if isinstance(task, TaskSpec) else look_up(TASKS, task, "task")
+    return (task if isinstance(task, TaskSpec) else look_up(TASKS, task, "task")).with_expert(expert)
 
 
 def play(spec: TaskSpec, env: Environment, seed: int, frames: dict[str, list] | None = None) -> list[bool]:
@@ -280,12 +280,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m mp_lib.demos", description="Say how often an expert succeeds.")
     parser.add_argument("--check", metavar="TASK", required=True, help="name of the task")
+    parser.add_argument("--expert", default="default", help="which of the task's experts, e.g. dapg for Adroit")
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     options = parser.parse_args(arguments)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # simulators greet
-            result = check_expert(options.check, options.episodes)
+            result = check_expert(find_task(options.check, options.expert), options.episodes)
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2

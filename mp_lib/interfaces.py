@@ -9,8 +9,8 @@ Letters, the same in every file::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -72,11 +72,22 @@ class SuccessRule:
 
 
 @dataclass(frozen=True)
+class Demonstrator:
+    """An expert that can be asked for: ``name`` is stored with what it shows, ``remark`` stands beside it in tables."""
+
+    name: str
+    make: Callable[[], Expert]
+    remark: str = ""
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """One task: a row of ``mp_lib.sim.tasks.TASKS``.
 
     ``num_demos`` is the paper's number of demonstrations; an episode is kept as a demonstration if
     its goal is met in at least ``min_success_steps`` steps; ``max_steps`` counts policy steps.
+    ``expert_remark`` says how the expert differs from that of the paper, and stands beside numbers that rest on it;
+    ``other_experts`` can be had by ``with_expert``.
     """
 
     name: str
@@ -91,6 +102,14 @@ class TaskSpec:
     num_demos: int
     min_success_steps: int
     success_rule: SuccessRule
+    expert_remark: str = ""
+    other_experts: Mapping[str, Demonstrator] = field(default_factory=dict)
+
+    def with_expert(self, key: str) -> TaskSpec:
+        """The task with the expert of that key: "default" or one of ``other_experts``; else a ValueError lists them."""
+        own = Demonstrator(self.expert_name, self.make_expert, self.expert_remark)
+        chosen = look_up({"default": own, **self.other_experts}, key, f"expert of {self.name}")
+        return replace(self, make_expert=chosen.make, expert_name=chosen.name, expert_remark=chosen.remark)
 
 
 def look_up(registry: dict, name: str, noun: str):

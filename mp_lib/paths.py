@@ -16,6 +16,11 @@ def demos_path(task: str, num_points: int, num_demos: int) -> Path:
     return root() / "data" / "demos" / f"{task}-{num_points}points-{num_demos}.zarr"
 
 
+def experts_path() -> Path:
+    """Where the networks of experts that were fetched lie."""
+    return root() / "data" / "experts"
+
+
 def run_path(name: str) -> Path:
     """The folder of a training run."""
     return root() / "data" / "runs" / name

@@ -19,7 +19,7 @@ MAY_IMPORT = {  # what of the package a module, or any module of a folder, may i
     "config": {"interfaces"},
     **dict.fromkeys(BASE, BASE),
     "model": {"model", "config", "interfaces", "files", "unpickle"},
-    "sim": {"sim", "interfaces"},
+    "sim": {"sim", "interfaces", "paths"},
     "data": {"data", "interfaces"},
     "demos": BASE | {"data", "sim", "interfaces"},
     "trainer": {"config", "data", "model", "interfaces"},

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
+from pathlib import Path
 
 import numpy as np
+
+from mp_lib.paths import experts_path
+
+OWN_NETWORKS = Path(__file__).parent / "assets" / "experts"
+NETWORK_ARRAYS = ("w0", "b0", "w1", "b1", "w2", "b2", "in_shift", "in_scale", "out_shift", "out_scale")
 
 
 class MetaWorldExpert:
@@ -21,3 +28,42 @@ class MetaWorldExpert:
             warnings.simplefilter("ignore", UserWarning)
             action = self._policy.get_action(truth["observation"])
         return np.clip(action, -1, 1).astype(np.float32)
+
+
+class NetworkExpert:
+    """A network of two hidden tanh layers that acts on the simulator's own observation.
+
+    ``arrays`` holds NETWORK_ARRAYS: weights (out, in), biases, and the shift and scale of what goes in and
+    comes out. Without randomness: it takes the mean of what it was trained to do.
+    """
+
+    def __init__(self, arrays: dict[str, np.ndarray]):
+        self._arrays = arrays
+
+    def act(self, truth: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the action (A,) float32 in [-1, 1] for ``truth["observation"]``."""
+        arrays = self._arrays
+        layer = (truth["observation"] - arrays["in_shift"]) / (arrays["in_scale"] + 1e-8)
+        for k in (0, 1):
+            layer = np.tanh(arrays[f"w{k}"] @ layer + arrays[f"b{k}"])
+        action = (arrays["w2"] @ layer + arrays["b2"]) * arrays["out_scale"] + arrays["out_shift"]
+        return np.clip(action, -1, 1).astype(np.float32)
+
+
+@functools.cache
+def read_network(path: Path) -> dict[str, np.ndarray]:
+    """Return NETWORK_ARRAYS of an .npz; a ValueError that says what to do if there is no such file."""
+    if not path.exists():
+        raise ValueError(f"there is no expert at {path}; get it with: python -m mp_lib.fetch adroit")
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in NETWORK_ARRAYS}
+
+
+def make_own_network(task: str) -> NetworkExpert:
+    """The expert of this project for a task, made by ``mp_lib.imitate``."""
+    return NetworkExpert(read_network(OWN_NETWORKS / f"{task}.npz"))
+
+
+def make_fetched_network(task: str) -> NetworkExpert:
+    """The expert of others for a task, which ``mp_lib.fetch`` gets."""
+    return NetworkExpert(read_network(experts_path() / f"{task}.npz"))

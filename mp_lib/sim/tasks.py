@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from mp_lib.interfaces import Environment, Expert, TaskSpec
-from mp_lib.sim.env import ANY_STEP
+from mp_lib.interfaces import Demonstrator, Environment, Expert, TaskSpec
+from mp_lib.sim.env import ANY_STEP, LAST_TWO_STEPS
 
 METAWORLD_TASKS = """
     assembly basketball bin-picking box-close button-press button-press-topdown button-press-topdown-wall
@@ -15,6 +15,9 @@ METAWORLD_TASKS = """
     pick-place-wall plate-slide plate-slide-back plate-slide-back-side plate-slide-side push push-back push-wall reach
     reach-wall shelf-place soccer stick-pull stick-push sweep sweep-into window-close window-open
 """.split()  # noqa: SIM905 (one name a line would fill a page)
+
+ADROIT_TASKS = {"hammer": (26, 100), "door": (28, 100), "pen": (24, 50), "relocate": (30, 100)}  # action size, steps
+ADROIT_REMARK = "DP3 recorded Adroit with checkpoints of VRL3, which cannot be fetched by a script"
 
 
 def make_metaworld_env(task: str, num_points: int = 512) -> Environment:
@@ -49,4 +52,50 @@ def _metaworld_row(task: str) -> TaskSpec:
     )
 
 
-TASKS: dict[str, TaskSpec] = {row.name: row for row in map(_metaworld_row, METAWORLD_TASKS)}
+def make_adroit_env(task: str, num_points: int = 512) -> Environment:
+    """Make the environment of one of ADROIT_TASKS with clouds of ``num_points`` points."""
+    from mp_lib.sim.adroit import AdroitEnv
+
+    return AdroitEnv(task, num_points)
+
+
+def make_adroit_student(task: str) -> Expert:
+    """Make this project's own expert of one of ADROIT_TASKS."""
+    from mp_lib.sim.experts import make_own_network
+
+    return make_own_network(f"adroit_{task}")
+
+
+def make_dapg_expert(task: str) -> Expert:
+    """Make the DAPG policy of one of ADROIT_TASKS; a ValueError if it has not been fetched."""
+    from mp_lib.sim.experts import make_fetched_network
+
+    return make_fetched_network(f"adroit_{task}")
+
+
+def _adroit_row(task: str) -> TaskSpec:
+    # Sizes, time limits and demonstrations as in DP3 (3D-Diffusion-Policy, config/task/adroit_*.yaml, VRL3's
+    # gen_demonstration_expert.py); steps are of two simulator's steps each, those of min_success_steps, too.
+    action_dim, max_steps = ADROIT_TASKS[task]
+    dapg = Demonstrator("DAPG policy", partial(make_dapg_expert, task), ADROIT_REMARK)
+    return TaskSpec(
+        name=f"adroit_{task}",
+        suite="adroit",
+        make_env=partial(make_adroit_env, task),
+        make_expert=partial(make_adroit_student, task),
+        expert_name="own DAgger student of DAPG",
+        state_dim=24,
+        action_dim=action_dim,
+        num_points=512,
+        max_steps=max_steps,
+        num_demos=10,
+        min_success_steps=10,
+        success_rule=LAST_TWO_STEPS,
+        expert_remark=ADROIT_REMARK,
+        other_experts={"dapg": dapg},
+    )
+
+
+TASKS: dict[str, TaskSpec] = {
+    row.name: row for row in (*map(_metaworld_row, METAWORLD_TASKS), *map(_adroit_row, ADROIT_TASKS))
+}

@@ -1,0 +1,190 @@
+"""Adroit's four tasks under the protocol of DP3 (3D-Diffusion-Policy, env/adroit/adroit.py).
+
+The simulation is gymnasium-robotics'; what DP3's fork of mj_envs has of its own is here: cameras, goal tests,
+a pen that is opaque. DP3's crops (gym_util/mjpc_diffusion_wrapper.py) leave relocate out. Here it is seen from beyond
+the table, 45 degrees down toward the forearm: so the hand does not hide the ball before it grasps it, and the goal
+floats beside both. The crop takes the table away and leaves those three. The goal is a sphere of 0.07 m, which hides
+the ball once that is inside; it counts as met within 0.1 m.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mp_lib.interfaces import look_up
+from mp_lib.sim.cloud_env import CloudEnv
+from mp_lib.sim.env import SimulationDiverged, checked_action
+from mp_lib.sim.point_cloud import Crop
+
+import mujoco  # isort: skip  # after mp_lib.sim.cloud_env, which chooses what mujoco loads
+from gymnasium_robotics.envs.adroit_hand.adroit_door import AdroitHandDoorEnv  # isort: skip
+from gymnasium_robotics.envs.adroit_hand.adroit_hammer import AdroitHandHammerEnv  # isort: skip
+from gymnasium_robotics.envs.adroit_hand.adroit_pen import AdroitHandPenEnv  # isort: skip
+from gymnasium_robotics.envs.adroit_hand.adroit_relocate import AdroitHandRelocateEnv  # isort: skip
+
+CAMERA, IMAGE_SIZE = "vil_camera", 84
+ACTION_REPEAT = 2  # simulator's steps of 0.025 s a policy step
+REACH = 10.0  # metres; nothing is cropped but what lies low
+DROPPED = 0.075  # metres above the table; a pen below has left the hand
+UPSIDE_DOWN = (np.cos(1.57), 0, 0, np.sin(1.57))  # euler 0 0 3.14
+FROM_BEHIND = (0.92388, 0.382683, 0, 0)  # 45 degrees down along y, as "vil_camera" is in all four models
+FROM_THE_FRONT = (0, 0, 0.382683, 0.92388)  # the same, turned by 180 degrees about z
+
+
+def _door_is_open(env: AdroitHandDoorEnv) -> bool:
+    return bool(env.data.joint("door_hinge").qpos[0] > 1.4)
+
+
+def _nail_is_in(env: AdroitHandHammerEnv) -> bool:
+    return bool(np.linalg.norm(env.data.site("S_target").xpos - env.data.site("nail_goal").xpos) < 0.010)
+
+
+def _pen_is_parallel(env: AdroitHandPenEnv) -> bool:
+    pen = (env.data.site("object_top").xpos - env.data.site("object_bottom").xpos) / env.pen_length
+    target = (env.data.site("target_top").xpos - env.data.site("target_bottom").xpos) / env.tar_length
+    return bool(pen @ target > 0.95)
+
+
+def _pen_is_dropped(env: AdroitHandPenEnv) -> bool:
+    return bool(env.data.body("Object").xpos[2] < DROPPED)
+
+
+def _ball_is_near(env: AdroitHandRelocateEnv) -> bool:
+    return bool(np.linalg.norm(env.data.body("Object").xpos - env.data.site("target").xpos) < 0.1)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What DP3 does with one task.
+
+    ``joints`` are those of wrist and fingers in qpos; the camera is at ``position`` with ``quaternion``; points are
+    turned to stand upright and lifted by 1 m if ``upright``, and kept above ``floor``. ``opaque`` geoms are
+    translucent in gymnasium-robotics. An episode in which ``lost`` has come true can meet its goal no more.
+    """
+
+    make: Callable
+    action_dim: int
+    joints: slice
+    met: Callable[..., bool]
+    position: tuple[float, float, float]
+    quaternion: tuple[float, float, float, float]
+    upright: bool
+    floor: float
+    opaque: tuple[str, ...] = ()
+    lost: Callable[..., bool] = lambda env: False
+
+
+SETTINGS: dict[str, Setting] = {
+    "hammer": Setting(
+        make=AdroitHandHammerEnv,
+        action_dim=26,
+        joints=slice(2, -7),
+        met=_nail_is_in,
+        position=(0, 0, 1.1),
+        quaternion=UPSIDE_DOWN,
+        upright=True,
+        floor=-0.099,
+    ),
+    "door": Setting(
+        make=AdroitHandDoorEnv,
+        action_dim=28,
+        joints=slice(4, -2),
+        met=_door_is_open,
+        position=(0, 0, 1.5),
+        quaternion=UPSIDE_DOWN,
+        upright=True,
+        floor=-0.499,
+    ),
+    "pen": Setting(
+        make=AdroitHandPenEnv,
+        action_dim=24,
+        joints=slice(0, -6),
+        met=_pen_is_parallel,
+        position=(0, -0.8, 0.8),
+        quaternion=FROM_BEHIND,
+        upright=False,
+        floor=-0.79,
+        opaque=("pen", "target"),
+        lost=_pen_is_dropped,
+    ),
+    "relocate": Setting(
+        make=AdroitHandRelocateEnv,
+        action_dim=30,
+        joints=slice(6, -6),
+        met=_ball_is_near,
+        position=(0, 0.65, 0.75),
+        quaternion=FROM_THE_FRONT,
+        upright=False,
+        floor=-0.74,
+    ),
+}
+
+
+class AdroitEnv(CloudEnv):
+    """One Adroit task; ``task`` is one of SETTINGS.
+
+    The state (24,) is the angles of wrist and fingers in radians; an action (A,) is a target for each joint in
+    [-1, 1] of its range, held for two steps of the simulator. ``truth`` is gymnasium-robotics' observation.
+    """
+
+    def __init__(self, task: str, num_points: int = 512):
+        self.task = task
+        self.setting = look_up(SETTINGS, task, "Adroit task")
+        self._env = self.setting.make()
+        model = self._env.model
+        _prepare_view(model, self.setting)
+        crop = _crop(model, self.setting)
+        super().__init__(model, self._env.data, CAMERA, IMAGE_SIZE, crop, num_points, f"adroit {task}")
+        self._lost = False
+
+    def reset(self, seed: int) -> None:
+        """Start the episode that belongs to ``seed`` (0 or above), the same one to the bit every time."""
+        self._observation, _ = self._env.reset(seed=int(seed))
+        self._lost = False
+
+    def step(self, action: np.ndarray) -> bool:
+        """Apply ``action`` (A,), clipped to [-1, 1], twice and return whether the goal is met after it.
+
+        Raises a ValueError for a NaN or another shape, SimulationDiverged if the simulator cannot go on.
+        """
+        action = checked_action(action, self.setting.action_dim)
+        self._require_episode()
+        try:
+            for _ in range(ACTION_REPEAT):
+                self._observation, *_ = self._env.step(action)
+                self._lost |= self.setting.lost(self._env)
+        except mujoco.FatalError as error:
+            raise SimulationDiverged(f"{self.task}: {error}") from error
+        self._require_numbers(self.task)
+        return self.setting.met(self._env) and not self._lost
+
+    def close(self) -> None:
+        """Free the renderer."""
+        super().close()
+        self._env.close()
+
+    def _state(self) -> np.ndarray:
+        return self._data.qpos[self.setting.joints].astype(np.float32)
+
+
+def _prepare_view(model: mujoco.MjModel, setting: Setting) -> None:
+    # The models lack DP3's "top" and have "vil_camera" elsewhere; nothing else looks through that one, so it is moved.
+    model.cam(CAMERA).pos, model.cam(CAMERA).quat = setting.position, setting.quaternion
+    for name in setting.opaque:
+        model.geom(name).rgba[3] = 1
+
+
+def _crop(model: mujoco.MjModel, setting: Setting) -> Crop:
+    """Build DP3's crop; its numbers hold in the frame that the following rotations lead to.
+
+    A quirk of DP3: the points are turned by the rotation of camera 0 ("fixed"), not by that of the camera they
+    were seen with, and not shifted.
+    """
+    half = np.sqrt(0.5)
+    upright = np.array([[1, 0, 0], [0, half, half], [0, -half, half]]) if setting.upright else np.eye(3)
+    fixed = model.cam_mat0[0].reshape(3, 3) @ np.diag([1, -1, -1])
+    low, high = np.array([-REACH, -REACH, setting.floor]), np.full(3, REACH)
+    return Crop(low, high, upright @ fixed, np.array([0, 0, 1.0 if setting.upright else 0.0]))
