@@ -99,6 +99,7 @@ class TrainConfig:
     width_divisor: int = 1  # all widths of the U-Net are divided by it
     num_inference_steps: int = 10
     num_demos: int | None = None  # None: the paper's number for the task's suite
+    demonstrator: str = "default"  # which of the task's experts they come from
     split: str = "all"  # "released": at least one demonstration is held out, as the release does
     batch_size: int = 128  # [cfg] dataloader
     num_epochs: int | None = 3000  # [cfg] training.num_epochs; None: num_steps counts

@@ -32,12 +32,13 @@ class Experiment:
     seeds: tuple[int, ...]
     attention: str
     device: str
+    expert: str = "default"
 
     def __post_init__(self):
         look_up(SCALES, self.scale, "scale")
         look_up(ATTENTION, self.attention, "attention")
         for task in self.tasks:
-            look_up(TASKS, task, "task")
+            look_up(TASKS, task, "task").with_expert(self.expert)
         for method in self.methods:
             look_up(METHODS, method, "method")
 
@@ -57,20 +58,24 @@ class Experiment:
 
     def config(self, task: str, method: str, seed: int) -> TrainConfig:
         """The configuration of one run."""
-        return scale_config(self.scale, task, method, seed, attention=self.attention)
+        return scale_config(self.scale, task, method, seed, attention=self.attention, demonstrator=self.expert)
 
     def demos(self, task: str) -> Path:
         """The demonstrations of a task at this scale."""
         config = self.config(task, self.methods[0], 0)
-        return demos_path(task, config.num_points, config.num_demos or TASKS[task].num_demos)
+        return demos_path(task, config.num_points, config.num_demos or TASKS[task].num_demos, self.expert)
+
+    def recording_name(self, task: str) -> str:
+        """The name of the step that records a task."""
+        return f"{self.scale}-{task}-demonstrations" + ("" if self.expert == "default" else f"-{self.expert}")
 
     def demonstrations(self, task: str, cores: int) -> Step:
         return Step(
-            name=f"{self.scale}-{task}-demonstrations",
+            name=self.recording_name(task),
             title=f"record demonstrations of {task}",
             notebook="01_demonstrations.ipynb",
             executed=self.folder / f"01_demonstrations_{task}.ipynb",
-            parameters={"task": task, "scale": self.scale},
+            parameters={"task": task, "scale": self.scale, "expert": self.expert},
             products=(self.demos(task),),
             cores=cores,
         )
@@ -90,11 +95,12 @@ class Experiment:
                 "seed": seed,
                 "attention": self.attention,
                 "device": self.device,
+                "expert": self.expert,
             },
             facts=asdict(config),
             inputs=(self.demos(task),),
             products=tuple(folder / name for name in ("result.json", "policy.safetensors", "rollout.mp4")),
-            needs=(f"{self.scale}-{task}-demonstrations",),
+            needs=(self.recording_name(task),),
         )
 
     def evaluation(self, training: Step, task: str, method: str, seed: int) -> Step:
@@ -109,6 +115,7 @@ class Experiment:
             "methods": list(self.methods),
             "seeds": list(self.seeds),
             "attention": self.attention,
+            "expert": self.expert,
         }
         figures = [f"05_{name}_{self.scale}" for name in ("success", "parameters", "curves")]
         return self.reader("05_tables", "tables and figures", parameters, after=trainings, figures=figures)

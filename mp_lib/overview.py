@@ -75,7 +75,7 @@ def tasks_table(per_line: int = 10) -> pd.DataFrame:
                 "action": spread_of(spec.action_dim for spec in specs),
                 "steps": spread_of(spec.max_steps for spec in specs),
                 "demonstrations": spread_of(spec.num_demos for spec in specs),
-                "expert": first.expert_name,
+                "expert": ", ".join(first.with_expert(key).expert_name for key in ("default", *first.other_experts)),
                 "success": f"goal met: {first.success_rule.name}",
                 "examples": ", ".join(spec.name for spec in specs[:per_line:3]),
             }

@@ -11,9 +11,10 @@ def root() -> Path:
     return Path(os.environ.get("MP_ROOT") or Path(__file__).resolve().parents[1])
 
 
-def demos_path(task: str, num_points: int, num_demos: int) -> Path:
-    """The demonstrations of a task."""
-    return root() / "data" / "demos" / f"{task}-{num_points}points-{num_demos}.zarr"
+def demos_path(task: str, num_points: int, num_demos: int, expert: str = "default") -> Path:
+    """The demonstrations of a task, by one of its experts."""
+    shown_by = "" if expert == "default" else f"-{expert}"
+    return root() / "data" / "demos" / f"{task}-{num_points}points-{num_demos}{shown_by}.zarr"
 
 
 def experts_path() -> Path:

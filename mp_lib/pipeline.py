@@ -36,6 +36,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="default: 0")
     parser.add_argument("--attention", default="paper", help=f"one of: {', '.join(ATTENTION)} (default: paper)")
+    parser.add_argument(
+        "--expert", default="default", help="which of the task's experts demonstrates, e.g. dapg for Adroit"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
     parser.add_argument("--jobs", type=int, help="steps side by side (default: one a core, at most 4)")
     return parser.parse_args(arguments)
@@ -62,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
             tuple(dict.fromkeys(options.seeds)),
             options.attention,
             checked_device(options.device),
+            options.expert,
         )
         steps = experiment.steps(usable_cores())
         print(f"{options.scale}: {len(steps)} steps, {jobs} side by side", flush=True)

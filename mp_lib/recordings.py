@@ -15,6 +15,7 @@ from mp_lib.film import write_film
 from mp_lib.interfaces import TaskSpec
 from mp_lib.paths import demos_path, run_path
 from mp_lib.sentences import join, of_rate
+from mp_lib.sim.tasks import expert_remark
 
 OTHER_DEMOS = "-demos="  # in the name of a run's folder: trained on a store that somebody has given
 
@@ -32,12 +33,12 @@ def demonstrations_of(config: TrainConfig, jobs: int | None = None, path: str = 
 
     ``path`` names a store to read instead, this package's or DP3's; a ValueError if it does not fit the task.
     """
-    spec = find_task(config.task)
+    spec = find_task(config.task, config.demonstrator)
     if path:
         return ReplayBuffer.open(path).check(spec)
     num_demos = config.num_demos or spec.num_demos
-    store = demos_path(config.task, config.num_points, num_demos)
-    return collect(config.task, num_demos, store, num_points=config.num_points, jobs=jobs)
+    store = demos_path(config.task, config.num_points, num_demos, config.demonstrator)
+    return collect(spec, num_demos, store, num_points=config.num_points, jobs=jobs)
 
 
 def run_folder(config: TrainConfig, store: ReplayBuffer, path: str = "") -> Path:
@@ -119,6 +120,7 @@ def facts(demos: ReplayBuffer) -> pd.DataFrame:
     rows = {
         "task": attributes["task"],
         "expert": attributes["expert"],
+        **({"remark": remark} if (remark := expert_remark(attributes["task"], attributes["expert"])) else {}),
         "demonstrations": demos.num_episodes,
         "frames": demos.num_frames,
         "steps an episode": f"{lengths.min()} to {lengths.max()}",

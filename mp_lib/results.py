@@ -111,7 +111,8 @@ def changes_of(config: dict, folder: str = "") -> str:
     Other demonstrations are a change, too; the name of its ``folder`` tells.
     """
     config = TrainConfig(**config)
-    usual = asdict(scale_config(config.scale, config.task, config.method, config.seed, attention=config.attention))
+    chosen = {"attention": config.attention, "demonstrator": config.demonstrator}
+    usual = asdict(scale_config(config.scale, config.task, config.method, config.seed, **chosen))
     changes = [f"{key}={value}" for key, value in asdict(config).items() if usual[key] != value]
     _, marked, store = folder.partition(OTHER_DEMOS)
     return ", ".join(changes + ([f"demos={store}"] if marked else []))
@@ -123,11 +124,13 @@ def choose_runs(
     methods: Sequence[str] = (),
     seeds: Sequence[int] = (),
     attention: str = "",
+    expert: str = "default",
 ) -> pd.DataFrame:
     """The finished runs of a scale whose numbers nobody changed; of all tasks, methods or seeds where none are named.
 
     ``attention`` chooses among the runs of methods that can have one; empty: both. One run a task, method,
-    attention and seed. An unknown scale, task, method or attention raises a ValueError that lists those that exist.
+    attention and seed; those on demonstrations of another ``expert`` of the tasks are left out. An unknown scale,
+    task, method or attention raises a ValueError that lists those that exist.
     """
     look_up(SCALES, scale, "scale")
     if attention:
@@ -136,7 +139,7 @@ def choose_runs(
         for name in names:
             look_up(registry, name, noun)
     runs = load_runs()
-    wanted = (runs["scale"] == scale) & (runs["changed"] == "")
+    wanted = (runs["scale"] == scale) & (runs["changed"] == "") & (runs["demonstrator"] == expert)
     for column, names in (("task", tasks), ("method", methods), ("seed", seeds)):
         if len(names):
             wanted &= runs[column].isin(names)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from mp_lib.interfaces import RunResult
 from mp_lib.overview import protocol
+from mp_lib.sim.tasks import expert_remark
 from mp_lib.statistics import wilson_interval
 
 BEST_COLUMN = "best five, %"
@@ -118,8 +119,11 @@ def what_is_missing(table: pd.DataFrame) -> str:
 
 def who_demonstrated(table: pd.DataFrame) -> str:
     """Whose demonstrations the policies learned from, which a comparison with published rates depends on."""
-    experts = ", ".join(sorted(table["expert"].unique()))
+    pairs = sorted(set(zip(table["expert"], table["task"], strict=True)))
+    experts = ", ".join(dict.fromkeys(expert for expert, _ in pairs))
+    remarks = dict.fromkeys(filter(None, (expert_remark(task, expert) for expert, task in pairs)))
     return (
-        f"Demonstrations here come from: {experts}. Published rates rest on the demonstrations of their own authors; "
+        f"Demonstrations here come from: {experts}. {''.join(f'{remark}. ' for remark in remarks)}"
+        "Published rates rest on the demonstrations of their own authors; "
         "another expert, another simulator version or other seeds shift a success rate by themselves."
     )

@@ -2,7 +2,8 @@
 
 The only place in the project that unpickles. A pickle is a program; this reader knows how to rebuild
 tensors, containers and numbers, replaces configuration objects (OmegaConf's, which the official
-checkpoints carry) by inert stand-ins, and refuses every other name by a ValueError.
+checkpoints carry) by inert stand-ins, and refuses every other name by a ValueError. A pickled policy
+(mjrl's) becomes a tree of ``Record``, which hold what was stored and can do nothing.
 """
 
 from __future__ import annotations
@@ -44,11 +45,27 @@ class Inert:
         """Take items of a list."""
 
 
+class Record(Inert):
+    """Stands in for an object and keeps its attributes."""
+
+    def __setstate__(self, state):
+        if isinstance(state, dict):
+            vars(self).update(state)
+
+
 class StorageType:
     """The element type of a storage, by the name of torch's storage class."""
 
     def __init__(self, dtype: torch.dtype):
         self.dtype = dtype
+
+    def __call__(self, values: list) -> torch.Tensor:
+        """A storage from its numbers, as torch 0.4 pickled it."""
+        return torch.tensor(values, dtype=self.dtype)
+
+    def from_bytes(self, content: bytes) -> torch.Tensor:
+        """A storage from its bytes."""
+        return torch.frombuffer(bytearray(content), dtype=self.dtype) if content else torch.empty(0)
 
 
 def rebuild_tensor(storage: torch.Tensor, offset: int, size: tuple, stride: tuple, *_) -> torch.Tensor:
@@ -105,8 +122,8 @@ INERT |= {("pathlib", "PosixPath"), ("pathlib", "Path"), ("copyreg", "_reconstru
 class TensorUnpickler(pickle.Unpickler):
     """Unpickles tensors and plain values; ``storages`` maps a storage's key to its bytes."""
 
-    def __init__(self, file: io.BufferedIOBase, storages: dict[str, bytes]):
-        super().__init__(file)
+    def __init__(self, file: io.BufferedIOBase, storages: dict[str, bytes], encoding: str = "ASCII"):
+        super().__init__(file, encoding=encoding)
         self.storages = storages
 
     def find_class(self, module: str, name: str):
@@ -124,7 +141,67 @@ class TensorUnpickler(pickle.Unpickler):
         content = self.storages[key]
         if len(content) != count * storage_type.dtype.itemsize:
             raise ValueError(f"storage {key} has {len(content)} bytes, {count} elements are announced")
-        return torch.frombuffer(bytearray(content), dtype=storage_type.dtype) if count else torch.empty(0)
+        return storage_type.from_bytes(content)
+
+
+class StorageUnpickler(TensorUnpickler):
+    """Unpickles the parts of torch's old format, in which a storage is named before its bytes follow."""
+
+    def persistent_load(self, pid):
+        return pid
+
+
+def read_storage(content: bytes | str) -> torch.Tensor:
+    """A storage that torch pickled by itself: its old file format within the pickle."""
+    file = io.BytesIO(content.encode("latin1") if isinstance(content, str) else content)
+    magic, _, _, pid, keys = (StorageUnpickler(file, {}).load() for _ in range(5))
+    kind, storage_type, key, _, count = pid[:5]
+    if (magic, kind, keys) != (OLD_FORMAT, "storage", [key]) or any(pid[5:]):
+        raise ValueError(f"it holds {pid!r} in torch's old format, which is no whole storage")
+    size = count * storage_type.dtype.itemsize
+    announced, stored = int.from_bytes(file.read(8), "little"), file.read(size)
+    if announced != count or len(stored) != size:
+        raise ValueError(f"a storage of {count} elements has {len(stored)} bytes")
+    return storage_type.from_bytes(stored)
+
+
+class PolicyUnpickler(TensorUnpickler):
+    """Unpickles objects of a policy as ``Record``; ``pickle.dump`` wrote it, not ``torch.save``."""
+
+    def find_class(self, module: str, name: str):
+        place = (OLD_NAMES.get(module, module), name)
+        if place in KNOWN_IN_POLICIES:
+            return KNOWN_IN_POLICIES[place]
+        if module.split(".")[0] in POLICY_PACKAGES:
+            return Record
+        return super().find_class(module, name)
+
+
+OLD_FORMAT = 0x1950A86A20F9469CFC6C  # torch/serialization.py, MAGIC_NUMBER
+POLICY_PACKAGES = ("mjrl", "torch", "numpy")
+KNOWN_IN_POLICIES = KNOWN | {
+    ("torch.storage", "_load_from_bytes"): read_storage,
+    ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
+    ("torch.nn.parameter", "Parameter"): rebuild_parameter,
+    ("copyreg", "_reconstructor"): lambda kind, *_: kind(),
+    ("builtins", "getattr"): Inert,  # names a function of torch, such as tanh
+}
+
+
+def read_pickled_policy(content: bytes, name: str) -> Record:
+    """The object that a pickle holds, as a ``Record`` of its attributes, and so are the objects in it.
+
+    Raises a ValueError that begins with ``name`` if it is damaged or asks for anything but tensors, plain values
+    and objects of POLICY_PACKAGES; of these nothing is run either.
+    """
+    try:
+        # Python 2 wrote bytes as text.
+        found = PolicyUnpickler(io.BytesIO(content), {}, encoding="latin1").load()
+    except Exception as error:  # as below
+        raise ValueError(f"{name} was not read as a policy: {str(error) or type(error).__name__}") from error
+    if not isinstance(found, Record):
+        raise ValueError(f"{name} was not read as a policy: it holds a {type(found).__name__}")
+    return found
 
 
 def read_pickled_tensors(path: Path):

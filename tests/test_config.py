@@ -20,6 +20,7 @@ CHANGES = {  # one other value of every field that is not given by position
     "width_divisor": 2,
     "num_inference_steps": 5,
     "num_demos": 7,
+    "demonstrator": "dapg",
     "split": "released",
     "batch_size": 33,
     "num_epochs": 17,

@@ -99,3 +99,11 @@ def _adroit_row(task: str) -> TaskSpec:
 TASKS: dict[str, TaskSpec] = {
     row.name: row for row in (*map(_metaworld_row, METAWORLD_TASKS), *map(_adroit_row, ADROIT_TASKS))
 }
+
+
+def expert_remark(task: str, expert: str) -> str:
+    """What a reader has to know of the expert of that name on a task; empty if there is nothing, or it is unknown."""
+    if task not in TASKS:
+        return ""
+    specs = map(TASKS[task].with_expert, ("default", *TASKS[task].other_experts))
+    return {spec.expert_name: spec.expert_remark for spec in specs}.get(expert, "")
