@@ -26,7 +26,7 @@ from gymnasium_robotics.envs.adroit_hand.adroit_pen import AdroitHandPenEnv  # i
 from gymnasium_robotics.envs.adroit_hand.adroit_relocate import AdroitHandRelocateEnv  # isort: skip
 
 CAMERA, IMAGE_SIZE = "vil_camera", 84
-ACTION_REPEAT = 2  # simulator's steps of 0.025 s a policy step
+ACTION_REPEAT = 2  # simulator's steps of 0.01 s a policy step
 REACH = 10.0  # metres; nothing is cropped but what lies low
 DROPPED = 0.075  # metres above the table; a pen below has left the hand
 UPSIDE_DOWN = (np.cos(1.57), 0, 0, np.sin(1.57))  # euler 0 0 3.14
