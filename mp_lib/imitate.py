@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import logging
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from mp_lib.interfaces import Environment, Expert, TaskSpec
 from mp_lib.paths import root
 from mp_lib.sim.env import SimulationDiverged
 from mp_lib.sim.experts import OWN_NETWORKS, NetworkExpert
+
+log = logging.getLogger(__name__)
 
 TRAINING_SEEDS, WATCHED_SEEDS = 1_000_000, 2_000_000  # first ones; those below are for whoever judges the student
 WATCHED = 20  # episodes a round
@@ -105,7 +108,7 @@ class Lessons:
 
 
 def imitate(spec: TaskSpec, teacher: Expert, seed: int = 0, recipe: Recipe = Recipe()) -> dict[str, np.ndarray]:
-    """Train a student round by round and return its arrays; how it does on the way is written to stderr."""
+    """Train a student round by round and return its arrays; how it does on the way is logged."""
     torch.manual_seed(seed)
     lessons = Lessons(spec, teacher, recipe, seed)
     lessons.give(teacher, 0)
@@ -115,8 +118,8 @@ def imitate(spec: TaskSpec, teacher: Expert, seed: int = 0, recipe: Recipe = Rec
         fit(student, *lessons.tensors(), recipe, recipe.last_epochs if last else recipe.epochs)
         driver = NetworkExpert(student.arrays())
         watched = check_expert(replace(spec, make_expert=lambda driver=driver: driver), WATCHED, WATCHED_SEEDS)
-        said = f"round {number}: {len(lessons.actions)} lessons, success {watched['success_rate']:.2f}"
-        sys.stderr.write(f"{spec.name} {said}\n")
+        rate = watched["success_rate"]
+        log.info("%s, round %d: %d lessons, success %.2f", spec.name, number, len(lessons.actions), rate)
         if not last:
             lessons.give(driver, min(1, number / 3))
     lessons.env.close()
@@ -173,6 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of weights, noise and batches (default: 0)")
     parser.add_argument("--episodes", type=int, default=50, help="to judge the student by (default: 50)")
     options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)  # the layers are too small to share
     try:
         spec, teacher = find_task(options.task), find_task(options.task, options.teacher)

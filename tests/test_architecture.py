@@ -22,6 +22,8 @@ MAY_IMPORT = {  # what of the package a module, or any module of a folder, may i
     "sim": {"sim", "interfaces", "paths"},
     "data": {"data", "interfaces"},
     "demos": BASE | {"data", "sim", "interfaces"},
+    "fetch": BASE | {"interfaces"},
+    "imitate": BASE | {"demos", "sim", "interfaces"},
     "trainer": {"config", "data", "model", "interfaces"},
     "rollout": BASE | {"config", "model", "sim.env", "interfaces"},
     "specimens": {"config", "data", "model", "demos", "evaluate", "paths", "results", "sentences", "train"},

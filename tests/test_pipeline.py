@@ -30,6 +30,7 @@ def run_pipeline(*arguments, root=ROOT, **variables):
         (["smoke", "--task", "metaworld_drawer"], "metaworld_drawer-open"),
         (["smoke", "--methods", "mamba"], "dp3_mamba_hydra"),
         (["smoke", "--attention", "none"], "released"),
+        (["smoke", "--expert", "dapg"], "choose one of: default"),
         (["smoke", "--device", "tpu"], "cuda"),
         (["smoke", "--jobs", "0"], "at least 1"),
         (["smoke", "--tasks"], "--task,"),

@@ -164,6 +164,23 @@ def test_runs_with_changed_numbers_are_left_out():
     assert said.startswith("2 finished runs") and "1 run with other numbers" in said
 
 
+def test_runs_on_demonstrations_of_another_expert_are_a_table_of_their_own():
+    write_run("adroit_pen", "dp3", [1, 0])
+    write_run("adroit_pen", "dp3", [1, 1], demonstrator="dapg")
+    assert results.choose_runs("smoke")["successes"].tolist() == [1]
+    assert results.choose_runs("smoke", expert="dapg")["successes"].tolist() == [2]
+    assert set(results.load_runs()["changed"]) == {""}
+
+
+def test_a_remark_on_an_expert_stands_under_tables_that_rest_on_it():
+    spec = TASKS["adroit_pen"]
+    names = [spec.expert_name, spec.with_expert("dapg").expert_name, "somebody"]
+    table = pd.DataFrame({"task": ["adroit_pen", "adroit_pen", TASK], "expert": names})
+    said = sentences.who_demonstrated(table)
+    assert all(name in said for name in names) and said.count("VRL3") == 1
+    assert "VRL3" not in sentences.who_demonstrated(table[2:])
+
+
 def test_runs_can_be_chosen_by_task_and_method():
     write_run(TASK, "dp3", [1])
     write_run(OTHER, "dp3_mamba", [0])

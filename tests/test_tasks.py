@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -40,6 +41,18 @@ def test_rows_make_sense(name):
     assert 0 < row.min_success_steps <= row.max_steps
     assert row.success_rule.judge([True] * row.max_steps)
     assert not row.success_rule.judge([False] * row.max_steps)
+
+
+@pytest.mark.parametrize("name", [name for name, row in TASKS.items() if row.other_experts])
+def test_another_expert_changes_nothing_but_the_expert(name):
+    row = TASKS[name]
+    assert row.with_expert("default") == row
+    for key, other in row.other_experts.items():
+        chosen = row.with_expert(key)
+        assert (chosen.make_expert, chosen.expert_name, chosen.expert_remark) == (other.make, other.name, other.remark)
+        own = {"make_expert": row.make_expert, "expert_name": row.expert_name, "expert_remark": row.expert_remark}
+        assert replace(chosen, **own) == row
+        assert pickle.loads(pickle.dumps(chosen)).make_expert.args == other.make.args
 
 
 def test_an_unknown_task_is_answered_with_the_choices():
