@@ -34,7 +34,7 @@ from mp_lib.workers import Workers, usable_cores
 log = logging.getLogger(__name__)
 
 TRIES_PER_DEMO = 20
-SIMULATORS = ("mujoco", "metaworld", "numpy", "zarr")
+SIMULATORS = ("mujoco", "metaworld", "gymnasium-robotics", "numpy", "zarr")
 
 
 @dataclass(frozen=True)
