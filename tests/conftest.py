@@ -87,3 +87,19 @@ def toy_demos(tmp_path_factory):
     from mp_lib.demos import collect
 
     return collect(TOY, 3, tmp_path_factory.mktemp("demos") / "toy.zarr", jobs=1)
+
+
+@pytest.fixture
+def make_env():
+    """Make environments of rows of TASKS by name; they are closed when the test ends."""
+    from mp_lib.sim.tasks import TASKS
+
+    made = []
+
+    def make(task, num_points=512):
+        made.append(TASKS[task].make_env(num_points=num_points))
+        return made[-1]
+
+    yield make
+    for env in made:
+        env.close()
