@@ -9,6 +9,8 @@ the ball once that is inside; it counts as met within 0.1 m.
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,10 +22,12 @@ from mp_lib.sim.env import SimulationDiverged, checked_action
 from mp_lib.sim.point_cloud import Crop
 
 import mujoco  # isort: skip  # after mp_lib.sim.cloud_env, which chooses what mujoco loads
-from gymnasium_robotics.envs.adroit_hand.adroit_door import AdroitHandDoorEnv  # isort: skip
-from gymnasium_robotics.envs.adroit_hand.adroit_hammer import AdroitHandHammerEnv  # isort: skip
-from gymnasium_robotics.envs.adroit_hand.adroit_pen import AdroitHandPenEnv  # isort: skip
-from gymnasium_robotics.envs.adroit_hand.adroit_relocate import AdroitHandRelocateEnv  # isort: skip
+
+with contextlib.redirect_stderr(io.StringIO()):  # it prints a notice on rewards, which nothing here uses
+    from gymnasium_robotics.envs.adroit_hand.adroit_door import AdroitHandDoorEnv
+    from gymnasium_robotics.envs.adroit_hand.adroit_hammer import AdroitHandHammerEnv
+    from gymnasium_robotics.envs.adroit_hand.adroit_pen import AdroitHandPenEnv
+    from gymnasium_robotics.envs.adroit_hand.adroit_relocate import AdroitHandRelocateEnv
 
 CAMERA, IMAGE_SIZE = "vil_camera", 84
 ACTION_REPEAT = 2  # simulator's steps of 0.01 s a policy step
