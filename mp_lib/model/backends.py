@@ -11,6 +11,7 @@ import copy
 import io
 import logging
 import os
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from shutil import which
@@ -89,7 +90,11 @@ def run_compiled(policy: DiffusionPolicy) -> FrozenPolicy:
 
 def export_onnx(part: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
     """An ONNX model of one of the parts, for these shapes of inputs."""
-    program = torch.onnx.export(part.eval(), inputs, dynamo=True, optimize=True, verbose=False)
+    # The exporter tells of packages that it does not need, and its tracing of what torch will change.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.onnx.export(part.eval(), inputs, dynamo=True, optimize=True, verbose=False)
     buffer = io.BytesIO()
     program.save(buffer)
     return buffer.getvalue()
