@@ -26,6 +26,8 @@ class CloudEnv:
     depth_backend = BACKEND
     picture_shape = (240, 320)  # H, W in pixels
     picture_turned = False  # whether the camera hangs upside down
+    picture_camera: str | None = None  # what pictures are taken with; None: the camera of the cloud
+    num_imagined = 0  # points of a whole cloud that no camera has seen
 
     def __init__(self, model, data, camera: str, image_size: int, crop: Crop, num_points: int, key: str):
         """Look at ``model`` through ``camera``; ``key`` names the model's meshes and textures."""
@@ -40,14 +42,14 @@ class CloudEnv:
     def observe(self) -> Obs:
         """Look: cloud (num_points, 3) in metres in DP3's turned camera frame, and state (S,)."""
         self._require_episode()
-        return Obs(self._maker.cloud(self._camera.depth(self._data)), self._state())
+        return Obs(self._complete(self._maker.cloud(self._camera.depth(self._data))), self._state())
 
     def cloud_stages(self) -> dict[str, np.ndarray]:
         """Look, and keep what leads to the cloud: all points "seen", those "cropped", those "sampled", (M, 3) each."""
         self._require_episode()
         depth = self._camera.depth(self._data)
         seen, cropped, sampled = self._maker.points(depth), self._maker.cropped(depth), self._maker.cloud(depth)
-        return {"seen": seen, "cropped": cropped, "sampled": sampled}
+        return {"seen": seen, "cropped": cropped, "sampled": self._complete(sampled)}
 
     def truth(self) -> dict[str, np.ndarray]:
         """Return {"observation": float64}, the simulator's own observation with the goal in it."""
@@ -55,16 +57,25 @@ class CloudEnv:
         return {"observation": self._observation.copy()}
 
     def render(self) -> np.ndarray:
-        """Return a picture (H, W, 3) uint8 from the camera of the cloud; of the cloud where there is no OpenGL."""
+        """Return a picture (H, W, 3) uint8 by ``picture_camera``; of the cloud where there is no OpenGL."""
         self._require_episode()
         if BACKEND != "opengl":
             return draw_cloud(self.observe().point_cloud)
-        picture = self._camera.picture(self._data, self.picture_shape)
+        picture = self._camera.picture(self._data, self.picture_shape, self.picture_camera)
         return np.ascontiguousarray(picture[::-1, ::-1] if self.picture_turned else picture)
 
     def close(self) -> None:
         """Free the renderer."""
         self._camera.close()
+
+    def _look_at(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        """Go on with another model, which has the same camera, meshes and textures."""
+        self._model, self._data = model, data
+        self._camera.look_at(model)
+
+    def _complete(self, cloud: np.ndarray) -> np.ndarray:
+        """Return the sampled cloud with whatever a suite adds to it."""
+        return cloud
 
     def _require_episode(self) -> None:
         if self._observation is None:

@@ -126,9 +126,13 @@ class OpenGLDepth:
         """Return the depth image (size, size) in metres, ``inf`` where there is nothing."""
         return self._open().depth(self.model, data, self.camera, self.size)
 
-    def picture(self, data: mujoco.MjData, shape: tuple[int, int]) -> np.ndarray:
-        """Return a picture (H, W, 3) uint8."""
-        return self._open().picture(self.model, data, self.camera, shape)
+    def picture(self, data: mujoco.MjData, shape: tuple[int, int], camera: str | None = None) -> np.ndarray:
+        """Return a picture (H, W, 3) uint8, by another camera of the model if one is given."""
+        return self._open().picture(self.model, data, camera or self.camera, shape)
+
+    def look_at(self, model: mujoco.MjModel) -> None:
+        """Go on with another model, which has the same camera, meshes and textures."""
+        self.model = model
 
     def close(self) -> None:
         """Let go of the screen; the next look makes a new one."""

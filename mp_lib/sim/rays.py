@@ -46,21 +46,26 @@ class RayDepth:
     """
 
     def __init__(self, model: mujoco.MjModel, camera: str, size: int):
-        self.model, self.camera, self.size = model, camera, size
+        self.camera, self.size = camera, size
         self._focal = focal_length(model, camera, size)
         # Through the centres of the pixels, as OpenGL does; length 1 along the axis, so that hits are depths.
         rows, columns = (np.mgrid[:size, :size] - (size - 1) / 2) / self._focal
         self._pinhole_rays = np.stack([columns, rows, np.ones((size, size))])
-        self._faces = [
-            np.ascontiguousarray(model.mesh_face[start : start + count].T, np.intp)
-            for start, count in zip(model.mesh_faceadr, model.mesh_facenum, strict=True)
-        ]
-        self._bounds = model.geom_aabb.reshape(-1, 2, 3)  # of each geom the centre and half edges of its box
         self._look = {
             mujoco.mjtGeom.mjGEOM_PLANE: self._look_at_plane,
             mujoco.mjtGeom.mjGEOM_BOX: self._look_at_box,
             mujoco.mjtGeom.mjGEOM_MESH: self._look_at_mesh,
         }
+        self.look_at(model)
+
+    def look_at(self, model: mujoco.MjModel) -> None:
+        """Go on with another model, which has the same camera."""
+        self.model = model
+        self._faces = [
+            np.ascontiguousarray(model.mesh_face[start : start + count].T, np.intp)
+            for start, count in zip(model.mesh_faceadr, model.mesh_facenum, strict=True)
+        ]
+        self._bounds = model.geom_aabb.reshape(-1, 2, 3)  # of each geom the centre and half edges of its box
         self._background = self._background_places = None
 
     def depth(self, data: mujoco.MjData) -> np.ndarray:

@@ -1,0 +1,164 @@
+"""DexArt's four tasks (arXiv 2305.05706), re-created in MuJoCo under the protocol that DP3 uses.
+
+DexArt simulates in SAPIEN with objects of PartNet-Mobility. Here everything but the protocol is our own: robot
+(``dexart_robot``), objects (``dexart_objects``) and scenes (``dexart_scene``). Actions, state, rate, horizon, camera,
+crops, imagined points and goal tests are DexArt's (dexart/env/rl_env, DP3's third_party/dexart-release).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mp_lib.interfaces import look_up
+from mp_lib.sim.cloud_env import CloudEnv
+from mp_lib.sim.dexart_robot import NUM_IMAGINED, Robot
+from mp_lib.sim.dexart_scene import CAMERA, PICTURE_CAMERA, PLACES, compile_scene, draw_scene
+from mp_lib.sim.env import checked_action
+from mp_lib.sim.point_cloud import Crop, sample_farthest
+
+import mujoco  # isort: skip  # after mp_lib.sim.cloud_env, which chooses what mujoco loads
+
+IMAGE_SIZE, ACTION_DIM, HORIZON = 84, 22, 250
+SUBSTEPS = 10  # of 4 ms: 25 actions a second
+SPLITS = ("seen", "unseen")
+FULL_CLOUD = 1024 + NUM_IMAGINED
+
+
+@dataclass(frozen=True)
+class Goal:
+    """How a task is judged.
+
+    ``start`` is the hinge's angle at the beginning; ``progress`` is 0 there and 1 at the goal, but for the faucet, where it is
+    the angle; it has to exceed ``needed``, the object to be ``lifted`` by so many metres, and, if ``held``, the palm and at
+    least two fingers to press on the part.
+    """
+
+    start: Callable[[dict], float]
+    progress: Callable[[dict, float], float]
+    needed: float
+    held: bool = True
+    lifted: float = 0.0
+
+
+def _opened(start: float) -> Callable[[dict, float], float]:
+    return lambda numbers, angle: 1 - abs(angle - numbers["goal"]) / (numbers["goal"] - start)
+
+
+GOALS: dict[str, Goal] = {
+    "laptop": Goal(start=lambda numbers: 0.2, progress=_opened(0.2), needed=0.95),
+    "toilet": Goal(start=lambda numbers: 0.25, progress=_opened(0.25), needed=0.95),
+    "faucet": Goal(start=lambda numbers: 0.0, progress=lambda numbers, angle: abs(angle), needed=1.5),
+    "bucket": Goal(
+        start=lambda numbers: numbers["left"],
+        progress=lambda numbers, angle: 1 - abs(angle) / numbers["left"],
+        needed=0.7,
+        held=False,
+        lifted=0.25,
+    ),
+}
+
+
+class DexArtEnv(CloudEnv):
+    """One task of DexArt, re-created; ``task`` is one of GOALS, ``instances`` "seen" or "unseen".
+
+    The state (32,) is the angles of arm and hand (22), the palm's velocity (3), angular velocity (3) and position (3), and
+    the share of the episode that is over. An action (22,) in [-1, 1] is the palm's velocity (m/s) and angular velocity
+    (rad/s) along the world's axes and a target for each joint of the hand in [-1, 1] of its range. Of a cloud of 1120 points
+    the last 96 lie on the hand, where kinematics puts them; of a smaller one the points are farthest points of those.
+    ``truth`` is all that experts may see, by name.
+    """
+
+    picture_camera = PICTURE_CAMERA
+    num_imagined = NUM_IMAGINED
+
+    def __init__(self, task: str, num_points: int = FULL_CLOUD, instances: str = "seen"):
+        self.task, self.instances = task, look_up({split: split for split in SPLITS}, instances, "set of instances")
+        self.goal, self.place = look_up(GOALS, task, "DexArt task"), PLACES[task]
+        if num_points < 1:
+            raise ValueError(f"num_points is {num_points}; a cloud needs at least one point")
+        self.num_points = num_points
+        self.scene = draw_scene(task, instances, 0)
+        model = compile_scene(self.scene)
+        crop = Crop(np.array(self.place.low), np.array(self.place.high), _upright(model), np.array(self.place.camera))
+        seen = max(num_points, FULL_CLOUD) - NUM_IMAGINED
+        super().__init__(model, mujoco.MjData(model), CAMERA, IMAGE_SIZE, crop, seen, "dexart")
+
+    def reset(self, seed: int) -> None:
+        """Start the episode that belongs to ``seed`` (0 or above), the same one to the bit every time."""
+        self.scene = draw_scene(self.task, self.instances, int(seed))
+        model = compile_scene(self.scene)
+        self._look_at(model, mujoco.MjData(model))
+        self.robot = Robot(model, self._data)
+        self.robot.start(self.place.home)
+        self._data.joint("hinge").qpos = self.goal.start(self.scene.numbers)
+        mujoco.mj_forward(model, self._data)
+        self._rest = self._data.body("object").xpos[2]
+        self._steps = 0
+        self._observation = self._see()
+
+    def step(self, action: np.ndarray) -> bool:
+        """Apply ``action`` (22,), clipped to [-1, 1], and return whether the goal is met after it.
+
+        Raises a ValueError for a NaN or another shape, SimulationDiverged if the simulator cannot go on.
+        """
+        action = checked_action(action, ACTION_DIM)
+        self._require_episode()
+        self.robot.command(action, SUBSTEPS * self._model.opt.timestep)
+        mujoco.mj_step(self._model, self._data, SUBSTEPS)
+        mujoco.mj_forward(self._model, self._data)
+        self._require_numbers(self.task)
+        self._steps += 1
+        self._observation = self._see()
+        return self.met()
+
+    def truth(self) -> dict[str, np.ndarray]:
+        """What experts see: palm, hand, object and hinge, what touches, and the instance's measures."""
+        self._require_episode()
+        return {name: value.copy() for name, value in self._observation.items()}
+
+    def progress(self) -> float:
+        """How far the part has come: 1 at the goal; for the faucet the angle in radians."""
+        return self.goal.progress(self.scene.numbers, float(self._data.joint("hinge").qpos[0]))
+
+    def lifted(self) -> float:
+        """How far the object has risen in metres."""
+        return float(self._data.body("object").xpos[2] - self._rest)
+
+    def met(self) -> bool:
+        """DexArt's test of success, ``is_eval_done``."""
+        touches = self.robot.touches() if self.goal.held else set()
+        held = not self.goal.held or ("palm" in touches and len(touches) >= 3)
+        return bool(self.progress() > self.goal.needed and self.lifted() >= self.goal.lifted and held)
+
+    def _see(self) -> dict[str, np.ndarray]:
+        measures = {name: value for name, value in self.scene.numbers.items() if isinstance(value, float)}
+        seen = {
+            "angles": self.robot.angles(),
+            "palm_position": self.robot.palm_position(),
+            "palm_rotation": self.robot.palm_rotation(),
+            "object_position": self._data.body("object").xpos,
+            "object_rotation": self._data.body("object").xmat.reshape(3, 3),
+            "part_position": self._data.body("part").xpos,
+            "part_rotation": self._data.body("part").xmat.reshape(3, 3),
+            "hinge": self._data.joint("hinge").qpos[0],
+            "progress": self.progress(),
+            "lifted": self.lifted(),
+            "steps": self._steps,
+        }
+        return {name: np.array(value, np.float64) for name, value in (seen | measures).items()}
+
+    def _state(self) -> np.ndarray:
+        palm = [self.robot.palm_velocity(), self.robot.palm_position()]
+        return np.concatenate([self.robot.angles(), *palm, [self._steps / HORIZON]]).astype(np.float32)
+
+    def _complete(self, cloud: np.ndarray) -> np.ndarray:
+        whole = np.concatenate([cloud, self.robot.imagined_points()])
+        return whole if len(whole) == self.num_points else sample_farthest(whole, self.num_points)
+
+
+def _upright(model: mujoco.MjModel) -> np.ndarray:
+    """The rotation from the camera's frame (x right, y down, z forward) to the world's."""
+    return model.cam_mat0[model.cam(CAMERA).id].reshape(3, 3) @ np.diag([1, -1, -1])
