@@ -18,8 +18,10 @@ UP = np.array([0.0, 0.0, 1.0])
 GAIN = 6.0  # 1/s, from the error of the palm's pose to its speed
 NEAR = 0.012  # metres
 PALM = 0.0111  # metres from the palm's frame to its surface
-KNUCKLE = 0.0164  # metres from the palm's frame to the joints that bend the fingers
-REACH = 0.121  # metres from there to the middle of a straight finger's tip
+DROP = 0.0704  # metres along the fingers from the palm's frame to their middle joints
+REACH = 0.067  # metres from there to the middle of the tip
+LOW = 0.016  # metres from the knuckles up to the middle of a lever that the hand closes around
+LEAN = 0.06  # of a flat hand, radians
 TIP = 0.012  # metres, the tip's radius
 Plan = Iterator[np.ndarray]
 
@@ -54,9 +56,9 @@ def grip(spread: float, proximal: float, medial: float, distal: float, thumb: tu
 
 
 STRAIGHT = grip(0, 0, 0, 0)
-HOOK = grip(0, 1.6, 0, 0)  # fingers at right angles to the palm
+HOOK = grip(0, 0, 1.57, 0)  # fingers at right angles from their middle joints on
 FLAT = grip(0, 0.3, 0.25, 0.15)  # bent so little that a surface presses them straight
-FIST = grip(0, 1.0, 1.6, 1.2, (1.396, 0.6, 0.6, 0.6))
+FIST = grip(0, 1.6, 1.7, 1.6)
 
 
 class PlannedExpert:
@@ -120,29 +122,32 @@ class Lid:
         """Bent fingers under a lid at ``angle``, their tips ``depth`` behind its edge and ``gap`` below it."""
         away = self.half + TIP + gap
         tip = self.hinge + (self.length - depth) * self.along(angle) + away * self.inward(angle)
-        return Pose(tip + KNUCKLE * UP + REACH * self.front, -self.front, -UP)
+        return Pose(tip + DROP * UP + REACH * self.front, -self.front, -UP)
 
     def press(self, angle: float, gap: float = 0.0) -> Pose:
-        """The flat hand on the inner side of a lid at ``angle``, ``gap`` before it, knuckles 45 mm below its edge."""
+        """The flat hand on the inner side of a lid at ``angle``, ``gap`` before it, knuckles 60 mm below its edge.
+
+        It leans a little, the palm first, which the fingers make up for by bending.
+        """
         along, inward = self.along(angle), self.inward(angle)
-        place = self.hinge + (self.length - 0.045) * along + (self.half + PALM + gap) * inward
-        return Pose(place, -inward, -along)
+        place = self.hinge + max(self.length - 0.06, 0.165) * along + (self.half + PALM + gap) * inward
+        return Pose(place, -inward - LEAN * along, LEAN * inward - along)
 
 
 def open_lid(sight: Sight) -> Plan:
     """Hook the fingers under the lid, lift it, then push it up with the flat hand."""
     lid, start = Lid(sight), sight.at("hinge")
-    yield from go(sight, lambda: lid.hook(start, -0.08, 0.006), HOOK)
-    yield from go(sight, lambda: lid.hook(start, 0.05, 0.004), HOOK, 30)
+    yield from go(sight, lambda: lid.hook(start, -0.03, 0.004), HOOK)
+    yield from go(sight, lambda: lid.hook(start, 0.035, 0.004), HOOK, 30)
     for _ in range(80):
         angle = sight.at("hinge")
         if angle > 1.0:
             break
-        yield toward(sight, lid.hook(angle + 0.25, 0.05), HOOK)
+        yield toward(sight, lid.hook(angle + 0.25, 0.035), HOOK)
     stay = sight.at("hinge")
     yield from go(sight, lambda: lid.press(stay, 0.09), STRAIGHT, 30)
     while True:
-        yield toward(sight, lid.press(sight.at("hinge") + 0.2), FLAT)
+        yield toward(sight, lid.press(min(sight.at("hinge") + 0.2, sight.at("goal") + 0.06)), FLAT)
 
 
 def turn_lever(sight: Sight) -> Plan:
@@ -153,7 +158,7 @@ def turn_lever(sight: Sight) -> Plan:
     def behind(angle: float, gap: float, above: float = 0.0) -> Pose:
         out = np.cos(angle) * outward + np.sin(angle) * np.cross(UP, outward)
         along = np.cross(UP, out)  # the way the lever moves
-        place = axis + 0.8 * reach * out - (PALM + radius + gap) * along + (above - 0.018) * UP
+        place = axis + 0.8 * reach * out - (PALM + radius + gap) * along + (above - LOW) * UP
         return Pose(place, along, -UP)
 
     yield from go(sight, lambda: behind(0, 0.07, 0.08), STRAIGHT)
@@ -161,7 +166,7 @@ def turn_lever(sight: Sight) -> Plan:
     yield from go(sight, lambda: behind(sight.at("hinge"), -0.005), STRAIGHT, 20)
     yield from hold(sight, lambda: behind(sight.at("hinge"), -0.005), FIST, 12)
     while True:
-        yield toward(sight, behind(sight.at("hinge") + 0.25, -0.005), FIST)
+        yield toward(sight, behind(min(sight.at("hinge") + 0.1, sight.at("stop") + 0.12), -0.005), FIST)
 
 
 def lift_bucket(sight: Sight) -> Plan:
@@ -177,10 +182,10 @@ def lift_bucket(sight: Sight) -> Plan:
     yield from go(sight, lambda: grasp(0.03, 0.0), STRAIGHT, 30)
     yield from go(sight, lambda: grasp(0.004, 0.0), STRAIGHT, 20)
     here = grasp(0.0, 0.0)
-    yield from hold(sight, lambda: here, grip(0, 0.5, 1.7, 1.6), 20)
+    yield from hold(sight, lambda: here, grip(0, 0.4, 1.6, 0.9), 20)
     top = Pose(here.position + 0.34 * UP, here.faces, here.fingers)
     while True:
-        yield toward(sight, top, grip(0, 0.6, 1.7, 1.6), 2.0)
+        yield toward(sight, top, grip(0, 0.4, 1.6, 0.7), 2.0)
 
 
 PLANS: dict[str, Callable[[Sight], Plan]] = {

@@ -58,8 +58,8 @@ def rod(radius: float, start: tuple, end: tuple, rgba: str, more: str = FIXED, k
 
 def hinge(axis: str, low: float, high: float, friction: float, damping: float) -> str:
     """The joint of the part; it stops at ``low`` and ``high``."""
-    limits = f'range="{low:.5g} {high:.5g}" solimpfriction="0.99 0.999 0.001"'
-    return f'<joint name="hinge" axis="{axis}" {limits} frictionloss="{friction:.5g}" damping="{damping:.5g}"/>'
+    limits = f'range="{low:.5g} {high:.5g}" solimpfriction="0.99 0.999 0.001" solreflimit="0.008 1"'
+    return f'<joint name="hinge" axis="{axis}" {limits} frictionloss="{friction:.5g}" damping="{damping:.5g}" armature="0.01"/>'
 
 
 def lid_friction(numbers: dict) -> float:
@@ -81,7 +81,7 @@ def laptop(n: dict) -> str:
       {geom("box", (0.21 * length, 0.46 * width, 0.0006), (0.205 * length, 0, base), dark, SHOWN)}{keys}
       {geom("box", (0.13 * length, 0.15 * width, 0.0008), (-0.3 * length, 0, base), key, SHOWN)}
       <body name="part" pos="{length / 2:.5g} 0 {base + lid / 2 + 0.001:.5g}">
-        {hinge("0 1 0", 0, n["goal"] + 0.05, lid_friction(n), 0.05)}
+        {hinge("0 1 0", 0, n["goal"] + 0.01, lid_friction(n), 0.05)}
         {geom("box", (length / 2, width / 2, lid / 2), (-length / 2, 0, 0), n["colour"], f'{FIXED} mass="{n["mass"]}"')}
         {geom("box", inside, (-length / 2, 0, -lid / 2), dark, SHOWN)}
         {geom("box", (0.40 * length, 0.43 * width, 0.0012), (-length / 2, 0, -lid / 2), "0.25 0.45 0.75 1", SHOWN)}
@@ -116,7 +116,7 @@ def toilet(n: dict) -> str:
       {geom("box", (tank[0] + 0.008, tank[1] + 0.008, 0.012), (0.045 + tank[0], 0, height + 2 * tank[2] - 0.01), CERAMIC)}
       {geom("cylinder", (0.02, 0.006), (0.045 + tank[0], 0, height + 2 * tank[2] + 0.006), "0.7 0.7 0.72 1", SHOWN)}
       <body name="part" pos="0 0 {height + lid / 2 + 0.001:.5g}">
-        {hinge("0 1 0", 0, n["goal"] + 0.05, lid_friction(n), 0.08)}
+        {hinge("0 1 0", 0, n["goal"] + 0.01, lid_friction(n), 0.08)}
         {geom("box", (-middle / 2, front, lid / 2), (middle / 2, 0, 0), n["colour"], plate)}
         {geom("cylinder", (front, lid / 2), (middle, 0, 0), n["colour"], plate)}
         {rod(0.012, (0, -0.7 * front, 0), (0, 0.7 * front, 0), "0.6 0.6 0.62 1", SHOWN)}
@@ -225,8 +225,8 @@ KINDS: dict[str, Kind] = {
     "toilet": Kind(
         write=toilet,
         measures={
-            "length": (0.28, 0.34),
-            "width": (0.26, 0.32),
+            "length": (0.26, 0.31),
+            "width": (0.24, 0.29),
             "height": (0.32, 0.38),
             "tank": (0.11, 0.15),
             "mass": (0.4, 0.7),
@@ -247,7 +247,7 @@ KINDS: dict[str, Kind] = {
             "arch": (0.14, 0.17),
             "grip": (0.010, 0.014),
             "mass": (0.35, 0.65),
-            "left": (0.7, 1.0),
+            "left": (0.3, 0.55),
             "friction": (0.005, 0.02),
         },
         colours=("0.20 0.45 0.72 1", "0.75 0.25 0.20 1", "0.25 0.58 0.35 1", "0.72 0.73 0.75 1", "0.88 0.70 0.22 1"),

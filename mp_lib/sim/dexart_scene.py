@@ -47,7 +47,7 @@ HOME = (0.0, -1.062, -0.147, np.pi, 0.362, np.pi)  # palm upright, 0.27 m ahead,
 PLACES: dict[str, Place] = {
     "laptop": Place(
         ground=0.0,
-        position=(0.50, 0.0),
+        position=(0.54, 0.0),
         shift=(0.05, 0.05),
         turn=0.35,
         camera=(0.5, 1.0, 0.5),
@@ -69,7 +69,7 @@ PLACES: dict[str, Place] = {
     ),
     "toilet": Place(
         ground=-0.4,
-        position=(0.66, 0.0),
+        position=(0.72, 0.0),
         shift=(0.05, 0.05),
         turn=0.35,
         camera=(0.5, 1.0, 0.1),
