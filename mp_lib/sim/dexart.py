@@ -14,7 +14,7 @@ import numpy as np
 
 from mp_lib.interfaces import look_up
 from mp_lib.sim.cloud_env import CloudEnv
-from mp_lib.sim.dexart_robot import NUM_IMAGINED, Robot
+from mp_lib.sim.dexart_robot import NUM_IMAGINED, TOUCHING, Robot
 from mp_lib.sim.dexart_scene import CAMERA, PICTURE_CAMERA, PLACES, compile_scene, draw_scene
 from mp_lib.sim.env import checked_action
 from mp_lib.sim.point_cloud import Crop, sample_farthest
@@ -96,7 +96,7 @@ class DexArtEnv(CloudEnv):
         self._data.joint("hinge").qpos = self.goal.start(self.scene.numbers)
         mujoco.mj_forward(model, self._data)
         self._rest = self._data.body("object").xpos[2]
-        self._steps = 0
+        self._steps, self._touches = 0, set()
         self._observation = self._see()
 
     def step(self, action: np.ndarray) -> bool:
@@ -111,6 +111,7 @@ class DexArtEnv(CloudEnv):
         mujoco.mj_forward(self._model, self._data)
         self._require_numbers(self.task)
         self._steps += 1
+        self._touches = self.robot.touches()
         self._observation = self._see()
         return self.met()
 
@@ -129,8 +130,7 @@ class DexArtEnv(CloudEnv):
 
     def met(self) -> bool:
         """DexArt's test of success, ``is_eval_done``."""
-        touches = self.robot.touches() if self.goal.held else set()
-        held = not self.goal.held or ("palm" in touches and len(touches) >= 3)
+        held = not self.goal.held or ("palm" in self._touches and len(self._touches) >= 3)
         return bool(self.progress() > self.goal.needed and self.lifted() >= self.goal.lifted and held)
 
     def _see(self) -> dict[str, np.ndarray]:
@@ -146,6 +146,7 @@ class DexArtEnv(CloudEnv):
             "hinge": self._data.joint("hinge").qpos[0],
             "progress": self.progress(),
             "lifted": self.lifted(),
+            "touches": [part in self._touches for part in TOUCHING],
             "steps": self._steps,
         }
         return {name: np.array(value, np.float64) for name, value in (seen | measures).items()}

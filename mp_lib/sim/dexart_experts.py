@@ -57,7 +57,6 @@ def grip(spread: float, proximal: float, medial: float, distal: float, thumb: tu
 
 STRAIGHT = grip(0, 0, 0, 0)
 HOOK = grip(0, 0, 1.57, 0)  # fingers at right angles from their middle joints on
-FLAT = grip(0, 0.3, 0.25, 0.15)  # bent so little that a surface presses them straight
 FIST = grip(0, 1.6, 1.7, 1.6)
 
 
@@ -146,8 +145,12 @@ def open_lid(sight: Sight) -> Plan:
         yield toward(sight, lid.hook(angle + 0.25, 0.035), HOOK)
     stay = sight.at("hinge")
     yield from go(sight, lambda: lid.press(stay, 0.09), STRAIGHT, 30)
+    bend = 0.3
     while True:
-        yield toward(sight, lid.press(min(sight.at("hinge") + 0.2, sight.at("goal") + 0.06)), FLAT)
+        palm, *fingers = sight["touches"]
+        bend = np.clip(bend + 0.02 * (sum(fingers) < 2) - 0.02 * (not palm), 0, 0.8)
+        pose = lid.press(min(sight.at("hinge") + 0.2, sight.at("goal") + 0.06))
+        yield toward(sight, pose, grip(0, bend, bend, bend / 2))
 
 
 def turn_lever(sight: Sight) -> Plan:

@@ -9,8 +9,13 @@ import mujoco  # isort: skip  # after mp_lib.sim.depth, which chooses what mujoc
 ARM = tuple(f"arm_{k}" for k in range(1, 7))
 FINGERS = ("index", "middle", "ring", "thumb")
 HAND = tuple(f"{finger}_{k}" for finger in FINGERS for k in range(4))
-# DexArt takes a finger's contact from these links (rl_env/base.py): all but the one at the palm, of the thumb two.
-TOUCHING = {finger: ("proximal", "medial", "distal") for finger in FINGERS} | {"thumb": ("medial", "distal")}
+# DexArt takes contact from these links (rl_env/base.py): of a finger all but the one at the palm, of the thumb two.
+LINKS = ("proximal", "medial", "distal")
+TOUCHING = {
+    "palm": ("palm",),
+    **{finger: tuple(f"{finger}_{link}" for link in LINKS) for finger in FINGERS[:3]},
+    "thumb": ("thumb_medial", "thumb_distal"),
+}
 IMAGINED_LINKS = tuple(f"{finger}_{link}" for link in ("tip", "distal", "medial") for finger in FINGERS)
 POINTS_A_LINK = 8
 NUM_IMAGINED = POINTS_A_LINK * len(IMAGINED_LINKS)  # 96
@@ -33,8 +38,7 @@ class Robot:
         gain, bias = model.actuator("arm_1").gainprm[0], model.actuator("arm_1").biasprm
         self._lead = -bias[2] / gain  # seconds by which the arm's target runs ahead, so that damping does not brake it
         self._part = model.body("part").id
-        self._place = {model.body(f"{finger}_{link}").id: finger for finger in FINGERS for link in TOUCHING[finger]}
-        self._place[self.palm] = "palm"
+        self._place = {model.body(link).id: name for name, links in TOUCHING.items() for link in links}
         self._jacobian = np.zeros((6, model.nv))
         self._surfaces = [_surface(model, link) for link in IMAGINED_LINKS]
         self._samples = _samples(model, self._surfaces)
