@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class TaskSpec:
     ``num_demos`` is the paper's number of demonstrations; an episode is kept as a demonstration if
     its goal is met in at least ``min_success_steps`` steps; ``max_steps`` counts policy steps.
     ``expert_remark`` says how the expert differs from that of the paper, and stands beside numbers that rest on it;
-    ``other_experts`` can be had by ``with_expert``.
+    ``other_experts`` can be had by ``with_expert``. ``other_states`` are sizes of state that stores of others have, and
+    that ``make_env`` takes as ``state_dim``.
     """
 
     name: str
@@ -104,12 +106,19 @@ class TaskSpec:
     success_rule: SuccessRule
     expert_remark: str = ""
     other_experts: Mapping[str, Demonstrator] = field(default_factory=dict)
+    other_states: tuple[int, ...] = ()
 
     def with_expert(self, key: str) -> TaskSpec:
         """The task with the expert of that key: "default" or one of ``other_experts``; else a ValueError lists them."""
         own = Demonstrator(self.expert_name, self.make_expert, self.expert_remark)
         chosen = look_up({"default": own, **self.other_experts}, key, f"expert of {self.name}")
         return replace(self, make_expert=chosen.make, expert_name=chosen.name, expert_remark=chosen.remark)
+
+    def with_state(self, size: int) -> TaskSpec:
+        """The task with a state of ``size`` numbers, its own or one of ``other_states``; else a ValueError lists them."""
+        others = {other: partial(self.make_env, state_dim=other) for other in self.other_states}
+        make_env = look_up({**others, self.state_dim: self.make_env}, size, f"size of the state of {self.name}:")
+        return replace(self, state_dim=size, make_env=make_env)
 
 
 def look_up(registry: dict, name: str, noun: str):

@@ -19,12 +19,25 @@ from mp_lib.sim.tasks import expert_remark
 
 OTHER_DEMOS = "-demos="  # in the name of a run's folder: trained on a store that somebody has given
 
+DEXART_JOINTS = [f"arm {k}" for k in range(1, 7)]
+DEXART_JOINTS += [f"{finger} {k}" for finger in ("index", "middle", "ring", "thumb") for k in range(4)]
+
 # Names of the numbers of state and action, by suite; those of other suites are numbered.
 NAMES = {
     "metaworld": (
         [f"{part} {axis} (m)" for part in ("hand", "right finger", "left finger") for axis in "xyz"],
         [*(f"move {axis}" for axis in "xyz"), "close gripper"],
-    )
+    ),
+    "dexart": (
+        [
+            *(f"{joint} (rad)" for joint in DEXART_JOINTS),
+            *(f"palm v{axis} (m/s)" for axis in "xyz"),
+            *(f"palm w{axis} (rad/s)" for axis in "xyz"),
+            *(f"palm {axis} (m)" for axis in "xyz"),
+            "time (share)",
+        ],
+        [*(f"move {axis}" for axis in "xyz"), *(f"turn about {axis}" for axis in "xyz"), *DEXART_JOINTS[6:]],
+    ),
 }
 
 

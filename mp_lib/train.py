@@ -112,9 +112,10 @@ class Run:
     def __init__(
         self, config: TrainConfig, spec: TaskSpec, demos: ReplayBuffer, folder: Path, device: torch.device, jobs: int
     ):
-        self.config, self.spec, self.folder, self.device, self.jobs = config, spec, folder, device, jobs
         self.demos = demos.check(spec)
-        self.trainer = Trainer(config, policy_config(config, spec), training_windows(config, demos), device)
+        self.spec = spec.with_state(demos.shapes["state"][0])
+        self.config, self.folder, self.device, self.jobs = config, folder, device, jobs
+        self.trainer = Trainer(config, policy_config(config, self.spec), training_windows(config, demos), device)
         self.state = folder / "training.safetensors"
         self.curve: list[dict] = []
         self.seconds = {"train": 0.0, "evaluate": 0.0}

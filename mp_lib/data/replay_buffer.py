@@ -9,7 +9,9 @@
 Rewriting the attributes is the one commit point of an append: frames come first, then the ends, then
 the attributes, and whatever lies beyond the episodes that the attributes list does not exist. Every
 file, also the partial last chunk that an append rewrites, is replaced by a rename, so it is old or
-new and never half. DP3's own data sets have no such list; there ``episode_ends`` decides.
+new and never half. DP3's own data sets have no such list; there ``episode_ends`` decides. Those of DexArt keep
+points on the robot apart, in ``data/imagin_robot`` (F, M, 3 or more); they are read as the last points of the clouds,
+where DP3's encoder puts them.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ import zarr
 log = logging.getLogger(__name__)
 
 KEYS = ("point_cloud", "state", "action")
-RANKS = {"point_cloud": 3, "state": 2, "action": 2}
+IMAGINED = "imagin_robot"
+RANKS = {"point_cloud": 3, "state": 2, "action": 2, IMAGINED: 3}
 CHUNK_FRAMES = 100
 LAYOUT = "data/point_cloud (F,N,3), data/state (F,S), data/action (F,A) and meta/episode_ends (E,)"
 RESTORE = "restore it from a copy, or delete it and record it again"
@@ -81,14 +84,14 @@ class ReplayBuffer:
         arrays = _checked_arrays(path, group)
         ends = _committed_ends(path, group, arrays, attributes.get("episodes"))
         num_frames = int(ends[-1]) if len(ends) else 0
-        frames = ((key, _load(path, key, arrays[key], num_frames)) for key in KEYS)
+        frames = ((key, _load(path, key, arrays, num_frames)) for key in KEYS)
         checksums = _checksums(_finite(path, frames), ends)
         for episode, row in enumerate(attributes.get("episodes", [])):
             if row.get("checksum") != checksums[episode]:
                 found = f"checksum {checksums[episode]}, {row.get('checksum')} was recorded"
                 raise ValueError(f"{path}: the frames of episode {episode} are damaged ({found}); {RESTORE}")
         shapes = {key: arrays[key].shape[1:] for key in KEYS}
-        shapes["point_cloud"] = (shapes["point_cloud"][0], 3)
+        shapes["point_cloud"] = (sum(array.shape[1] for array in _parts(arrays, "point_cloud")), 3)
         return cls(path, shapes, ends, checksums, attributes)
 
     def append(self, episode: dict[str, np.ndarray], info: dict) -> None:
@@ -145,17 +148,18 @@ class ReplayBuffer:
         if num_points is not None and not 1 <= num_points <= stored:
             remedy = f"ask for 1 to {stored} or record with more points"
             raise ValueError(f"{self.path}: num_points={num_points}, but clouds have {stored} points; {remedy}")
-        group = _open_group(self.path)
-        frames = {key: _load(self.path, key, group[f"data/{key}"], self.num_frames) for key in KEYS}
+        arrays = _checked_arrays(self.path, _open_group(self.path))
+        frames = {key: _load(self.path, key, arrays, self.num_frames) for key in KEYS}
         if num_points not in (None, stored):
             frames["point_cloud"] = _sample_down(frames["point_cloud"], num_points)
         return frames
 
     def check(self, spec) -> ReplayBuffer:
         """Return self if these are demonstrations of the ``TaskSpec`` ``spec``; raise ValueError if not."""
-        task = self._attributes.get("task", spec.name)
+        task, state = self._attributes.get("task", spec.name), self.shapes["state"][0]
         found = f"{task} with state {self.shapes['state']} and action {self.shapes['action']}"
-        expected = f"{spec.name} with state {(spec.state_dim,)} and action {(spec.action_dim,)}"
+        known = state if state in spec.other_states else spec.state_dim
+        expected = f"{spec.name} with state {(known,)} and action {(spec.action_dim,)}"
         if found != expected:
             raise ValueError(f"{self.path} holds {found}, {expected} is expected; give the demonstrations of that")
         return self
@@ -227,21 +231,30 @@ def _checked_arrays(path: Path, group: zarr.Group) -> dict[str, zarr.Array]:
     names = {key: f"data/{key}" for key in KEYS} | {"episode_ends": "meta/episode_ends"}
     with _parsing(path, "the metadata of an array", RESTORE):
         arrays = {key: group.get(name) for key, name in names.items()}
+        imagined = group.get(f"data/{IMAGINED}")
     missing = [names[key] for key, array in arrays.items() if not isinstance(array, zarr.Array)]
     if missing:
         raise ValueError(f"{path}: has no array {', '.join(missing)}; give a store with {LAYOUT}")
-    for key, rank in RANKS.items():
-        shape, kind = arrays[key].shape, arrays[key].dtype.kind
-        if len(shape) != rank or kind != "f" or (key == "point_cloud" and shape[-1] < 3):
+    if isinstance(imagined, zarr.Array):
+        arrays[IMAGINED] = imagined
+    for key in arrays.keys() & RANKS.keys():
+        shape, kind, rank = arrays[key].shape, arrays[key].dtype.kind, RANKS[key]
+        if len(shape) != rank or kind != "f" or (rank == 3 and shape[-1] < 3):
             raise ValueError(f"{path}: {key} is {arrays[key].dtype} {shape}; give floats, {LAYOUT}")
     return arrays
+
+
+def _parts(arrays: dict[str, zarr.Array], key: str) -> list[zarr.Array]:
+    """The arrays that together make up what is stored as ``key``."""
+    return [arrays[name] for name in (key, *([IMAGINED] if key == "point_cloud" else [])) if name in arrays]
 
 
 def _committed_ends(path: Path, group: zarr.Group, arrays: dict, rows: list[dict] | None) -> np.ndarray:
     """Return the ends (E,) of the episodes that are wholly there."""
     with _parsing(path, "episode_ends", RESTORE):
         found = arrays["episode_ends"][:].astype(np.int64)
-    length = min(arrays[key].shape[0] for key in KEYS)
+    lengths = [array.shape[0] for key in KEYS for array in _parts(arrays, key)]
+    length = min(lengths)
     if rows is None:
         ends = found[: int(np.sum(found <= length))]
         if not len(ends):
@@ -252,7 +265,7 @@ def _committed_ends(path: Path, group: zarr.Group, arrays: dict, rows: list[dict
             ends = np.cumsum([row["frames"] for row in rows], dtype=np.int64)
     if not np.array_equal(found[: len(ends)], ends) or np.any(np.diff(ends, prepend=0) <= 0) or np.any(ends > length):
         raise ValueError(f"{path}: episode_ends {found} do not rise or do not fit {length} frames; {RESTORE}")
-    surplus = max(arrays[key].shape[0] for key in KEYS) - (ends[-1] if len(ends) else 0)
+    surplus = max(lengths) - (ends[-1] if len(ends) else 0)
     if surplus or len(found) > len(ends):
         log.warning("%s: dropped %d frames behind the last whole episode (%d)", path, surplus, len(ends))
     return ends
@@ -260,17 +273,20 @@ def _committed_ends(path: Path, group: zarr.Group, arrays: dict, rows: list[dict
 
 def _refuse_missing_chunks(path: Path, arrays: dict) -> None:
     # zarr reads a chunk whose file is missing as zeros; where there are no checksums nothing else would tell.
-    for key in KEYS:
+    for key in arrays.keys() & RANKS.keys():
         there, expected = arrays[key].nchunks_initialized, arrays[key].nchunks
         if there < expected:
             raise ValueError(f"{path}: {key} has {there} of {expected} chunk files; copy the data set again")
 
 
-def _load(path: Path, key: str, array: zarr.Array, num_frames: int) -> np.ndarray:
-    """Return the first ``num_frames`` frames, float32; colours behind xyz are left out."""
+def _load(path: Path, key: str, arrays: dict[str, zarr.Array], num_frames: int) -> np.ndarray:
+    """Return the first ``num_frames`` frames, float32; colours and labels behind xyz are left out."""
     with _parsing(path, key, RESTORE):
-        values = array[:num_frames]
-    return np.ascontiguousarray(values[..., :3] if key == "point_cloud" else values, dtype="<f4")
+        values = [array[:num_frames] for array in _parts(arrays, key)]
+    if key == "point_cloud":
+        values = [points[..., :3] for points in values]
+    whole = values[0] if len(values) == 1 else np.concatenate(values, axis=1)
+    return np.ascontiguousarray(whole, dtype="<f4")
 
 
 def _finite(path: Path, frames: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:

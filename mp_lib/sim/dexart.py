@@ -15,7 +15,7 @@ import numpy as np
 from mp_lib.interfaces import look_up
 from mp_lib.sim.cloud_env import CloudEnv
 from mp_lib.sim.dexart_robot import NUM_IMAGINED, TOUCHING, Robot
-from mp_lib.sim.dexart_scene import CAMERA, PICTURE_CAMERA, PLACES, compile_scene, draw_scene
+from mp_lib.sim.dexart_scene import CAMERA, HOME, PICTURE_CAMERA, PLACES, compile_scene, draw_scene
 from mp_lib.sim.env import checked_action
 from mp_lib.sim.point_cloud import Crop, sample_farthest
 
@@ -31,9 +31,9 @@ FULL_CLOUD = 1024 + NUM_IMAGINED
 class Goal:
     """How a task is judged.
 
-    ``start`` is the hinge's angle at the beginning; ``progress`` is 0 there and 1 at the goal, but for the faucet, where it is
-    the angle; it has to exceed ``needed``, the object to be ``lifted`` by so many metres, and, if ``held``, the palm and at
-    least two fingers to press on the part.
+    ``start`` is the hinge's angle at the beginning; ``progress`` is 0 there and 1 at the goal, but for the faucet it is
+    the angle. It has to exceed ``needed``, the object to be ``lifted`` by more than so many metres, and, if ``held``,
+    the palm and at least two fingers to press on the part.
     """
 
     start: Callable[[dict], float]
@@ -64,17 +64,18 @@ GOALS: dict[str, Goal] = {
 class DexArtEnv(CloudEnv):
     """One task of DexArt, re-created; ``task`` is one of GOALS, ``instances`` "seen" or "unseen".
 
-    The state (32,) is the angles of arm and hand (22), the palm's velocity (3), angular velocity (3) and position (3), and
-    the share of the episode that is over. An action (22,) in [-1, 1] is the palm's velocity (m/s) and angular velocity
-    (rad/s) along the world's axes and a target for each joint of the hand in [-1, 1] of its range. Of a cloud of 1120 points
-    the last 96 lie on the hand, where kinematics puts them; of a smaller one the points are farthest points of those.
-    ``truth`` is all that experts may see, by name.
+    The state (32,) is the angles of arm and hand (22), the palm's velocity (3), angular velocity (3) and position (3),
+    and the share of the episode that is over; with a ``state_dim`` of 33 there is before the last how far up the palm
+    faces, as for DexArt's bucket. An action (22,) in [-1, 1] is the palm's velocity (m/s) and angular velocity (rad/s) along
+    the world's axes, and a target for each joint of the hand in [-1, 1] of its range. Of a cloud of 1120 points the last
+    96 lie on the hand, where kinematics puts them; a smaller cloud is farthest points of those 1120.
     """
 
     picture_camera = PICTURE_CAMERA
     num_imagined = NUM_IMAGINED
 
-    def __init__(self, task: str, num_points: int = FULL_CLOUD, instances: str = "seen"):
+    def __init__(self, task: str, num_points: int = FULL_CLOUD, state_dim: int = 32, instances: str = "seen"):
+        self._faces_up = look_up({32: False, 33: True}, state_dim, "size of DexArt's state")
         self.task, self.instances = task, look_up({split: split for split in SPLITS}, instances, "set of instances")
         self.goal, self.place = look_up(GOALS, task, "DexArt task"), PLACES[task]
         if num_points < 1:
@@ -92,7 +93,7 @@ class DexArtEnv(CloudEnv):
         model = compile_scene(self.scene)
         self._look_at(model, mujoco.MjData(model))
         self.robot = Robot(model, self._data)
-        self.robot.start(self.place.home)
+        self.robot.start(HOME)
         self._data.joint("hinge").qpos = self.goal.start(self.scene.numbers)
         mujoco.mj_forward(model, self._data)
         self._rest = self._data.body("object").xpos[2]
@@ -128,10 +129,13 @@ class DexArtEnv(CloudEnv):
         """How far the object has risen in metres."""
         return float(self._data.body("object").xpos[2] - self._rest)
 
+    def _is_lifted(self) -> bool:
+        return self.goal.lifted == 0 or self.lifted() > self.goal.lifted
+
     def met(self) -> bool:
         """DexArt's test of success, ``is_eval_done``."""
         held = not self.goal.held or ("palm" in self._touches and len(self._touches) >= 3)
-        return bool(self.progress() > self.goal.needed and self.lifted() >= self.goal.lifted and held)
+        return bool(self.progress() > self.goal.needed and self._is_lifted() and held)
 
     def _see(self) -> dict[str, np.ndarray]:
         measures = {name: value for name, value in self.scene.numbers.items() if isinstance(value, float)}
@@ -153,7 +157,8 @@ class DexArtEnv(CloudEnv):
 
     def _state(self) -> np.ndarray:
         palm = [self.robot.palm_velocity(), self.robot.palm_position()]
-        return np.concatenate([self.robot.angles(), *palm, [self._steps / HORIZON]]).astype(np.float32)
+        up = self.robot.palm_rotation()[2, :1] if self._faces_up else []
+        return np.concatenate([self.robot.angles(), *palm, up, [self._steps / HORIZON]]).astype(np.float32)
 
     def _complete(self, cloud: np.ndarray) -> np.ndarray:
         whole = np.concatenate([cloud, self.robot.imagined_points()])

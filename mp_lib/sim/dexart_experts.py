@@ -1,7 +1,7 @@
 """Demonstrators of the re-created DexArt: plans in phases, which see the simulator's own numbers (``truth``).
 
-A plan is a generator that yields one action a step. It reads what there is from a ``Sight``, which is brought up to date
-before each step. Poses of the palm are those of its frame: out of the palm, to the index finger, along the fingers.
+A plan is a generator that yields one action a step. It reads what there is from a ``Sight``, which is brought up to
+date before each step.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ as many of each as DexArt has (task_setting.py); all are drawn from the same ran
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,15 +18,15 @@ GRAVITY = 9.81
 FIXED = 'contype="1" conaffinity="2"'  # meets the robot (2, 1), not other parts of the object
 LOOSE = 'contype="5" conaffinity="2"'  # meets the table, too
 SHOWN = 'contype="0" conaffinity="0" mass="0"'  # is only looked at
-CERAMIC, SEAT = "0.95 0.95 0.93 1", "0.80 0.84 0.88 1"
+CERAMIC, SEAT, METAL = "0.95 0.95 0.93 1", "0.80 0.84 0.88 1", "0.62 0.62 0.65 1"
 
 
 @dataclass(frozen=True)
 class Kind:
     """A kind of object: the ranges that ``draw`` draws from, how an instance is written, how many there are.
 
-    ``measures`` are ranges (low, high) in metres, kilograms and radians; ``friction`` is that of the hinge in Nm, or, where
-    the part would fall, in multiples of the torque of its weight. ``colours`` are chosen among.
+    ``measures`` are ranges (low, high) in metres, kilograms and radians; ``friction`` is that of the hinge in Nm, of a
+    lid in multiples of the torque of its weight. ``shapes`` and ``colours`` are chosen among.
     """
 
     write: Callable[[dict], str]
@@ -34,6 +35,7 @@ class Kind:
     shapes: tuple[str, ...]
     seen: int
     unseen: int
+    loose: bool = False  # whether the object can be taken away
 
 
 def draw(kind: str, index: int) -> dict:
@@ -56,10 +58,17 @@ def rod(radius: float, start: tuple, end: tuple, rgba: str, more: str = FIXED, k
     return f'<geom type="{kind}" size="{radius:.5g}" fromto="{words}" rgba="{rgba}" {more}/>'
 
 
+def chain(radius: float, points: list, rgba: str, more: str = FIXED) -> str:
+    """Capsules from each point to the next."""
+    return "".join(rod(radius, a, b, rgba, more) for a, b in itertools.pairwise(points))
+
+
 def hinge(axis: str, low: float, high: float, friction: float, damping: float) -> str:
     """The joint of the part; it stops at ``low`` and ``high``."""
-    limits = f'range="{low:.5g} {high:.5g}" solimpfriction="0.99 0.999 0.001" solreflimit="0.008 1"'
-    return f'<joint name="hinge" axis="{axis}" {limits} frictionloss="{friction:.5g}" damping="{damping:.5g}" armature="0.01"/>'
+    # mujoco's friction creeps and its stops give way: less so with these.
+    stiff = 'solimpfriction="0.99 0.999 0.001" solreflimit="0.008 1" armature="0.01"'
+    resists = f'frictionloss="{friction:.5g}" damping="{damping:.5g}"'
+    return f'<joint name="hinge" axis="{axis}" range="{low:.5g} {high:.5g}" {resists} {stiff}/>'
 
 
 def lid_friction(numbers: dict) -> float:
@@ -95,31 +104,31 @@ def toilet(n: dict) -> str:
     length, width, height, lid = n["length"], n["width"], n["height"], 0.016
     front = width / 2  # radius of the round front
     middle = -length + front  # where it begins, from the hinge
-    top, deep = height - 0.02, 0.85 * height
-    tank = (n["tank"] / 2, 0.55 * width, 0.17)
+    top, water = height - 0.02, "0.55 0.72 0.82 1"
+    tank, roof = (n["tank"] / 2, 0.55 * width, 0.17), height + 0.33
+    cover = (tank[0] + 0.008, tank[1] + 0.008, 0.012)
     ring = [(middle - front * np.sin(a), front * np.cos(a)) for a in np.linspace(0, np.pi, 10)]
     ring = [(-0.02, front), *ring, (-0.02, -front)]
     inset = 0.024  # from the middle of the rim's tubes to its outer edge
     ring = [(x + inset * (x < middle) * (middle - x) / front, y * (1 - inset / front)) for x, y in ring]
-    pairs = list(zip(ring[:-1], ring[1:], strict=True))
-    rim = "".join(rod(0.022, (*a, top - 0.022), (*b, top - 0.022), CERAMIC) for a, b in pairs)
-    seat = "".join(rod(0.012, (*a, height - 0.012), (*b, height - 0.012), SEAT) for a, b in pairs)
+    rim = chain(0.022, [(*point, top - 0.022) for point in ring], CERAMIC)
+    seat = chain(0.012, [(*point, height - 0.012) for point in ring], SEAT)
     plate = f'{FIXED} mass="{n["mass"] / 2}"'
     return f"""
       {geom("box", (0.36 * length, 0.30 * width, 0.22 * height), (-0.40 * length, 0, 0.22 * height), CERAMIC)}
-      {geom("ellipsoid", (0.52 * length, 0.48 * width, 0.42 * height), (-0.5 * length, 0, top - deep / 2), CERAMIC)}
-      {geom("cylinder", (0.72 * front, 0.004), (middle, 0, top - 0.012), "0.55 0.72 0.82 1", SHOWN)}
-      {geom("box", ((length - front) / 2, 0.66 * front, 0.004), (middle / 2, 0, top - 0.014), "0.60 0.75 0.84 1", SHOWN)}
+      {geom("ellipsoid", (0.52 * length, 0.48 * width, 0.42 * height), (-0.5 * length, 0, top - height / 2), CERAMIC)}
+      {geom("cylinder", (0.72 * front, 0.004), (middle, 0, top - 0.012), water, SHOWN)}
+      {geom("box", ((length - front) / 2, 0.66 * front, 0.004), (middle / 2, 0, top - 0.013), water, SHOWN)}
       {rim}{seat}
       {geom("box", (0.05, 0.5 * width, 0.4 * height), (0.03, 0, 0.55 * height), CERAMIC)}
       {geom("box", tank, (0.045 + tank[0], 0, height + tank[2] - 0.02), CERAMIC)}
-      {geom("box", (tank[0] + 0.008, tank[1] + 0.008, 0.012), (0.045 + tank[0], 0, height + 2 * tank[2] - 0.01), CERAMIC)}
-      {geom("cylinder", (0.02, 0.006), (0.045 + tank[0], 0, height + 2 * tank[2] + 0.006), "0.7 0.7 0.72 1", SHOWN)}
+      {geom("box", cover, (0.045 + tank[0], 0, roof), CERAMIC)}
+      {geom("cylinder", (0.02, 0.006), (0.045 + tank[0], 0, roof + 0.016), METAL, SHOWN)}
       <body name="part" pos="0 0 {height + lid / 2 + 0.001:.5g}">
         {hinge("0 1 0", 0, n["goal"] + 0.01, lid_friction(n), 0.08)}
         {geom("box", (-middle / 2, front, lid / 2), (middle / 2, 0, 0), n["colour"], plate)}
         {geom("cylinder", (front, lid / 2), (middle, 0, 0), n["colour"], plate)}
-        {rod(0.012, (0, -0.7 * front, 0), (0, 0.7 * front, 0), "0.6 0.6 0.62 1", SHOWN)}
+        {rod(0.012, (0, -0.7 * front, 0), (0, 0.7 * front, 0), METAL, SHOWN)}
       </body>"""
 
 
@@ -129,9 +138,9 @@ def faucet(n: dict) -> str:
     metal, turn = n["colour"], n["spout_turn"]
     way = np.array([np.cos(turn), np.sin(turn), 0])
     up, neck = np.array([0, 0, 1]), 0.55 * height
-    bow = [neck * up + n["spout"] * (way * (1 - np.cos(a)) / 2 + 0.35 * up * np.sin(a)) for a in np.linspace(0, np.pi, 8)]
-    bow = [*bow, bow[-1] - 0.03 * up]
-    spout = "".join(rod(0.011, tuple(a), tuple(b), metal) for a, b in zip(bow[:-1], bow[1:], strict=True))
+    arc = [way * (1 - np.cos(a)) / 2 + 0.35 * up * np.sin(a) for a in np.linspace(0, np.pi, 8)]
+    arc = [neck * up + n["spout"] * point for point in arc]
+    spout = chain(0.011, [*arc, arc[-1] - 0.03 * up], metal)
     return f"""
       {geom("cylinder", (0.045, 0.006), (0, 0, 0.006), metal)}
       {rod(0.022, (0, 0, 0.01), (0, 0, height - 0.035), metal, kind="cylinder")}{spout}
@@ -172,15 +181,15 @@ def bucket(n: dict) -> str:
         for a in places
     )
     spots = [(top * np.cos(a), top * np.sin(a), height) for a in places + np.pi / staves]
-    rim = "".join(rod(0.005, a, b, "0.75 0.75 0.76 1", SHOWN) for a, b in zip(spots, spots[1:] + spots[:1], strict=True))
-    wide = top + 0.008
+    rim = chain(0.005, [*spots, spots[0]], "0.75 0.75 0.76 1", SHOWN)
+    wide, crest = top + 0.008, n["arch"] - 0.004
     bow = [(0, -wide * np.cos(a), n["arch"] * np.sin(a) ** 0.8) for a in np.linspace(0, np.pi, 13)]
-    links = "".join(rod(0.006, a, b, "0.6 0.6 0.62 1", f'{FIXED} mass="0.006"') for a, b in zip(bow, bow[1:], strict=False))
-    grip = rod(n["grip"], (0, -0.055, n["arch"] - 0.004), (0, 0.055, n["arch"] - 0.004), "0.15 0.15 0.16 1", f'{FIXED} mass="0.03"')
+    links = chain(0.006, bow, METAL, f'{FIXED} mass="0.006"')
+    grip = rod(n["grip"], (0, -0.055, crest), (0, 0.055, crest), "0.15 0.15 0.16 1", f'{FIXED} mass="0.03"')
     return f"""
       {geom("cylinder", (bottom, 0.003), (0, 0, 0.003), n["colour"], f'{LOOSE} mass="{0.4 * n["mass"]}"')}{wall}{rim}
-      {geom("sphere", (0.011,), (0, wide, height - 0.012), "0.6 0.6 0.62 1", SHOWN)}
-      {geom("sphere", (0.011,), (0, -wide, height - 0.012), "0.6 0.6 0.62 1", SHOWN)}
+      {geom("sphere", (0.011,), (0, wide, height - 0.012), METAL, SHOWN)}
+      {geom("sphere", (0.011,), (0, -wide, height - 0.012), METAL, SHOWN)}
       <body name="part" pos="0 0 {height - 0.012:.5g}">
         {hinge("0 -1 0", -n["left"], n["left"], n["friction"], 0.002)}
         {links}{grip}
@@ -248,11 +257,12 @@ KINDS: dict[str, Kind] = {
             "grip": (0.010, 0.014),
             "mass": (0.35, 0.65),
             "left": (0.3, 0.55),
-            "friction": (0.005, 0.02),
+            "friction": (0.002, 0.01),
         },
         colours=("0.20 0.45 0.72 1", "0.75 0.25 0.20 1", "0.25 0.58 0.35 1", "0.72 0.73 0.75 1", "0.88 0.70 0.22 1"),
         shapes=("round",),
         seen=11,
         unseen=8,
+        loose=True,
     ),
 }

@@ -1,4 +1,4 @@
-"""The xArm6 with Allegro hand of ``assets/dexart/robot.xml``: how actions move it, what it touches, its imagined points."""
+"""The xArm6 with Allegro hand of ``assets/dexart/robot.xml``: what moves it, what it touches, its imagined points."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Robot:
         """Set the actuators for the next ``seconds``.
 
         ``action`` (22,): linear (m/s) and angular (rad/s) velocity of the palm along the world's axes, and a target for
-        every joint of the hand in [-1, 1] of its range. As in DexArt, the arm's speeds follow from the Jacobian by damped
-        least squares, and its targets from the angles as they are now.
+        every joint of the hand in [-1, 1] of its range. As in DexArt, the arm's speeds follow from the Jacobian by
+        damped least squares, and its targets from the angles as they are now.
         """
         mujoco.mj_jacBody(self.model, self.data, self._jacobian[:3], self._jacobian[3:], self.palm)
         jacobian = self._jacobian[:, self.speeds[:6]]

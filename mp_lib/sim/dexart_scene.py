@@ -1,8 +1,8 @@
 """Where DexArt's tasks take place: table or ground, pedestal, object, camera; one MuJoCo model an instance and a pose.
 
 The world's frame is that of the robot's foot, as that of DexArt's clouds. Heights and cameras are DexArt's
-(rl_env/*_env.py, task_setting.py), moved from its world to the robot; where objects stand is ours, since DexArt's
-own places belong to its objects.
+(rl_env/*_env.py, task_setting.py), moved from its world to the robot; where objects stand is ours, since
+DexArt's own places belong to its objects.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from mp_lib.sim.dexart_objects import KINDS, draw
+from mp_lib.sim.dexart_objects import KINDS, SHOWN, draw, geom
 
 import mujoco  # isort: skip  # after mp_lib.sim.depth, which chooses what mujoco loads
 
@@ -26,10 +26,9 @@ ROOM = 2.05  # metres from the robot to the walls, beyond all crops
 class Place:
     """Where a task takes place.
 
-    ``ground`` is the height of the table's top below the robot's foot; an object stands at ``position`` (x, y) moved by up to
-    ``shift`` (x, y) metres and turned by up to ``turn`` radians, all uniformly, both ways. The camera is at ``camera``
-    and looks along ``toward``; a point of the cloud is kept strictly between ``low`` and ``high``. Posture ``home`` is the
-    arm's at the start.
+    ``ground`` is the height of the table's top, 0 or below the robot's foot; an object stands at ``position`` (x, y),
+    moved by up to ``shift`` (x, y) metres and turned by up to ``turn`` radians, all uniformly, both ways. The camera is
+    at ``camera`` and looks along ``toward``; a point of the cloud is kept strictly between ``low`` and ``high``.
     """
 
     ground: float
@@ -40,7 +39,6 @@ class Place:
     toward: tuple[float, float, float]
     low: tuple[float, float, float]
     high: tuple[float, float, float]
-    home: tuple[float, ...]
 
 
 HOME = (0.0, -1.062, -0.147, np.pi, 0.362, np.pi)  # palm upright, 0.27 m ahead, facing away, fingers down
@@ -49,45 +47,41 @@ PLACES: dict[str, Place] = {
         ground=0.0,
         position=(0.54, 0.0),
         shift=(0.05, 0.05),
-        turn=0.35,
+        turn=np.pi / 4,
         camera=(0.5, 1.0, 0.5),
         toward=(0, -1, 0),
         low=(0.1, -1.0, -0.1352233 + 0.14),
         high=(1.0, 2.0, 0.6),
-        home=HOME,
     ),
     "faucet": Place(
         ground=0.0,
         position=(0.48, 0.05),
         shift=(0.05, 0.05),
-        turn=0.35,
+        turn=np.pi / 3,
         camera=(0.2, 0.6, 0.4),
         toward=(0.16, -0.7, -0.35),
         low=(0.1, -1.0, -0.1352233 + 0.14),
         high=(2.0, 1.0, 0.4),
-        home=HOME,
     ),
     "toilet": Place(
         ground=-0.4,
         position=(0.72, 0.0),
-        shift=(0.05, 0.05),
-        turn=0.35,
+        shift=(0.08, 0.10),
+        turn=np.pi / 4,
         camera=(0.5, 1.0, 0.1),
         toward=(0, -1, 0),
         low=(0.1, -2.0, -0.3),
         high=(2.0, 2.0, 0.8),
-        home=HOME,
     ),
     "bucket": Place(
         ground=-0.3,
         position=(0.50, 0.0),
-        shift=(0.05, 0.05),
-        turn=0.35,
+        shift=(0.05, 0.10),
+        turn=np.pi / 4,
         camera=(0.5, 1.0, 0.2),
         toward=(0, -1, 0),
         low=(0.1, -2.0, -0.29),
         high=(2.0, 2.0, 0.4),
-        home=HOME,
     ),
 }
 
@@ -109,7 +103,8 @@ def draw_scene(kind: str, instances: str, seed: int) -> Scene:
     first, count = {"seen": (0, chosen.seen), "unseen": (chosen.seen, chosen.unseen)}[instances]
     index = first + int(rng.integers(count))
     x, y = np.array(place.position) + rng.uniform(-1, 1, 2) * place.shift
-    return Scene(kind, index, draw(kind, index), (float(x), float(y), place.ground), float(rng.uniform(-1, 1) * place.turn))
+    yaw = float(rng.uniform(-1, 1) * place.turn)
+    return Scene(kind, index, draw(kind, index), (float(x), float(y), place.ground), yaw)
 
 
 def compile_scene(scene: Scene) -> mujoco.MjModel:
@@ -122,8 +117,8 @@ def scene_xml(scene: Scene) -> str:
     """The model of a scene as MJCF."""
     place = PLACES[scene.kind]
     ground, (x, y, z) = place.ground, scene.position
-    loose = "<freejoint/>" if scene.kind == "bucket" else ""
-    eye = " ".join(map(str, place.camera))
+    loose = "<freejoint/>" if KINDS[scene.kind].loose else ""
+    eye, from_above = " ".join(map(str, place.camera)), (0.40, -1.05, -0.45)
     return f"""
 <mujoco model="DexArt's {scene.kind}, re-created">
   <include file="robot.xml"/>
@@ -138,12 +133,12 @@ def scene_xml(scene: Scene) -> str:
   <worldbody>
     <light pos="0.2 1.5 2.5" dir="0.1 -0.6 -1" diffuse="0.5 0.5 0.5" directional="true"/>
     <camera name="{CAMERA}" pos="{eye}" xyaxes="{_axes(place.toward)}" fovy="{FIELD_OF_VIEW}"/>
-    <camera name="{PICTURE_CAMERA}" pos="{0.05} {0.85} {ground + 0.75}" xyaxes="{_axes((0.42, -0.8, -0.5))}" fovy="50"/>
+    <camera name="{PICTURE_CAMERA}" pos="0 1.05 {0.62 + ground / 2}" xyaxes="{_axes(from_above)}" fovy="50"/>
     <geom name="table" type="box" size="{TABLE[0]} {TABLE[1]} {TABLE[2]}" pos="0.5 0 {ground - TABLE[2]}"
           rgba="0.72 0.58 0.44 1" contype="1" conaffinity="6"/>
-    <geom type="box" size="{ROOM} {ROOM} 0.02" pos="0 0 {ground - 0.6}" rgba="0.55 0.57 0.60 1" contype="0" conaffinity="0"/>
-    <geom type="box" size="{ROOM} 0.02 1.5" pos="0 -{ROOM} {ground + 0.9}" rgba="0.83 0.86 0.88 1" contype="0" conaffinity="0"/>
-    <geom type="box" size="0.02 {ROOM} 1.5" pos="{ROOM} 0 {ground + 0.9}" rgba="0.88 0.89 0.89 1" contype="0" conaffinity="0"/>
+    {geom("box", (ROOM, ROOM, 0.02), (0, 0, ground - 0.6), "0.55 0.57 0.60 1", SHOWN)}
+    {geom("box", (ROOM, 0.02, 2), (0, -ROOM, ground + 1.4), "0.83 0.86 0.88 1", SHOWN)}
+    {geom("box", (0.02, ROOM, 2), (ROOM, 0, ground + 1.4), "0.88 0.89 0.89 1", SHOWN)}
     {_pedestal(ground)}
     <body name="object" pos="{x:.6g} {y:.6g} {z:.6g}" euler="0 0 {scene.yaw:.6g}">{loose}
       {KINDS[scene.kind].write(scene.numbers)}

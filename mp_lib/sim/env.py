@@ -20,6 +20,14 @@ def _met_in_the_last_two_steps(flags: Sequence[bool]) -> bool:
 LAST_TWO_STEPS = SuccessRule("both of the last two steps", _met_in_the_last_two_steps, stops=False)
 
 
+def _met_in_the_last_step(flags: Sequence[bool]) -> bool:
+    return bool(flags) and flags[-1]
+
+
+# DP3 asks DexArt after an episode whether the goal is met then (env_runner/dexart_runner.py, is_eval_done).
+LAST_STEP = SuccessRule("the last step", _met_in_the_last_step, stops=False)
+
+
 class SimulationDiverged(RuntimeError):
     """The simulator left the numbers that mean anything; the episode cannot go on, a reset starts a new one."""
 

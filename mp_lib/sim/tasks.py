@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from mp_lib.interfaces import Demonstrator, Environment, Expert, TaskSpec
-from mp_lib.sim.env import ANY_STEP, LAST_TWO_STEPS
+from mp_lib.sim.env import ANY_STEP, LAST_STEP, LAST_TWO_STEPS
 
 METAWORLD_TASKS = """
     assembly basketball bin-picking box-close button-press button-press-topdown button-press-topdown-wall
@@ -18,6 +18,19 @@ METAWORLD_TASKS = """
 
 ADROIT_TASKS = {"hammer": (26, 100), "door": (28, 100), "pen": (24, 50), "relocate": (30, 100)}  # action size, steps
 ADROIT_REMARK = "DP3 recorded Adroit with checkpoints of VRL3, which cannot be fetched by a script"
+
+DEXART_TASKS = ("laptop", "faucet", "toilet", "bucket")
+DEXART_REMARK = (
+    "MuJoCo re-creation of DexArt with objects of our own, and a scripted expert instead of DexArt's RL policies; "
+    "its numbers are not those of DexArt's benchmark"
+)
+
+# The ten tasks of the Mamba Policy paper, by suite.
+PAPER_TASKS = (
+    *(f"adroit_{task}" for task in ("hammer", "door", "pen")),
+    *(f"dexart_{task}" for task in DEXART_TASKS),
+    *(f"metaworld_{task}" for task in ("assembly", "disassemble", "stick-push")),
+)
 
 
 def make_metaworld_env(task: str, num_points: int = 512) -> Environment:
@@ -96,8 +109,49 @@ def _adroit_row(task: str) -> TaskSpec:
     )
 
 
+def make_dexart_env(task: str, num_points: int = 1120, state_dim: int = 32, instances: str = "seen") -> Environment:
+    """Make the environment of one of DEXART_TASKS, re-created; ``instances`` are the "seen" or "unseen" objects."""
+    from mp_lib.sim.dexart import DexArtEnv
+
+    return DexArtEnv(task, num_points, state_dim, instances)
+
+
+def make_dexart_expert(task: str) -> Expert:
+    """Make the scripted expert of one of DEXART_TASKS."""
+    from mp_lib.sim.dexart_experts import PlannedExpert
+
+    return PlannedExpert(task)
+
+
+def _dexart_row(task: str) -> TaskSpec:
+    # Sizes, horizon and demonstrations as in DP3 (config/task/dexart_*.yaml, gen_demonstration_expert.py, which keeps
+    # an episode if its goal was met at any time); 1024 points of the camera and 96 imagined ones. DP3's bucket has a
+    # state of 33 numbers.
+    return TaskSpec(
+        name=f"dexart_{task}",
+        suite="dexart",
+        make_env=partial(make_dexart_env, task),
+        make_expert=partial(make_dexart_expert, task),
+        expert_name="own scripted plan",
+        state_dim=32,
+        action_dim=22,
+        num_points=1120,
+        max_steps=250,
+        num_demos=100,
+        min_success_steps=1,
+        success_rule=LAST_STEP,
+        expert_remark=DEXART_REMARK,
+        other_states=(33,),
+    )
+
+
 TASKS: dict[str, TaskSpec] = {
-    row.name: row for row in (*map(_metaworld_row, METAWORLD_TASKS), *map(_adroit_row, ADROIT_TASKS))
+    row.name: row
+    for row in (
+        *map(_metaworld_row, METAWORLD_TASKS),
+        *map(_adroit_row, ADROIT_TASKS),
+        *map(_dexart_row, DEXART_TASKS),
+    )
 }
 
 
