@@ -115,7 +115,7 @@ class TaskSpec:
         return replace(self, make_expert=chosen.make, expert_name=chosen.name, expert_remark=chosen.remark)
 
     def with_state(self, size: int) -> TaskSpec:
-        """The task with a state of ``size`` numbers, its own or one of ``other_states``; else a ValueError lists them."""
+        """The task with a state of ``size`` numbers: its own or one of ``other_states``, which a ValueError lists."""
         others = {other: partial(self.make_env, state_dim=other) for other in self.other_states}
         make_env = look_up({**others, self.state_dim: self.make_env}, size, f"size of the state of {self.name}:")
         return replace(self, state_dim=size, make_env=make_env)

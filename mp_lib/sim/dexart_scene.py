@@ -118,7 +118,7 @@ def scene_xml(scene: Scene) -> str:
     place = PLACES[scene.kind]
     ground, (x, y, z) = place.ground, scene.position
     loose = "<freejoint/>" if KINDS[scene.kind].loose else ""
-    eye, from_above = " ".join(map(str, place.camera)), (0.40, -1.05, -0.45)
+    eye, from_above = " ".join(map(str, place.camera)), (0.34, -1.05, -0.45)
     return f"""
 <mujoco model="DexArt's {scene.kind}, re-created">
   <include file="robot.xml"/>
