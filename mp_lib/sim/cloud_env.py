@@ -27,12 +27,14 @@ class CloudEnv:
     picture_shape = (240, 320)  # H, W in pixels
     picture_turned = False  # whether the camera hangs upside down
     picture_camera: str | None = None  # what pictures are taken with; None: the camera of the cloud
+    pixel_place = 0.0  # where in a pixel its point is taken: 0 is its upper left corner, 0.5 its centre
     num_imagined = 0  # points of a whole cloud that no camera has seen
 
     def __init__(self, model, data, camera: str, image_size: int, crop: Crop, num_points: int, key: str):
         """Look at ``model`` through ``camera``; ``key`` names the model's meshes and textures."""
         self._model, self._data = model, data
-        self._maker = CloudMaker(image_size, focal_length(model, camera, image_size), crop, num_points)
+        focal = focal_length(model, camera, image_size)
+        self._maker = CloudMaker(image_size, focal, crop, num_points, self.pixel_place)
         if BACKEND == "opengl":
             self._camera = OpenGLDepth(model, camera, image_size, key)
         else:

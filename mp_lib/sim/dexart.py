@@ -72,6 +72,7 @@ class DexArtEnv(CloudEnv):
     """
 
     picture_camera = PICTURE_CAMERA
+    pixel_place = 0.5  # SAPIEN gives the exact position of what a pixel's centre shows
     num_imagined = NUM_IMAGINED
 
     def __init__(self, task: str, num_points: int = FULL_CLOUD, state_dim: int = 32, instances: str = "seen"):

@@ -148,10 +148,10 @@ def scene_xml(scene: Scene) -> str:
 
 
 def _pedestal(ground: float) -> str:
-    # DexArt's box under the robot where that stands higher than the table.
+    # DexArt's box under a robot that stands higher than the table; 2 mm thinner, since crops begin at its front.
     if ground == 0:
         return ""
-    return f"""<geom type="box" size="0.1 0.2 {-ground / 2}" pos="0 0 {ground / 2}" rgba="0.3 0.3 0.32 1"
+    return f"""<geom type="box" size="0.098 0.2 {-ground / 2}" pos="0 0 {ground / 2}" rgba="0.3 0.3 0.32 1"
           contype="1" conaffinity="2"/>"""
 
 

@@ -25,14 +25,14 @@ class CloudMaker:
     """Turns square depth images of one fixed pinhole camera into clouds of ``num_points`` points.
 
     The camera's frame is x right, y down, z forward. A pixel's point is taken at its upper left corner,
-    not at its centre; so does DP3 (3D-Diffusion-Policy, gym_util/mujoco_point_cloud.py).
+    not at its centre; so does DP3 (3D-Diffusion-Policy, gym_util/mujoco_point_cloud.py). ``place`` 0.5 is the centre.
     """
 
-    def __init__(self, size: int, focal: float, crop: Crop, num_points: int):
+    def __init__(self, size: int, focal: float, crop: Crop, num_points: int, place: float = 0.0):
         if num_points < 1:
             raise ValueError(f"num_points is {num_points}; a cloud needs at least one point")
         self.crop, self.num_points = crop, num_points
-        rows, columns = np.mgrid[:size, :size] - size / 2
+        rows, columns = np.mgrid[:size, :size] + place - size / 2
         rays = np.stack([columns / focal, rows / focal, np.ones((size, size))], axis=-1)
         self._rays = rays @ crop.rotation.T
 
