@@ -126,7 +126,7 @@ def scene_xml(scene: Scene) -> str:
   <size memory="8M"/>
   <statistic extent="1" center="0.5 0 0"/>
   <visual>
-    <map znear="0.05" zfar="6"/>
+    <map znear="0.1" zfar="5"/>
     <headlight ambient="0.35 0.35 0.35" diffuse="0.35 0.35 0.35" specular="0.1 0.1 0.1"/>
     <global offwidth="1280" offheight="960"/>
   </visual>
