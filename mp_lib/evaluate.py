@@ -81,7 +81,7 @@ def evaluate(
     if found := stored_evaluation(path, origin):
         return found
     policy, facts = load(checkpoint, num_inference_steps, device)
-    spec = find_task(facts["task"])
+    spec = find_task(facts["task"]).with_state(policy.config.state_dim)
     played = rollout(policy, spec, range(first_seed, first_seed + episodes), jobs=jobs, films=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     film = write_film(path.with_suffix(".mp4"), played[0].film)
@@ -167,7 +167,7 @@ def watch(checkpoint: Path, seed: int, count: int = 5, num_inference_steps: int 
     """The arguments of ``pictures.film_strip``: ``count`` moments of one episode, the slice executed, names."""
     policy, facts = load(checkpoint, num_inference_steps, device)
     seen = keep_seen(policy)
-    spec = find_task(facts["task"])
+    spec = find_task(facts["task"]).with_state(policy.config.state_dim)
     episode = rollout(policy, spec, [seed], films=1)[0]
     every = policy.config.n_action_steps
     calls = np.unique(np.linspace(0, len(seen) - 1, count).round().astype(int))

@@ -187,7 +187,6 @@ def rollout(
     on the device it is on.
     """
     policy.eval()
-    spec = spec.with_state(policy.config.state_dim)
     arguments = (spec, policy.config.num_points, policy.config.n_obs_steps)
     tables = Table(*arguments) if jobs == 1 else RemoteTables(jobs, *arguments)
     with contextlib.closing(tables), track(len(seeds), f"roll out {spec.name}") as progress:

@@ -1,5 +1,6 @@
 """DP3's own data sets load; what is no whole set of demonstrations is refused in one line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numcodecs
@@ -7,7 +8,11 @@ import numpy as np
 import pytest
 import zarr
 
+from mp_lib.config import scale_config
 from mp_lib.data.replay_buffer import ReplayBuffer
+from mp_lib.model.checkpoint import load_policy
+from mp_lib.sim.tasks import TASKS
+from mp_lib.train import train
 
 
 def make_official_store(path: Path, *, colours: int = 3, dtype: str = "f4", leave_out=(), **changed) -> dict:
@@ -88,3 +93,57 @@ def test_a_store_that_is_no_set_of_demonstrations_is_refused_in_one_line(tmp_pat
         ReplayBuffer.open(tmp_path / "a.zarr")
     assert str(tmp_path / "a.zarr") in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def make_dexart_store(path: Path, state_dim: int, **changed) -> dict:
+    """Write what DP3's script for DexArt writes: points on the robot apart, with four labels behind xyz."""
+    rng = np.random.default_rng(1)
+    sizes = {"state": (state_dim,), "action": (22,), "imagin_robot": (96, 7)}
+    arrays = {f"data__{key}": rng.normal(size=(150, *size)).astype("f4") for key, size in sizes.items()}
+    return make_official_store(path, **{**arrays, **changed})
+
+
+def test_imagined_points_follow_those_of_the_cloud(tmp_path):
+    arrays = make_dexart_store(tmp_path / "a.zarr", 32)
+    buffer = ReplayBuffer.open(tmp_path / "a.zarr").check(TASKS["dexart_laptop"])
+    assert buffer.shapes == {"point_cloud": (1120, 3), "state": (32,), "action": (22,)}
+    clouds = buffer.read()["point_cloud"]
+    np.testing.assert_array_equal(clouds[:, :1024], arrays["data/point_cloud"][..., :3])
+    np.testing.assert_array_equal(clouds[:, 1024:], arrays["data/imagin_robot"][..., :3])
+    assert buffer.read(num_points=64)["point_cloud"].shape == (150, 64, 3)
+
+
+@pytest.mark.parametrize("state_dim", [32, 33])
+def test_a_policy_trains_on_dexarts_official_store_and_plays_the_re_created_task(tmp_path, state_dim):
+    make_dexart_store(tmp_path / "a.zarr", state_dim)
+    task, short = "dexart_bucket", {"num_steps": 1, "final_episodes": 1, "width_divisor": 16}
+    spec, config = replace(TASKS[task], max_steps=16), scale_config("smoke", task, "simple_dp3", **short)
+    result = train(config, spec, ReplayBuffer.open(tmp_path / "a.zarr"), tmp_path / "run", device="cpu")
+    assert len(result.final["successes"]) == 1 and np.isfinite(result.loss)
+    policy, _ = load_policy(tmp_path / "run" / "policy.safetensors")
+    assert policy.config.state_dim == state_dim
+
+
+WRONG_DEXART_STORES = {
+    "another size of state": ({"state_dim": 34}, r"state \(34,\).*state \(32,\) and action \(22,\) is expected"),
+    "no z": ({"state_dim": 32, "data__imagin_robot": np.ones((150, 96, 2))}, r"imagin_robot is float64 \(150, 96, 2\)"),
+    "not a number": (
+        {"state_dim": 32, "data__imagin_robot": np.full((150, 96, 7), np.nan)},
+        "point_cloud of frame 0 is not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_DEXART_STORES)
+def test_a_store_that_is_not_dexarts_is_refused(tmp_path, name):
+    changes, message = WRONG_DEXART_STORES[name]
+    make_dexart_store(tmp_path / "a.zarr", **changes)
+    with pytest.raises(ValueError, match=message):
+        ReplayBuffer.open(tmp_path / "a.zarr").check(TASKS["dexart_laptop"])
+
+
+def test_a_missing_chunk_of_imagined_points_is_found(tmp_path):
+    make_dexart_store(tmp_path / "a.zarr", 32)
+    (tmp_path / "a.zarr/data/imagin_robot/1.0.0").unlink()
+    with pytest.raises(ValueError, match="imagin_robot has 1 of 2 chunk files"):
+        ReplayBuffer.open(tmp_path / "a.zarr")

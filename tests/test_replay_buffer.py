@@ -232,7 +232,8 @@ def test_only_as_many_points_as_there_are_can_be_read(tmp_path):
 
 @pytest.mark.parametrize("changed", [{"name": "other"}, {"state_dim": 6}, {"action_dim": 3}])
 def test_check_refuses_the_demonstrations_of_another_task(tmp_path, changed):
-    buffer, spec = make_store(tmp_path / "a.zarr", 1), {"name": "toy", "state_dim": 5, "action_dim": 2}
+    spec = {"name": "toy", "state_dim": 5, "action_dim": 2, "other_states": (7,)}
+    buffer = make_store(tmp_path / "a.zarr", 1)
     assert buffer.check(SimpleNamespace(**spec)) is buffer
     with pytest.raises(ValueError, match="is expected"):
         buffer.check(SimpleNamespace(**spec | changed))
