@@ -19,7 +19,7 @@ from mp_lib.style import ORANGE, PAGE, bare, panels, styled
 
 COLUMNS, DPI = 5, 190
 SUITES = {"adroit": "Adroit", "dexart": "DexArt, re-created", "metaworld": "MetaWorld"}
-MOMENTS = {  # steps of the expert after which there is something to see; half of an episode for those not named
+MOMENTS = {  # steps of the expert after which there is something to see
     "adroit_hammer": 40,
     "adroit_door": 45,
     "adroit_pen": 15,
@@ -39,7 +39,7 @@ def look_at(task: str, seed: int = 3) -> dict[str, np.ndarray]:
     with contextlib.closing(spec.make_env(num_points=spec.num_points)) as env:
         env.reset(seed)
         expert = spec.make_expert()
-        for _ in range(MOMENTS.get(task, spec.max_steps // 2)):
+        for _ in range(MOMENTS[task]):
             env.step(expert.act(env.truth()))
         cloud = env.observe().point_cloud
         seen, imagined = np.split(cloud, [len(cloud) - env.num_imagined])
