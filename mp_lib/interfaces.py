@@ -117,7 +117,7 @@ class TaskSpec:
     def with_state(self, size: int) -> TaskSpec:
         """The task with a state of ``size`` numbers: its own or one of ``other_states``, which a ValueError lists."""
         others = {other: partial(self.make_env, state_dim=other) for other in self.other_states}
-        make_env = look_up({**others, self.state_dim: self.make_env}, size, f"size of the state of {self.name}:")
+        make_env = look_up({self.state_dim: self.make_env, **others}, size, f"size of the state of {self.name}:")
         return replace(self, state_dim=size, make_env=make_env)
 
 

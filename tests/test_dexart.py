@@ -100,7 +100,7 @@ def test_a_state_of_33_numbers_has_how_far_up_the_palm_faces(make_env):
     np.testing.assert_array_equal(np.delete(state, 31), short.observe().state)
     assert state[31] == np.float32(up)
     long.close()
-    with pytest.raises(ValueError, match="size of the state of dexart_bucket: 34; choose one of: 33, 32"):
+    with pytest.raises(ValueError, match="size of the state of dexart_bucket: 34; choose one of: 32, 33"):
         TASKS["dexart_bucket"].with_state(34)
 
 

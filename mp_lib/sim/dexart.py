@@ -32,15 +32,15 @@ class Goal:
     """How a task is judged.
 
     ``start`` is the hinge's angle at the beginning; ``progress`` is 0 there and 1 at the goal, but for the faucet it is
-    the angle. It has to exceed ``needed``, the object to be ``lifted`` by more than so many metres, and, if ``held``,
-    the palm and at least two fingers to press on the part.
+    the angle. It has to exceed ``needed``, the object to have risen by more than ``lifted`` metres, and, if ``held``,
+    the palm and at least two fingers have to press on the part.
     """
 
     start: Callable[[dict], float]
     progress: Callable[[dict, float], float]
     needed: float
     held: bool = True
-    lifted: float = 0.0
+    lifted: float = -np.inf
 
 
 def _opened(start: float) -> Callable[[dict, float], float]:
@@ -84,7 +84,8 @@ class DexArtEnv(CloudEnv):
         self.num_points = num_points
         self.scene = draw_scene(task, instances, 0)
         model = compile_scene(self.scene)
-        crop = Crop(np.array(self.place.low), np.array(self.place.high), _upright(model), np.array(self.place.camera))
+        low, high, eye = (np.array(numbers) for numbers in (self.place.low, self.place.high, self.place.camera))
+        crop = Crop(low, high, _camera_rotation(model), eye)
         seen = max(num_points, FULL_CLOUD) - NUM_IMAGINED
         super().__init__(model, mujoco.MjData(model), CAMERA, IMAGE_SIZE, crop, seen, "dexart")
 
@@ -130,13 +131,10 @@ class DexArtEnv(CloudEnv):
         """How far the object has risen in metres."""
         return float(self._data.body("object").xpos[2] - self._rest)
 
-    def _is_lifted(self) -> bool:
-        return self.goal.lifted == 0 or self.lifted() > self.goal.lifted
-
     def met(self) -> bool:
         """DexArt's test of success, ``is_eval_done``."""
         held = not self.goal.held or ("palm" in self._touches and len(self._touches) >= 3)
-        return bool(self.progress() > self.goal.needed and self._is_lifted() and held)
+        return bool(self.progress() > self.goal.needed and self.lifted() > self.goal.lifted and held)
 
     def _see(self) -> dict[str, np.ndarray]:
         measures = {name: value for name, value in self.scene.numbers.items() if isinstance(value, float)}
@@ -166,6 +164,6 @@ class DexArtEnv(CloudEnv):
         return whole if len(whole) == self.num_points else sample_farthest(whole, self.num_points)
 
 
-def _upright(model: mujoco.MjModel) -> np.ndarray:
+def _camera_rotation(model: mujoco.MjModel) -> np.ndarray:
     """The rotation from the camera's frame (x right, y down, z forward) to the world's."""
     return model.cam_mat0[model.cam(CAMERA).id].reshape(3, 3) @ np.diag([1, -1, -1])

@@ -1,7 +1,7 @@
 """Demonstrators of the re-created DexArt: plans in phases, which see the simulator's own numbers (``truth``).
 
 A plan is a generator that yields one action a step. It reads what there is from a ``Sight``, which is brought up to
-date before each step.
+date before each step. Lengths are in metres, angles in radians; the palm's frame is that of ``Robot.palm_rotation``.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from mp_lib.sim.dexart_robot import HAND_LIMITS
 
 UP = np.array([0.0, 0.0, 1.0])
 GAIN = 6.0  # 1/s, from the error of the palm's pose to its speed
-NEAR = 0.012  # metres
-PALM = 0.0111  # metres from the palm's frame to its surface
-DROP = 0.0704  # metres along the fingers from the palm's frame to their middle joints
-REACH = 0.067  # metres from there to the middle of the tip
-LOW = 0.016  # metres from the knuckles up to the middle of a lever that the hand closes around
-LEAN = 0.06  # of a flat hand, radians
-TIP = 0.012  # metres, the tip's radius
+NEAR = 0.012  # the palm has arrived
+PALM = 0.0111  # from the palm's frame to its surface
+DROP = 0.0704  # along the fingers, from the palm's frame to their middle joints
+REACH = 0.067  # from there to the middle of the tip
+TIP = 0.012  # the tip's radius
+LOW = 0.016  # from the knuckles up to the middle of a lever that the hand closes around
+LEAN = 0.06  # of a flat hand
 Plan = Iterator[np.ndarray]
 
 
 class Sight(dict):
-    """The truth of the present step; ``at`` gives one of its numbers or arrays."""
+    """The truth of the present step, arrays by name."""
 
-    def at(self, name: str):
-        value = self[name]
-        return float(value) if value.ndim == 0 else value
+    def number(self, name: str) -> float:
+        """One that is a single number."""
+        return float(self[name])
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,9 @@ class Lid:
     """A lid's geometry: which way it opens, and where a point of it is at an angle."""
 
     def __init__(self, sight: Sight):
-        self.sight = sight
         self.front = -sight["object_rotation"][:, 0]  # from the hinge toward the robot
-        self.hinge, self.length = sight["part_position"].copy(), sight.at("length")
-        self.half = sight["lid"] / 2 if "lid" in sight else 0.008
+        self.hinge, self.length = sight["part_position"].copy(), sight.number("length")
+        self.half = sight.number("lid") / 2
 
     def along(self, angle: float) -> np.ndarray:
         """From the hinge to the edge."""
@@ -135,27 +134,27 @@ class Lid:
 
 def open_lid(sight: Sight) -> Plan:
     """Hook the fingers under the lid, lift it, then push it up with the flat hand."""
-    lid, start = Lid(sight), sight.at("hinge")
+    lid, start = Lid(sight), sight.number("hinge")
     yield from go(sight, lambda: lid.hook(start, -0.03, 0.004), HOOK)
     yield from go(sight, lambda: lid.hook(start, 0.035, 0.004), HOOK, 30)
     for _ in range(80):
-        angle = sight.at("hinge")
+        angle = sight.number("hinge")
         if angle > 1.0:
             break
         yield toward(sight, lid.hook(angle + 0.25, 0.035), HOOK)
-    stay = sight.at("hinge")
+    stay = sight.number("hinge")
     yield from go(sight, lambda: lid.press(stay, 0.09), STRAIGHT, 30)
     bend = 0.3
     while True:
         palm, *fingers = sight["touches"]
         bend = np.clip(bend + 0.02 * (sum(fingers) < 2) - 0.02 * (not palm), 0, 0.8)
-        pose = lid.press(min(sight.at("hinge") + 0.2, sight.at("goal") + 0.06))
+        pose = lid.press(min(sight.number("hinge") + 0.2, sight.number("goal") + 0.06))
         yield toward(sight, pose, grip(0, bend, bend, bend / 2))
 
 
 def turn_lever(sight: Sight) -> Plan:
     """Come to the lever from the side, close the hand around it, and swing it with the palm."""
-    axis, reach, radius = sight["part_position"].copy(), sight.at("reach"), sight.at("radius")
+    axis, reach, radius = sight["part_position"].copy(), sight.number("reach"), sight.number("radius")
     outward = sight["part_rotation"][:, 0].copy()
 
     def behind(angle: float, gap: float, above: float = 0.0) -> Pose:
@@ -166,10 +165,10 @@ def turn_lever(sight: Sight) -> Plan:
 
     yield from go(sight, lambda: behind(0, 0.07, 0.08), STRAIGHT)
     yield from go(sight, lambda: behind(0, 0.05), STRAIGHT, 30)
-    yield from go(sight, lambda: behind(sight.at("hinge"), -0.005), STRAIGHT, 20)
-    yield from hold(sight, lambda: behind(sight.at("hinge"), -0.005), FIST, 12)
+    yield from go(sight, lambda: behind(sight.number("hinge"), -0.005), STRAIGHT, 20)
+    yield from hold(sight, lambda: behind(sight.number("hinge"), -0.005), FIST, 12)
     while True:
-        yield toward(sight, behind(min(sight.at("hinge") + 0.1, sight.at("stop") + 0.12), -0.005), FIST)
+        yield toward(sight, behind(min(sight.number("hinge") + 0.1, sight.number("stop") + 0.12), -0.005), FIST)
 
 
 def lift_bucket(sight: Sight) -> Plan:
@@ -177,8 +176,8 @@ def lift_bucket(sight: Sight) -> Plan:
     front = -sight["object_rotation"][:, 0]
 
     def grasp(gap: float, above: float) -> Pose:
-        crest = sight["part_position"] + sight.at("arch") * sight["part_rotation"][:, 2]
-        place = crest + (PALM + sight.at("grip") + gap) * front + (above + 0.03) * UP
+        crest = sight["part_position"] + sight.number("arch") * sight["part_rotation"][:, 2]
+        place = crest + (PALM + sight.number("grip") + gap) * front + (above + 0.03) * UP
         return Pose(place, -front, -UP)
 
     yield from go(sight, lambda: grasp(0.05, 0.05), STRAIGHT)

@@ -41,7 +41,7 @@ class Kind:
 def draw(kind: str, index: int) -> dict:
     """The numbers of an instance by name, and its "shape" and "colour"; the same for an index every time."""
     chosen = KINDS[kind]
-    rng = np.random.default_rng([sorted(KINDS).index(kind), index])
+    rng = np.random.default_rng([*kind.encode(), index])
     numbers = {name: float(rng.uniform(*bounds)) for name, bounds in chosen.measures.items()}
     return numbers | {"shape": str(rng.choice(chosen.shapes)), "colour": str(rng.choice(chosen.colours))}
 
@@ -101,7 +101,7 @@ def laptop(n: dict) -> str:
 
 def toilet(n: dict) -> str:
     """A pedestal, a bowl with water, a seat on its rim, a tank with a button, and a lid on the seat."""
-    length, width, height, lid = n["length"], n["width"], n["height"], 0.016
+    length, width, height, lid = n["length"], n["width"], n["height"], n["lid"]
     front = width / 2  # radius of the round front
     middle = -length + front  # where it begins, from the hinge
     top, water = height - 0.02, "0.55 0.72 0.82 1"
@@ -241,6 +241,7 @@ KINDS: dict[str, Kind] = {
             "mass": (0.4, 0.7),
             "goal": (1.40, 1.60),
             "friction": (1.2, 2.0),
+            "lid": (0.014, 0.018),
         },
         colours=("0.97 0.97 0.96 1", "0.86 0.80 0.70 1", "0.70 0.80 0.86 1", "0.90 0.86 0.90 1"),
         shapes=("round",),
