@@ -33,7 +33,7 @@ MOMENTS = {  # steps of the expert after which there is something to see
 }
 
 
-def look_at(task: str, seed: int = 3) -> dict[str, np.ndarray]:
+def look_at(task: str, seed: int = 0) -> dict[str, np.ndarray]:
     """A moment of the expert's episode of ``seed``: picture (H, W, 3), points that were seen and imagined (M, 3)."""
     spec = find_task(task)
     with contextlib.closing(spec.make_env(num_points=spec.num_points)) as env:

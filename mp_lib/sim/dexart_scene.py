@@ -118,7 +118,7 @@ def scene_xml(scene: Scene) -> str:
     place = PLACES[scene.kind]
     ground, (x, y, z) = place.ground, scene.position
     loose = "<freejoint/>" if KINDS[scene.kind].loose else ""
-    eye, from_above = " ".join(map(str, place.camera)), (0.34, -1.05, -0.45)
+    eye, from_above = " ".join(map(str, place.camera)), (0.37, -1.05, -0.47)
     return f"""
 <mujoco model="DexArt's {scene.kind}, re-created">
   <include file="robot.xml"/>
@@ -133,7 +133,7 @@ def scene_xml(scene: Scene) -> str:
   <worldbody>
     <light pos="0.2 1.5 2.5" dir="0.1 -0.6 -1" diffuse="0.5 0.5 0.5" directional="true"/>
     <camera name="{CAMERA}" pos="{eye}" xyaxes="{_axes(place.toward)}" fovy="{FIELD_OF_VIEW}"/>
-    <camera name="{PICTURE_CAMERA}" pos="0 1.05 {0.62 + ground / 2}" xyaxes="{_axes(from_above)}" fovy="50"/>
+    <camera name="{PICTURE_CAMERA}" pos="0 1.05 {0.62 + ground / 2}" xyaxes="{_axes(from_above)}" fovy="44"/>
     <geom name="table" type="box" size="{TABLE[0]} {TABLE[1]} {TABLE[2]}" pos="0.5 0 {ground - TABLE[2]}"
           rgba="0.72 0.58 0.44 1" contype="1" conaffinity="6"/>
     {geom("box", (ROOM, ROOM, 0.02), (0, 0, ground - 0.6), "0.55 0.57 0.60 1", SHOWN)}
