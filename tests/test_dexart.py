@@ -120,7 +120,7 @@ def test_the_first_six_numbers_of_an_action_are_the_palms_velocity(start, axis):
 
 
 def test_the_other_sixteen_are_targets_within_the_joints_ranges(start):
-    env = start("faucet")
+    env = start("toilet")
     wanted = np.array([0.2, 0.5, 0.4, 0.3] * 3 + [0.6, 0.2, 0.3, 0.4])
     low, high = HAND_LIMITS.T
     for _ in range(25):
@@ -218,6 +218,15 @@ def test_objects_stand_where_the_place_says(task):
     assert np.all(np.abs(shifts) <= place.shift) and np.all(np.abs(shifts).max(0) > 0.9 * np.array(place.shift))
     yaws = np.array([scene.yaw for scene in scenes])
     assert 0.9 * place.turn < np.abs(yaws).max() <= place.turn
+
+
+@every_task
+def test_nothing_touches_the_robot_at_the_start(start, task):
+    env = start(task)
+    for seed in range(40):
+        env.reset(seed)
+        pairs = env._model.geom_contype[env._data.contact.geom].reshape(-1, 2)
+        assert not np.any(pairs == 2)  # the robot's geoms
 
 
 @every_task

@@ -55,7 +55,7 @@ PLACES: dict[str, Place] = {
     ),
     "faucet": Place(
         ground=0.0,
-        position=(0.48, 0.05),
+        position=(0.54, 0.05),
         shift=(0.05, 0.05),
         turn=np.pi / 3,
         camera=(0.2, 0.6, 0.4),
