@@ -237,7 +237,7 @@ def _checked_arrays(path: Path, group: zarr.Group) -> dict[str, zarr.Array]:
         raise ValueError(f"{path}: has no array {', '.join(missing)}; give a store with {LAYOUT}")
     if isinstance(imagined, zarr.Array):
         arrays[IMAGINED] = imagined
-    for key in arrays.keys() & RANKS.keys():
+    for key in [key for key in RANKS if key in arrays]:
         shape, kind, rank = arrays[key].shape, arrays[key].dtype.kind, RANKS[key]
         if len(shape) != rank or kind != "f" or (rank == 3 and shape[-1] < 3):
             raise ValueError(f"{path}: {key} is {arrays[key].dtype} {shape}; give floats, {LAYOUT}")
@@ -273,7 +273,7 @@ def _committed_ends(path: Path, group: zarr.Group, arrays: dict, rows: list[dict
 
 def _refuse_missing_chunks(path: Path, arrays: dict) -> None:
     # zarr reads a chunk whose file is missing as zeros; where there are no checksums nothing else would tell.
-    for key in arrays.keys() & RANKS.keys():
+    for key in [key for key in RANKS if key in arrays]:
         there, expected = arrays[key].nchunks_initialized, arrays[key].nchunks
         if there < expected:
             raise ValueError(f"{path}: {key} has {there} of {expected} chunk files; copy the data set again")
