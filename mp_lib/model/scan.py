@@ -35,17 +35,18 @@ def selective_scan_reference(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Ten
     return torch.stack(outputs, dim=1)
 
 
-def selective_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """The same as ``selective_scan_reference``, with the backward pass of ``SelectiveScan``.
+def selective_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, backwards: bool = False) -> Tensor:
+    """The same as ``selective_scan_reference``; ``backwards`` runs it from the last step to the first.
 
-    On a GPU mamba-ssm's kernel runs where it is installed. Where a graph is traced, the plain recurrence
-    is what a compiler fuses best.
+    On a GPU mamba-ssm's kernel runs where it is installed, else ``SelectiveScan``. Where a graph is traced, the plain
+    recurrence is what a compiler fuses best.
     """
-    if (y := scan_by_kernel(u, dt, A, B, C)) is not None:
-        return y
-    if torch.compiler.is_compiling():
-        return selective_scan_reference(u, dt, A, B, C)
-    return SelectiveScan.apply(u, dt, A, B, C)
+    if backwards:
+        u, dt, B, C = (each.flip(1) for each in (u, dt, B, C))
+    y = scan_by_kernel(u, dt, A, B, C)
+    if y is None:
+        y = (selective_scan_reference if torch.compiler.is_compiling() else SelectiveScan.apply)(u, dt, A, B, C)
+    return y.flip(1) if backwards else y
 
 
 def segment_sums(x: Tensor) -> Tensor:
