@@ -98,37 +98,39 @@ def export_onnx(part: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Unoptimised: ONNX Runtime does that itself, in a second instead of up to a minute, and runs as fast.
-        program = torch.onnx.export(
-            part.eval(), pair, dynamic_shapes=free, dynamo=True, optimize=False, verbose=False
-        )
+        program = torch.onnx.export(part.eval(), pair, dynamic_shapes=free, dynamo=True, optimize=False, verbose=False)
     buffer = io.BytesIO()
     program.save(buffer)
     return buffer.getvalue()
 
 
 class OnnxPart:
-    """One of the parts under ONNX Runtime, exported when it is first called."""
+    """One of the parts under ONNX Runtime, exported when it is first called; a session for each number of threads."""
 
     def __init__(self, part: nn.Module):
-        self.part, self.session = part, None
+        self.part, self.model = part, None
+        self.sessions: dict[int, object] = {}
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        if self.session is None:
-            self.session = self.start_session(inputs)
-            self.names = [each.name for each in self.session.get_inputs()]
-        feeds = {name: value.contiguous().numpy() for name, value in zip(self.names, inputs, strict=True)}
-        return torch.from_numpy(self.session.run(None, feeds)[0])
+        self.model = self.model or export_onnx(self.part, inputs)
+        threads = torch.get_num_threads()
+        if threads not in self.sessions:
+            self.sessions[threads] = self.start_session(threads)
+        session = self.sessions[threads]
+        names = [each.name for each in session.get_inputs()]
+        feeds = {name: value.contiguous().numpy() for name, value in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run(None, feeds)[0])
 
-    def start_session(self, inputs: tuple[Tensor, ...]):
-        """Export for inputs of these shapes."""
+    def start_session(self, threads: int):
+        """The exported model, ready to run."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors; its optimiser tells what it leaves alone
         # Spinning threads would take the core of whatever runs between two calls.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return onnxruntime.InferenceSession(export_onnx(self.part, inputs), options, ["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(self.model, options, ["CPUExecutionProvider"])
 
 
 def missing_onnx() -> list[str]:
