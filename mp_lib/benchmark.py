@@ -13,13 +13,17 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
+from typing import TYPE_CHECKING
 
 from mp_lib.config import ATTENTION, METHODS
 from mp_lib.interfaces import look_up
-from mp_lib.workloads import MAKERS, make_policy, usable
+
+if TYPE_CHECKING:
+    from mp_lib.workloads import Subject
+
+WHAT = ("denoiser", "chunk", "train_step", "encoder_step")  # mp_lib.workloads.MAKERS, which needs torch
 
 BATCHES = {"denoiser": 1, "chunk": 1, "train_step": 128, "encoder_step": 128}
 TURN_SECONDS = 0.2  # a turn repeats what is faster than this
@@ -40,7 +44,7 @@ class Measurement:
     median_seconds: float
     spread: float
     ratio_to_dp3_eager: float
-    ratio_to_official: float
+    ratio_to_official: float | None
 
 
 def benchmark(
@@ -63,6 +67,7 @@ def benchmark(
     import torch
 
     from mp_lib.device import choose_device
+    from mp_lib.workloads import MAKERS, ONLY_WHEN_ASKED, Subject, usable
 
     if min(threads, turns, BATCHES.get(what, 1) if batch is None else batch) < 1:
         raise ValueError(f"threads {threads}, turns {turns}, batch {batch} given; each must be at least 1")
@@ -72,33 +77,50 @@ def benchmark(
         look_up(METHODS, method, "method")
     for name in backends or []:
         look_up(makers, name, "backend")
-    chosen = backends or [name for name in makers if name != "official" and usable(name, device)]
-    batch = BATCHES[what] if batch is None else batch
+    usual = [name for name in makers if name != "official" and (what, name, device) not in ONLY_WHEN_ASKED]
+    chosen = ["official", *(backends or [name for name in usual if usable(name, device)])]
     torch.set_num_threads(threads)
     for horizon in horizons:
-        reference = makers["official"](make_policy("dp3", attention, horizon, device), batch)
         for method in methods:
-            policy = partial(make_policy, method, attention, horizon, device)
-            calls = {"reference": reference, "official": makers["official"](policy(), batch)}
-            calls |= {name: makers[name](policy(), batch) for name in chosen}
-            seconds = take_turns(calls, turns)
-            for name in ["official", *chosen]:
-                yield Measurement(
-                    *(method, attention if METHODS[method].mixer else "", horizon, name, batch, threads, what),
-                    *(statistics.median(seconds[name]), spread_of(seconds[name])),
-                    *(median_ratio(seconds[name], seconds[other]) for other in ("reference", "official")),
-                )
+            subject = Subject(method, attention if METHODS[method].mixer else "", horizon, device)
+            yield from measure([subject], what, chosen, BATCHES[what] if batch is None else batch, turns)
 
 
-def take_turns(calls: dict[str, Callable[[], None]], turns: int) -> dict[str, list[float]]:
+def measure(subjects: list[Subject], what: str, backends: list[str], batch: int, turns: int) -> Iterator[Measurement]:
+    """A row a subject and backend, all measured in turn with DP3 in eager PyTorch; the subjects' horizons are the same.
+
+    Where "official" is not among the backends, there is nothing to compare with and that ratio is None.
+    """
+    import torch
+
+    from mp_lib.workloads import MAKERS, Subject
+
+    makers, reference = MAKERS[what], Subject("dp3", "", subjects[0].horizon, subjects[0].device)
+    calls: dict = {"reference": makers["official"](reference, batch)}
+    for subject in subjects:
+        for name in backends:
+            same = (subject.method, name) == ("dp3", "official")  # built once, since it takes gigabytes
+            calls[subject, name] = calls["reference"] if same else makers[name](subject, batch)
+    seconds = take_turns(calls, turns)
+    for subject in subjects:
+        for name in backends:
+            taken, official = seconds[subject, name], seconds.get((subject, "official"))
+            yield Measurement(
+                *(subject.method, subject.attention, subject.horizon, name, batch, torch.get_num_threads(), what),
+                *(statistics.median(taken), spread_of(taken), median_ratio(taken, seconds["reference"])),
+                median_ratio(taken, official) if official else None,
+            )
+
+
+def take_turns(calls: dict[Hashable, Callable[[], object]], turns: int) -> dict[Hashable, list[float]]:
     """Seconds of one call, by name: every turn measures all calls, one after the other."""
     repeats, first = {}, {}
     for name, call in calls.items():
         call()  # warm up, compile, export
         first[name] = timed(call, 1)
         repeats[name] = max(1, round(TURN_SECONDS / first[name]))
-    turns = min(turns, max(3, int(ROW_SECONDS / sum(first.values()))))
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    turns = min(turns, max(3, int(ROW_SECONDS * len(calls) / 6 / sum(first.values()))))
+    seconds: dict[Hashable, list[float]] = {name: [] for name in calls}
     for _ in range(turns):
         for name, call in calls.items():
             seconds[name].append(timed(call, repeats[name]))
@@ -133,7 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mp_lib.benchmark", description=__doc__.split("\n\n")[0])
     parser.add_argument("--methods", nargs="+", default=list(METHODS), metavar="METHOD")
     parser.add_argument("--horizons", nargs="+", type=int, default=[16], metavar="T")
-    parser.add_argument("--what", default="chunk", help=f"one of: {', '.join(MAKERS)}")
+    parser.add_argument("--what", default="chunk", help=f"one of: {', '.join(WHAT)}")
     parser.add_argument("--attention", default="paper", help=f"one of: {', '.join(ATTENTION)}")
     parser.add_argument("--backends", nargs="+", metavar="BACKEND", help="default: all that can run here")
     parser.add_argument("--threads", type=int, default=1)

@@ -1,7 +1,8 @@
 """``python -m mp_lib.benchmark_table``: the whole table of ``mp_lib.benchmark``, made once and kept.
 
-Cells are measured in the order of what they tell, each is written as soon as it is whole, and the next call
-goes on where one was stopped. Rows that a GPU would fill stay out where there is none.
+Sheets are measured in the order of what they tell, each is written as soon as it is whole, and the next call goes on
+where one was stopped. All methods of a sheet are timed in turn, so that every two rows of it can be compared. Rows
+that a GPU would fill stay out where there is none.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mp_lib.benchmark import Measurement, benchmark
+from mp_lib.benchmark import Measurement, measure
 from mp_lib.config import ATTENTION, METHODS
 from mp_lib.files import write_atomically
 from mp_lib.paths import root
 from mp_lib.provenance import commit, versions
-from mp_lib.workloads import MAKERS, make_policy, usable
+
+if TYPE_CHECKING:
+    from mp_lib.workloads import Subject
 
 KEY = ["what", "batch", "threads", "backend", "method", "attention", "horizon", "device"]
 COLUMNS = [
@@ -30,62 +34,64 @@ COLUMNS = [
     *(each.name for each in fields(Measurement) if each.name not in KEY),
     *("peak_megabytes", "torch", "commit"),
 ]
-HORIZONS = (16, 4, 32, 64)  # DP3's first
+FLOORS = ("weight_traffic", "matrix_products")
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Measurements of one kind, for every method, attention and horizon."""
+    """Measurements of one kind and horizon, for every method and attention.
+
+    ``memory`` names the backends whose peak memory is measured, too, each in a process of its own.
+    """
 
     what: str
     batch: int
     threads: int
     backends: tuple[str, ...]
-    horizons: tuple[int, ...] = HORIZONS
-    memory: bool = False  # whether peak memory is measured, too: in a process of its own, which takes as long again
-
-
-SHEETS = (
-    Sheet("chunk", 1, 1, ("official", "torch", "onnx", "cuda"), memory=True),
-    Sheet("denoiser", 1, 1, ("official", "torch", "onnx", "matrix_products", "weight_traffic")),
-    Sheet("train_step", 128, 2, ("official", "torch"), memory=True),
-    Sheet("denoiser", 64, 2, ("torch", "onnx")),
-    Sheet("chunk", 1, 2, ("official", "torch", "onnx"), (16,)),
-    Sheet("encoder_step", 128, 2, ("official", "torch"), (16,)),
-    Sheet("train_step", 128, 2, ("compiled",), (16,)),
-    Sheet("chunk", 1, 1, ("compiled",), (16,)),  # compiling takes minutes a row
-)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is measured and written at once: the backends of one sheet for one method and horizon."""
-
-    sheet: Sheet
     horizon: int
-    method: str
-    attention: str  # "" for a method that has none
+    turns: int = 5
+    memory: tuple[str, ...] = ()
+    methods: tuple[str, ...] = tuple(METHODS)
+
+    def kinds(self) -> list[tuple[str, str]]:
+        """(method, attention) of its rows."""
+        return [
+            (name, attention) for name in self.methods for attention in (ATTENTION if METHODS[name].mixer else ("",))
+        ]
+
+    def usable_backends(self, device: str) -> list[str]:
+        """Those of its backends that can run here."""
+        from mp_lib.workloads import usable
+
+        return [name for name in self.backends if name == "official" or usable(name, device)]
 
     def keys(self, device: str, device_name: str) -> list[tuple]:
         """The keys of its rows on a device."""
-        sheet = self.sheet
         return [
-            (sheet.what, sheet.batch, sheet.threads, name, self.method, self.attention, self.horizon, device_name)
-            for name in sheet.backends
-            if name == "official" or usable(name, device)
+            (self.what, self.batch, self.threads, name, *kind, self.horizon, device_name)
+            for kind in self.kinds()
+            for name in self.usable_backends(device)
         ]
 
 
-def cells() -> Iterator[Cell]:
-    """All cells, those that tell most first."""
-    for horizon in HORIZONS:
-        for sheet in SHEETS:
-            for method in METHODS if horizon in sheet.horizons else ():
-                # The encoder is that of all methods.
-                if sheet.what == "encoder_step" and method != "dp3":
-                    continue
-                for attention in ATTENTION if METHODS[method].mixer else ("",):
-                    yield Cell(sheet, horizon, method, attention)
+def sheets() -> Iterator[Sheet]:
+    """All sheets, those that tell most first.
+
+    Training by loop scans keeps every step's states for the gradient: beyond horizon 16, a batch of 128 does not fit
+    into 20 GB with Mamba-2's, so there the official formulation is left out.
+    """
+    for horizon, turns in ((16, 5), (4, 5), (32, 3), (64, 3)):
+        yield Sheet("chunk", 1, 1, ("official", "torch", "onnx", "cuda"), horizon, turns, memory=("torch",))
+        yield Sheet("denoiser", 1, 1, ("official", "torch", "onnx", *FLOORS), horizon, turns)
+        yield Sheet("denoiser", 64, 2, ("torch", "onnx"), horizon, 3)
+        if horizon == 16:
+            yield Sheet("chunk", 1, 2, ("official", "torch", "onnx"), horizon, 3)
+            yield Sheet("encoder_step", 128, 1, ("official", "torch"), horizon, methods=("dp3",))  # that of all
+    for horizon in (16, 4, 32, 64):
+        training = ("official",) * (horizon <= 16) + ("torch", "cuda") + ("matrix_products",) * (horizon == 16)
+        for methods in (tuple(METHODS)[:5], tuple(METHODS)[5:]):  # the optimisers of all do not fit into 24 GB
+            yield Sheet("train_step", 128, 2, training, horizon, 3, memory=("torch",), methods=methods)
+    yield Sheet("chunk", 1, 1, ("compiled",), 16, 3)  # compiling takes minutes a row
 
 
 def kept_path() -> Path:
@@ -97,48 +103,46 @@ def read_table(path: Path) -> pd.DataFrame:
     """The rows that were measured before; none if there is no such file."""
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
-    return pd.read_csv(path, keep_default_na=False, na_values={"peak_megabytes": [""]})
+    numbers = ("peak_megabytes", "ratio_to_official")
+    return pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in numbers})
 
 
-def fill_table(path: Path, device: str = "cpu", turns: int = 5) -> Iterator[Cell]:
-    """Measure the cells that ``path`` lacks and write each when it is whole; yields a cell before it is measured."""
+def fill_table(path: Path, device: str = "cpu") -> Iterator[Sheet]:
+    """Measure the sheets that ``path`` lacks and write each when it is whole; yields one before it is measured."""
     from mp_lib.device import choose_device, device_name
+    from mp_lib.workloads import Subject
 
-    name = device_name(choose_device(device))
-    for cell in cells():
-        keys, table = cell.keys(device, name), read_table(path)
+    name, subjects = device_name(choose_device(device)), {}
+    for sheet in sheets():
+        keys, table = sheet.keys(device, name), read_table(path)
         if {*keys} <= {*table[KEY].itertuples(index=False, name=None)}:
             continue
-        yield cell
-        rows = measure_cell(cell, device, turns)
+        yield sheet
+        # What was exported serves all sheets of a horizon; training needs the memory.
+        kinds = [] if sheet.what == "train_step" else [(*kind, sheet.horizon, device) for kind in sheet.kinds()]
+        subjects = {kind: subjects.get(kind) or Subject(*kind) for kind in kinds}
+        rows = measure_sheet(sheet, device, list(subjects.values()))
         origin = {"device": name, "torch": versions()["torch"], "commit": commit()}
         added = pd.DataFrame([row | origin for row in rows], columns=COLUMNS)
         write_atomically(path, pd.concat([table, added] if len(table) else [added]).to_csv(index=False).encode())
 
 
-def measure_cell(cell: Cell, device: str, turns: int) -> Iterator[dict]:
-    """A dictionary a backend: the measurement, and peak_megabytes where the sheet asks for it."""
-    sheet, attention = cell.sheet, cell.attention or "paper"
-    backends = [name for name in sheet.backends if name != "official" and usable(name, device)]
-    sizes = {"threads": sheet.threads, "batch": sheet.batch}
-    for row in benchmark(
-        [cell.method],
-        [cell.horizon],
-        sheet.what,
-        attention=attention,
-        backends=backends,
-        turns=turns,
-        device=device,
-        **sizes,
-    ):
-        if row.backend not in sheet.backends:
-            continue
-        peak = None
-        if sheet.memory:
-            arguments = (sheet.what, row.backend, cell.method, attention, cell.horizon, *sizes.values(), device)
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                peak = pool.submit(measure_peak, *arguments).result()
-        yield asdict(row) | {"peak_megabytes": peak}
+def measure_sheet(sheet: Sheet, device: str, subjects: list[Subject]) -> Iterator[dict]:
+    """A dictionary a row: the measurement, and peak_megabytes where the sheet asks for it."""
+    import torch
+
+    from mp_lib.workloads import Subject
+
+    torch.set_num_threads(sheet.threads)
+    subjects = subjects or [Subject(*kind, sheet.horizon, device) for kind in sheet.kinds()]
+    rows = list(measure(subjects, sheet.what, sheet.usable_backends(device), sheet.batch, sheet.turns))
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        for row in rows:
+            peak = None
+            if row.backend in sheet.memory:
+                kind = (sheet.what, row.backend, row.method, row.attention, row.horizon, row.threads, row.batch)
+                peak = pool.submit(measure_peak, *kind, device).result()
+            yield asdict(row) | {"peak_megabytes": peak}
 
 
 def measure_peak(what, backend, method, attention, horizon, threads, batch, device) -> float | None:
@@ -148,10 +152,11 @@ def measure_peak(what, backend, method, attention, horizon, threads, batch, devi
     """
     import torch
 
+    from mp_lib.workloads import MAKERS, Subject
+
     torch.set_num_threads(threads)
-    make = MAKERS[what][backend]
     held = memory_of_process("VmRSS")
-    call = make(make_policy(method, attention, horizon, device), batch)
+    call = MAKERS[what][backend](Subject(method, attention, horizon, device), batch)
     call()
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
@@ -182,9 +187,8 @@ def main(arguments: list[str] | None = None) -> int:
     # Spinning threads slow small operations down; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        for cell in fill_table(options.path, options.device):
-            place = f"{cell.sheet.what}, batch {cell.sheet.batch}, horizon {cell.horizon}"
-            print(f"{place}, {cell.method} {cell.attention}".rstrip(), flush=True)
+        for sheet in fill_table(options.path, options.device):
+            print(f"horizon {sheet.horizon}: {sheet.what}, batch {sheet.batch}, {sheet.threads} threads", flush=True)
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2

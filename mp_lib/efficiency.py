@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mp_lib.config import ATTENTION, METHODS, PolicyConfig, scale_config
-from mp_lib.demos import find_task
-from mp_lib.device import choose_device, device_name
-from mp_lib.model.policy import DiffusionPolicy, build_denoiser, build_policy
-from mp_lib.sentences import count, join
-from mp_lib.train import policy_config
+from mp_lib.benchmark import Measurement
+from mp_lib.config import ATTENTION, METHODS
+from mp_lib.model.policy import build_denoiser
+from mp_lib.sentences import join
 
 WITHOUT = {"released": " without attention"}
+BACKEND_LABELS = {
+    "official": "as the official code computes it",
+    "torch": "PyTorch",
+    "compiled": "compiled",
+    "onnx": "ONNX Runtime",
+    "cuda": "CUDA graph",
+}
+
+
+CHUNK, CALL = {"what": "chunk", "batch": 1, "threads": 1}, {"what": "denoiser", "batch": 1, "threads": 1}
+MANY, STEP = {"what": "denoiser", "batch": 64, "threads": 2}, {"what": "train_step", "batch": 128, "threads": 2}
+
+
+def throughput(rows: pd.DataFrame) -> pd.Series:
+    """Samples a second."""
+    return rows["batch"] / rows["median_seconds"]
+
+
+READING = (  # name, column, factor or function, rows
+    *(
+        (f"{noun} {BACKEND_LABELS[name]} (ms)", "median_seconds", 1e3, where | {"backend": name})
+        for noun, where in (("call,", CALL), ("chunk,", CHUNK))
+        for name in ("official", "torch", "onnx")
+    ),
+    ("chunk, ONNX Runtime / DP3 eager", "ratio_to_dp3_eager", 1, CHUNK | {"backend": "onnx"}),
+    ("chunk, ONNX Runtime / official", "ratio_to_official", 1, CHUNK | {"backend": "onnx"}),
+    *(
+        (f"calls a second, batch 64, {BACKEND_LABELS[name]}", "", throughput, MANY | {"backend": name})
+        for name in ("torch", "onnx")
+    ),
+    ("training step (ms)", "median_seconds", 1e3, STEP | {"backend": "torch"}),
+    ("training step / official", "ratio_to_official", 1, STEP | {"backend": "torch"}),
+    ("memory of a chunk (MB)", "peak_megabytes", 1, CHUNK | {"backend": "torch"}),
+    ("memory of a training step (MB)", "peak_megabytes", 1, STEP | {"backend": "torch"}),
+)
 
 
 def count_parameters(module: torch.nn.Module) -> int:
@@ -42,34 +73,6 @@ def count_multiply_adds(method: str, attention: str, horizon: int, action_dim: i
     with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.device("meta"):
         denoiser(torch.zeros(1, horizon, action_dim), torch.zeros(1, dtype=torch.long), torch.zeros(1, cond_dim))
     return counter.get_total_flops() // 2
-
-
-def example_history(policy: DiffusionPolicy, batch: int) -> dict[str, torch.Tensor]:
-    """Random observations of the policy's shapes."""
-    config = policy.config
-    return {
-        "point_cloud": torch.rand(batch, config.n_obs_steps, config.num_points, 3),
-        "state": torch.rand(batch, config.n_obs_steps, config.state_dim),
-    }
-
-
-def measure_chunks(configs: dict[Hashable, PolicyConfig], batch: int = 1, rounds: int = 5) -> pd.DataFrame:
-    """Seconds for one action chunk (encoder and all denoising steps) of each policy, measured in turn.
-
-    Columns: name, median_seconds, fastest, slowest. Interleaving lets the machine's drift hit all alike.
-    """
-    policies = {name: build_policy(config).eval() for name, config in configs.items()}
-    seconds: dict[Hashable, list[float]] = {name: [] for name in policies}
-    for turn in range(rounds + 1):
-        for name, policy in policies.items():
-            history = example_history(policy, batch)
-            noise = torch.randn(batch, policy.config.horizon, policy.config.action_dim)
-            began = time.perf_counter()
-            policy.act(history, noise)
-            if turn:  # the first one warms up
-                seconds[name].append(time.perf_counter() - began)
-    rows = [(name, statistics.median(each), min(each), max(each)) for name, each in seconds.items()]
-    return pd.DataFrame(rows, columns=["name", "median_seconds", "fastest", "slowest"])
 
 
 def kinds() -> list[tuple[str, str]]:
@@ -99,39 +102,31 @@ def cost_table(horizon: int = 16, action_dim: int = 26, cond_dim: int = 256) -> 
     return table
 
 
-def latency_table(scale: str, horizon: int, rounds: int = 3, task: str = "metaworld_drawer-open") -> pd.DataFrame:
-    """One row a method and attention: seconds for an action chunk at batch 1 and a scale's widths, and DP3's share.
-
-    A horizon of 4 executes 3 actions of a chunk, as the release does, and 16 executes 8, as DP3 does.
-    """
-    spec = find_task(task)
-    actions = {"horizon": horizon, "n_action_steps": 3 if horizon == 4 else horizon // 2}
-    configs = {
-        (name, attention): policy_config(
-            scale_config(scale, task, name, attention=attention or "paper", **actions), spec
-        )
-        for name, attention in kinds()
-    }
-    with torch.random.fork_rng():
-        table = measure_chunks(configs, rounds=rounds)
-    table[["method", "attention"]] = table.pop("name").tolist()
-    reference = table.set_index("method").loc["dp3", "median_seconds"]
-    return table.assign(share=table["median_seconds"] / reference, horizon=horizon)
+def latencies(table: pd.DataFrame, horizon: int, backend: str) -> pd.DataFrame:
+    """Action chunks at batch 1 and 1 thread of ``benchmark_table.read_table``: seconds, and the share of DP3's."""
+    rows = pick(table, what="chunk", batch=1, threads=1, horizon=horizon, backend=backend)
+    return rows.assign(share=rows["ratio_to_dp3_eager"])
 
 
-def relative_costs(counted: dict[int, pd.DataFrame], timed: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def pick(table: pd.DataFrame, **values) -> pd.DataFrame:
+    """The rows with these values."""
+    return table[(table[list(values)] == pd.Series(values)).all(axis=1)]
+
+
+def relative_costs(counted: dict[int, pd.DataFrame], table: pd.DataFrame, backends: Sequence[str]) -> pd.DataFrame:
     """Costs as ``plots.costs`` draws them: method, attention, quantity, value, share of DP3's, text.
 
-    ``counted`` is a ``cost_table`` a horizon, ``timed`` are ``latency_table``s.
+    ``counted`` is a ``cost_table`` a horizon, ``table`` as ``benchmark_table.read_table``; latencies are those of the
+    last horizon.
     """
-    first = next(iter(counted.values()))
+    first, last = next(iter(counted.values())), list(counted)[-1]
     frames = [cost_rows(first, "parameters, that run", "parameters_that_run", 1e-6, "{:.1f} M")]
-    for horizon, table in counted.items():
-        frames.append(cost_rows(table, f"multiply-adds, T = {horizon}", "multiply_adds", 1e-6, "{:.0f} M"))
-    for table in timed:
-        quantity = f"latency, T = {table['horizon'].iloc[0]}"
-        table = table.rename(columns={"share": "median_seconds_share"})
-        frames.append(cost_rows(table, quantity, "median_seconds", 1e3, "{:.0f} ms"))
+    for horizon, costs in counted.items():
+        frames.append(cost_rows(costs, f"multiply-adds, T = {horizon}", "multiply_adds", 1e-6, "{:.0f} M"))
+    for backend in backends:
+        timed = latencies(table, last, backend).rename(columns={"share": "median_seconds_share"})
+        quantity = f"chunk, {BACKEND_LABELS[backend]}"
+        frames.append(cost_rows(timed, quantity, "median_seconds", 1e3, "{:.0f} ms"))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -157,20 +152,60 @@ def reading_table(costs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def latency_text(scale: str, timed: Sequence[pd.DataFrame]) -> str:
-    """How many methods answer faster than DP3 at a scale's widths and which do not, a sentence a horizon."""
-    machine = f"{device_name(choose_device('cpu'))} with {count(torch.get_num_threads(), 'thread')}"
-    said = [f"Measured on {machine}, at the widths of the scale `{scale}`."]
-    for table in timed:
-        others = table[table["method"] != "dp3"]
-        slow = [
-            f"{METHODS[row.method].label}{WITHOUT.get(row.attention, '')} ({row.share:.2f})"
-            for row in others[others["share"] >= 1].itertuples()
-        ]
+def benchmark_reading(table: pd.DataFrame, horizon: int) -> pd.DataFrame:
+    """The kept benchmark as a reader wants it: a row a method and attention, milliseconds, and ratios to DP3.
+
+    ``table`` as ``benchmark_table.read_table``, of one device. Empty cells were not measured.
+    """
+    costs = cost_table(horizon)
+    shown = pd.DataFrame(
+        {
+            "method": costs["label"],
+            "attention": costs["attention"].replace({"paper": "yes", "released": "no"}),
+            "parameters (M)": costs["parameters"] / 1e6,
+            "that run (M)": costs["parameters_that_run"] / 1e6,
+            "multiply-adds (M)": costs["multiply_adds"] / 1e6,
+        }
+    )
+    keys = pd.MultiIndex.from_frame(costs[["method", "attention"]])
+    for name, column, factor, where in READING:
+        rows = pick(table, horizon=horizon, **where).set_index(["method", "attention"])
+        values = factor(rows) if callable(factor) else factor * rows[column]
+        shown[name] = values.reindex(keys).to_numpy() if len(rows) else float("nan")
+    return shown.dropna(axis="columns", how="all")
+
+
+def benchmark_text(table: pd.DataFrame, horizon: int = 16) -> str:
+    """Whether the authors' remark holds: who answers and trains faster than DP3, by the kept benchmark."""
+    said = []
+    for backend in ("official", "torch", "onnx"):
+        rows = latencies(table, horizon, backend)
+        rows = rows[rows["method"].map(lambda name: METHODS[name].mixer is not None)]
+        if len(rows):
+            low, high = rows["share"].min(), rows["share"].max()
+            said.append(f"{BACKEND_LABELS[backend]}, {1 / high:.1f} to {1 / low:.1f} times faster")
+    if not said:
+        return "The benchmark has not been made yet: `python -m mp_lib.benchmark_table`."
+    devices, commits = join(sorted(table["device"].unique())), join(sorted(table["commit"].unique()))
+    return (
+        f"An action chunk of Mamba Policy at horizon {horizon}, batch 1 and 1 thread, against DP3 in eager PyTorch: "
+        f"{join(said)}. Measured on {devices} at commit {commits}."
+    )
+
+
+def anew_text(rows: Sequence[Measurement], table: pd.DataFrame) -> str:
+    """What was measured just now beside what is kept, a sentence a row."""
+    said = []
+    for row in rows:
+        kept = pick(
+            table,
+            **{key: getattr(row, key) for key in ("what", "batch", "threads", "backend", "method", "horizon")},
+            attention=row.attention,
+        )
+        beside = f" ({1 / kept['ratio_to_dp3_eager'].iloc[0]:.1f} in the kept table)" if len(kept) else ""
+        name = f"{METHODS[row.method].label}{WITHOUT.get(row.attention, '')}, {BACKEND_LABELS[row.backend]}"
         said.append(
-            f"Horizon {table['horizon'].iloc[0]}: DP3 takes "
-            f"{1e3 * table.set_index('method').loc['dp3', 'median_seconds']:.0f} ms, and "
-            f"{len(others) - len(slow)} of {len(others)} others take less"
-            + (f"; not faster, as shares of DP3's time: {join(slow)}." if slow else ".")
+            f"{name}: {1e3 * row.median_seconds:.0f} ms, {1 / row.ratio_to_dp3_eager:.1f} times faster than DP3 in "
+            f"eager PyTorch{beside}."
         )
     return " ".join(said)

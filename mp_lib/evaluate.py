@@ -14,9 +14,9 @@ from mp_lib.demos import find_task
 from mp_lib.device import choose_device, device_name
 from mp_lib.files import write_atomically
 from mp_lib.film import write_film
+from mp_lib.model.backends import FrozenPolicy, freeze
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.ddim import DDIM
-from mp_lib.model.policy import DiffusionPolicy
 from mp_lib.paths import root
 from mp_lib.provenance import commit, file_hash
 from mp_lib.recordings import names_of
@@ -39,15 +39,15 @@ def find_checkpoint(path: str = "") -> Path | None:
 
 
 def load(
-    checkpoint: Path, num_inference_steps: int | None = None, device: str = "auto"
-) -> tuple[DiffusionPolicy, dict]:
-    """The policy on a device, and its facts; with another number of denoising steps if one is given."""
+    checkpoint: Path, num_inference_steps: int | None = None, device: str = "auto", backend: str = "torch"
+) -> tuple[FrozenPolicy, dict]:
+    """The policy on a device under a backend, and its facts; with another number of denoising steps if one is given."""
     at_least_one(num_inference_steps=num_inference_steps)
     policy, facts = load_policy(checkpoint)
     if num_inference_steps is not None:
         policy.config = replace(policy.config, num_inference_steps=num_inference_steps)
         policy.ddim = DDIM(policy.config.num_train_steps, num_inference_steps)
-    return policy.to(choose_device(device)), facts
+    return freeze(policy.to(choose_device(device)), backend), facts
 
 
 def at_least_one(**numbers: int | None) -> None:
@@ -64,23 +64,25 @@ def evaluate(
     num_inference_steps: int | None = None,
     jobs: int = 1,
     device: str = "auto",
+    backend: str = "torch",
 ) -> dict:
     """Roll a checkpoint out and return what was found, which is kept in evaluations/ beside it.
 
     It is read again while checkpoint, commit and device are the same and its film is there.
-    ``episodes`` None: as many as its run played at its end, or 20 if there is no result.json.
-    Keys: checkpoint (its digest), commit, device, task, method, num_inference_steps, seeds, successes (0 or 1 each),
-    steps, interval, film (a path) and file (the JSON's).
+    ``episodes`` None: as many as its run played at its end, or 20 if there is no result.json. ``backend`` is one of
+    ``mp_lib.model.backends.BACKENDS``, or auto.
+    Keys: checkpoint (its digest), commit, device, task, method, num_inference_steps, backend, seeds, successes (0 or 1
+    each), steps, interval, film (a path) and file (the JSON's).
     """
     at_least_one(episodes=episodes, num_inference_steps=num_inference_steps)
     if episodes is None:
         final = stored_result(checkpoint).get("final")
         episodes = len(final["seeds"]) if final else 20
-    path = evaluation_path(checkpoint, episodes, first_seed, num_inference_steps)
+    path = evaluation_path(checkpoint, episodes, first_seed, num_inference_steps, backend)
     origin = {"checkpoint": file_hash(checkpoint), "commit": commit(), "device": device_name(choose_device(device))}
     if found := stored_evaluation(path, origin):
         return found
-    policy, facts = load(checkpoint, num_inference_steps, device)
+    policy, facts = load(checkpoint, num_inference_steps, device, backend)
     spec = find_task(facts["task"]).with_state(policy.config.state_dim)
     played = rollout(policy, spec, range(first_seed, first_seed + episodes), jobs=jobs, films=1)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,6 +93,7 @@ def evaluate(
         "task": spec.name,
         "method": policy.config.method,
         "num_inference_steps": policy.config.num_inference_steps,
+        "backend": policy.backend,
         "seeds": [episode.seed for episode in played],
         "successes": successes,
         "steps": [episode.steps for episode in played],
@@ -118,10 +121,13 @@ def stored_result(checkpoint: Path) -> dict:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def evaluation_path(checkpoint: Path, episodes: int, first_seed: int, num_inference_steps: int | None) -> Path:
+def evaluation_path(
+    checkpoint: Path, episodes: int, first_seed: int, num_inference_steps: int | None, backend: str
+) -> Path:
     """Where an evaluation is kept."""
     steps = "" if num_inference_steps is None else f"-{num_inference_steps}denoising"
-    return checkpoint.parent / "evaluations" / f"{first_seed}-{episodes}{steps}.json"
+    under = "" if backend == "torch" else f"-{backend}"
+    return checkpoint.parent / "evaluations" / f"{first_seed}-{episodes}{steps}{under}.json"
 
 
 def episodes_table(found: dict) -> pd.DataFrame:
@@ -150,7 +156,7 @@ def comparison(found: dict, checkpoint: Path) -> str:
     return f"{said} Of {len(common)} seeds in common, {same} ended alike{ending}"
 
 
-def keep_seen(policy: DiffusionPolicy) -> list[tuple[np.ndarray, np.ndarray]]:
+def keep_seen(policy: FrozenPolicy) -> list[tuple[np.ndarray, np.ndarray]]:
     """A list that grows with every chunk the policy predicts from now on: (last cloud (N, 3), chunk (T, A))."""
     seen, predict = [], policy.predict
 

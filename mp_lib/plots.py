@@ -203,3 +203,40 @@ def costs(table: pd.DataFrame) -> Figure:
     axes[0, 0].invert_yaxis()
     figure.supxlabel("as a share of DP3", fontsize=7.5)
     return figure
+
+
+@styled
+def latency_by_length(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
+    """Time of one denoiser call against the horizon, a panel a backend and structure; dotted, its products alone.
+
+    ``table`` has method, attention, horizon, backend and median_seconds, as ``benchmark_table.read_table``; ``labels``
+    are the backends to draw and their titles.
+    """
+    structures = {"paper": "", "released": NO_ATTENTION}
+    figure, axes = panels(len(structures), len(labels), PAGE, 4.6, sharex=True, sharey=True)
+    for row, (attention, ending) in zip(axes, structures.items(), strict=True):
+        for place, (backend, title) in zip(row, labels.items(), strict=True):
+            rows = table[table["attention"].isin(["", attention])].sort_values("horizon")
+            draw_latencies(place, rows[rows["backend"] == backend], rows[rows["backend"] == "matrix_products"])
+            place.set_title(f"{title}{ending}")
+            place.set(xscale="log", yscale="log", xticks=sorted(table["horizon"].unique()))
+            place.xaxis.set_minor_locator(NullLocator())
+            place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            plain_log(place.yaxis)
+            place.grid(axis="y")
+    figure.supxlabel("horizon: the sequence length of the outermost blocks", fontsize=7.5)
+    figure.supylabel("one denoiser call (ms)", fontsize=7.5)
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    floor = Line2D([], [], color=GREY, linestyle=":", linewidth=0.9)
+    figure.legend([*handles, floor], [*names, "its matrix\nproducts alone"], loc="outside right center", frameon=False)
+    return figure
+
+
+def draw_latencies(axes: Axes, timed: pd.DataFrame, floors: pd.DataFrame) -> None:
+    """A line a method, and a dotted one for its floor."""
+    for method, rows in timed.groupby("method", sort=False):
+        look = look_of(method)
+        floor = floors[floors["method"] == method]
+        axes.plot(floor["horizon"], 1e3 * floor["median_seconds"], color=look["color"], linestyle=":", linewidth=0.9)
+        style = {"color": look["color"], "marker": look["marker"], "markersize": 3.5, "linewidth": 1}
+        axes.plot(rows["horizon"], 1e3 * rows["median_seconds"], label=METHODS[method].label, **style)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from mp_lib.interfaces import Obs, TaskSpec
+from mp_lib.model.backends import FrozenPolicy
 from mp_lib.model.policy import DiffusionPolicy
 from mp_lib.progress import track
 from mp_lib.sim.env import SimulationDiverged
@@ -172,7 +173,7 @@ class RemoteTables:
 
 
 def rollout(
-    policy: DiffusionPolicy,
+    policy: DiffusionPolicy | FrozenPolicy,
     spec: TaskSpec,
     seeds: Sequence[int],
     *,
@@ -184,7 +185,7 @@ def rollout(
     Repeatable: the noise of an episode is drawn from its seed alone, and the number of processes that
     simulate (``jobs``; 1 is this process) changes nothing. Which episodes are played together changes
     no more than the rounding of a batched policy call. The policy is put into evaluation mode and runs
-    on the device it is on.
+    on the device it is on; ``mp_lib.model.backends.freeze`` makes one that runs under another backend.
     """
     policy.eval()
     arguments = (spec, policy.config.num_points, policy.config.n_obs_steps)
@@ -199,7 +200,7 @@ def rollout(
     return episodes
 
 
-def play_group(policy: DiffusionPolicy, tables: Table | RemoteTables, group: list[tuple[int, bool]]):
+def play_group(policy: DiffusionPolicy | FrozenPolicy, tables: Table | RemoteTables, group: list[tuple[int, bool]]):
     """Yield (place in the group, episode) as episodes end; each round is one policy call for all that still run."""
     config = policy.config
     noise = [torch.Generator().manual_seed(seed) for seed, _ in group]
@@ -215,7 +216,7 @@ def play_group(policy: DiffusionPolicy, tables: Table | RemoteTables, group: lis
         yield from ((index, answer) for index, answer in enumerate(answers) if isinstance(answer, Episode))
 
 
-def batch_of(histories: list[list[Obs]], policy: DiffusionPolicy) -> dict[str, torch.Tensor]:
+def batch_of(histories: list[list[Obs]], policy: DiffusionPolicy | FrozenPolicy) -> dict[str, torch.Tensor]:
     """Histories of To observations as a batch: point_cloud (B, To, N, 3), state (B, To, S)."""
     return {
         key: torch.from_numpy(np.stack([[getattr(obs, key) for obs in history] for history in histories])).to(

@@ -36,17 +36,25 @@ PRODUCTS = ("result.json", "policy.safetensors", "rollout.mp4")  # of a finished
 
 
 def train(
-    config: TrainConfig, spec: TaskSpec, demos: ReplayBuffer, folder: Path, *, device: str = "auto", jobs: int = 1
+    config: TrainConfig,
+    spec: TaskSpec,
+    demos: ReplayBuffer,
+    folder: Path,
+    *,
+    device: str = "auto",
+    jobs: int = 1,
+    form: str = "torch",
 ) -> RunResult:
     """Train and evaluate one run in ``folder`` and return its result, which result.json also holds.
 
     A folder with a finished result is read, one with a half-finished training is resumed; one that was
-    made with another configuration raises a ValueError. ``jobs`` processes simulate in evaluations.
+    made with another configuration raises a ValueError. ``jobs`` processes simulate in evaluations; ``form`` says
+    how training steps are run: torch, compiled, or cuda, one CUDA graph.
     """
     check_owner(folder, config, demos)
     if not all((folder / name).exists() for name in PRODUCTS):
         with torch.random.fork_rng():
-            run = Run(config, spec, demos, folder, choose_device(device), jobs)
+            run = Run(config, spec, demos, folder, choose_device(device), jobs, form)
             write_atomically(folder / "config.json", json.dumps(asdict(config), indent=1).encode())
             result = run.complete()
         write_atomically(folder / "result.json", json.dumps(asdict(result), indent=1).encode())
@@ -110,12 +118,20 @@ class Run:
     """The stages of a run around its trainer."""
 
     def __init__(
-        self, config: TrainConfig, spec: TaskSpec, demos: ReplayBuffer, folder: Path, device: torch.device, jobs: int
+        self,
+        config: TrainConfig,
+        spec: TaskSpec,
+        demos: ReplayBuffer,
+        folder: Path,
+        device: torch.device,
+        jobs: int,
+        form: str,
     ):
         self.demos = demos.check(spec)
         self.spec = spec.with_state(demos.shapes["state"][0])
         self.config, self.folder, self.device, self.jobs = config, folder, device, jobs
-        self.trainer = Trainer(config, policy_config(config, self.spec), training_windows(config, demos), device)
+        windows = training_windows(config, demos)
+        self.trainer = Trainer(config, policy_config(config, self.spec), windows, device, form)
         self.state = folder / "training.safetensors"
         self.curve: list[dict] = []
         self.seconds = {"train": 0.0, "evaluate": 0.0}

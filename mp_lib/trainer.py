@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,10 +18,13 @@ import torch
 
 from mp_lib.config import PolicyConfig, TrainConfig
 from mp_lib.data.windows import ActionWindows
+from mp_lib.interfaces import look_up
 from mp_lib.model.checkpoint import load_tensors, save_tensors
+from mp_lib.model.graphs import Replay
 from mp_lib.model.policy import build_policy
 
 WEIGHTS, BATCHES, NOISE = range(3)  # streams of random numbers
+BATCH_KEYS = ("point_cloud", "state", "actions")
 
 
 def random_seed(seed: int, index: int, stream: int) -> int:
@@ -28,13 +32,47 @@ def random_seed(seed: int, index: int, stream: int) -> int:
     return int(np.random.SeedSequence([seed, index, stream]).generate_state(1)[0])
 
 
+def step_eagerly(trainer: Trainer) -> Callable[..., torch.Tensor]:
+    """Plain PyTorch."""
+    return trainer.descend
+
+
+def step_compiled(trainer: Trainer) -> Callable[..., torch.Tensor]:
+    """Denoiser and encoder compiled: minutes before the first step, fewer launches a step."""
+    for part in (trainer.policy.model, trainer.policy.obs_encoder):
+        part.compile(dynamic=False)
+    return trainer.descend
+
+
+def step_replayed(trainer: Trainer) -> Callable[..., torch.Tensor]:
+    """Loss, gradient and optimiser as one CUDA graph: one launch a step. A ValueError where there is no CUDA GPU."""
+    if trainer.device.type != "cuda":
+        raise ValueError(f"form cuda needs a CUDA GPU, the training is on {trainer.device}; choose torch or compiled")
+    return Replay(trainer.descend, trainer.remember)
+
+
+FORMS: dict[str, Callable[[Trainer], Callable[..., torch.Tensor]]] = {
+    "torch": step_eagerly,
+    "compiled": step_compiled,
+    "cuda": step_replayed,
+}
+
+
 class Trainer:
     """Trains one policy on windows of demonstrations.
 
-    It seeds torch's default generator, so whoever owns that wraps it in ``torch.random.fork_rng``.
+    It seeds torch's default generator, so whoever owns that wraps it in ``torch.random.fork_rng``. ``form`` is one
+    of FORMS: how a step is run, not what it computes.
     """
 
-    def __init__(self, config: TrainConfig, policy_config: PolicyConfig, windows: ActionWindows, device: torch.device):
+    def __init__(
+        self,
+        config: TrainConfig,
+        policy_config: PolicyConfig,
+        windows: ActionWindows,
+        device: torch.device,
+        form: str = "torch",
+    ):
         self.config, self.device = config, device
         self.windows = windows.to(device)
         torch.manual_seed(random_seed(config.seed, 0, WEIGHTS))
@@ -44,29 +82,59 @@ class Trainer:
         self.average = copy.deepcopy(self.policy).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
             self.policy.parameters(),
-            lr=config.learning_rate,
+            # A tensor can change in a graph that was recorded.
+            lr=torch.tensor(config.learning_rate, device=device) if form == "cuda" else config.learning_rate,
             betas=config.betas,
             weight_decay=config.weight_decay,
             fused=device.type in ("cpu", "cuda"),
+            capturable=device.type == "cuda" and form == "cuda",
         )
         self.steps_per_epoch = math.ceil(len(windows) / config.batch_size)
         self.num_steps = config.num_steps or config.num_epochs * self.steps_per_epoch
         self.step = 0
+        self.run_step = look_up(FORMS, form, "form")(self)
 
     def update(self) -> torch.Tensor:
         """One gradient step and one step of the average; returns the loss, a scalar."""
         batch = self.windows.batch(self.batch_indices())
-        torch.manual_seed(random_seed(self.config.seed, self.step, NOISE))
+        self.seed_noise()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.step)
+            rate = self.learning_rate(self.step)
+            group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], torch.Tensor) else rate
         self.policy.train()
-        loss = self.policy.loss(batch)
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        loss = self.run_step(*(batch[key] for key in BATCH_KEYS))
         self.update_average()
         self.step += 1
         return loss.detach()
+
+    def seed_noise(self) -> None:
+        """Let the random numbers that follow be those of this step."""
+        torch.manual_seed(random_seed(self.config.seed, self.step, NOISE))
+
+    def descend(self, *batch: torch.Tensor) -> torch.Tensor:
+        """One gradient step on a batch, the tensors of BATCH_KEYS; returns the loss."""
+        loss = self.policy.loss(dict(zip(BATCH_KEYS, batch, strict=True)))
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss
+
+    def remember(self) -> Callable[[], None]:
+        """Note weights, optimiser and noise; the function that is returned sets them back in place."""
+        places = dict(self.policy.named_parameters())
+        before = {name: value.detach().clone() for name, value in places.items()}
+        states = {value: dict(self.optimizer.state[value]) for value in places.values()}
+        states = {value: {key: each.clone() for key, each in state.items()} for value, state in states.items()}
+
+        @torch.no_grad()
+        def set_back() -> None:
+            for name, value in places.items():
+                value.copy_(before[name])
+                for key, each in self.optimizer.state[value].items():
+                    each.copy_(states[value].get(key, torch.zeros_like(each)))
+            self.seed_noise()
+
+        return set_back
 
     def batch_indices(self) -> torch.Tensor:
         """The windows of this step's batch; every epoch is a permutation of all windows."""

@@ -5,90 +5,103 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import torch
+
 from mp_lib.config import PolicyConfig
+from mp_lib.model.backends import FrozenPolicy, freeze, has_compiler, missing_onnx
+from mp_lib.model.graphs import Replay
+from mp_lib.model.loops import use_loops
+from mp_lib.model.policy import DiffusionPolicy, build_policy
 
 STATE_DIM, ACTION_DIM = 24, 26  # Adroit's hammer, at which the published parameter counts are given
+EXAMPLES = 1  # seed of the inputs
 
 
-def make_policy(method: str, attention: str, horizon: int, device: str):
-    """A policy at the paper's widths with fresh weights, always the same ones."""
-    import torch
+class Subject:
+    """A method that is measured: it makes policies with fresh weights, always the same ones, at the paper's widths."""
 
-    from mp_lib.model.policy import build_policy
+    def __init__(self, method: str, attention: str, horizon: int, device: str = "cpu"):
+        self.method, self.attention, self.horizon, self.device = method, attention, horizon, device
+        self.frozen_policies: dict[str, FrozenPolicy] = {}
 
-    config = PolicyConfig(
-        method, STATE_DIM, ACTION_DIM, attention=attention, horizon=horizon, n_action_steps=min(8, horizon - 1)
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return build_policy(config).to(device)
+    def policy(self) -> DiffusionPolicy:
+        """A policy of its own for a form that changes it."""
+        sizes = {"horizon": self.horizon, "n_action_steps": min(8, self.horizon - 1)}
+        config = PolicyConfig(self.method, STATE_DIM, ACTION_DIM, attention=self.attention or "paper", **sizes)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return build_policy(config).to(self.device)
+
+    def frozen(self, backend: str) -> FrozenPolicy:
+        """The policy under a backend, exported or compiled once for all that is timed of it."""
+        if backend not in self.frozen_policies:
+            self.frozen_policies[backend] = freeze(self.policy(), backend)
+        return self.frozen_policies[backend]
 
 
-def inputs_of(policy, batch: int) -> dict:
-    """Random inputs of the policy's shapes: a history, noise, a condition and a diffusion step."""
-    import torch
-
+def inputs_of(policy: DiffusionPolicy, batch: int) -> dict:
+    """Random inputs of the policy's shapes, always the same: a history, noise, a condition and a diffusion step."""
     config, device = policy.config, policy.device
-    return {
-        "history": {
-            "point_cloud": torch.rand(batch, config.n_obs_steps, config.num_points, 3, device=device),
-            "state": torch.rand(batch, config.n_obs_steps, config.state_dim, device=device),
-        },
-        "noise": torch.randn(batch, config.horizon, config.action_dim, device=device),
-        "cond": torch.randn(batch, config.n_obs_steps * policy.obs_encoder.size, device=device),
-        "step": torch.arange(batch, device=device) % config.num_train_steps,
-    }
+    with torch.random.fork_rng():
+        torch.manual_seed(EXAMPLES)
+        given = {
+            "history": {
+                "point_cloud": torch.rand(batch, config.n_obs_steps, config.num_points, 3),
+                "state": torch.rand(batch, config.n_obs_steps, config.state_dim),
+            },
+            "noise": torch.randn(batch, config.horizon, config.action_dim),
+            "cond": torch.randn(batch, config.n_obs_steps * policy.obs_encoder.size),
+            "step": torch.arange(batch) % config.num_train_steps,
+        }
+    history = {key: value.to(device) for key, value in given.pop("history").items()}
+    return {"history": history} | {key: value.to(device) for key, value in given.items()}
 
 
-def official_denoiser(policy, batch: int) -> Callable[[], None]:
+def official_denoiser(subject: Subject, batch: int) -> Callable[[], object]:
     """One call of the denoiser as the official code makes it: loop scans, the condition anew at every call."""
-    import torch
-
-    from mp_lib.model.loops import use_loops
-
+    policy = subject.policy()
     given, denoiser = inputs_of(policy, batch), use_loops(policy.eval().model)
     return torch.no_grad()(lambda: denoiser(given["noise"], given["step"], given["cond"]))
 
 
-def official_chunk(policy, batch: int) -> Callable[[], None]:
+def official_chunk(subject: Subject, batch: int) -> Callable[[], object]:
     """One action chunk as the official code makes it: encoder, then ten whole denoiser calls."""
-    import torch
-
-    from mp_lib.model.loops import use_loops
-
-    given, policy = inputs_of(policy, batch), use_loops(policy.eval())
+    policy = use_loops(subject.policy().eval())
+    given = inputs_of(policy, batch)
     steps = [torch.full((batch,), step, device=policy.device) for step in policy.ddim.steps]
 
     @torch.no_grad()
-    def act() -> None:
+    def act() -> torch.Tensor:
         cond = policy.encode(**given["history"])
         chunk = policy.ddim.sample(lambda actions, index: policy.model(actions, steps[index], cond), given["noise"])
-        policy.normalizer.unnormalize("action", chunk)
+        return policy.normalizer.unnormalize("action", chunk)
 
     return act
 
 
-def frozen_denoiser(backend: str, policy, batch: int) -> Callable[[], None]:
+def frozen_denoiser(backend: str, subject: Subject, batch: int) -> Callable[[], object]:
     """One call of the denoiser under a backend, the condition's part already at hand."""
-    import torch
-
-    from mp_lib.model.backends import freeze
-
-    given, frozen = inputs_of(policy, batch), freeze(policy, backend)
+    frozen = subject.frozen(backend)
+    given = inputs_of(frozen.policy, batch)
     with torch.no_grad():
         modulation = frozen.table[0] + frozen.policy.model.cond_modulation(given["cond"])
     return torch.no_grad()(lambda: frozen.run_denoise(given["noise"], modulation))
 
 
-def weight_traffic(policy, batch: int) -> Callable[[], None]:
+def frozen_chunk(backend: str, subject: Subject, batch: int) -> Callable[[], object]:
+    """One action chunk under a backend: the history's condition, then ten denoising steps."""
+    frozen = subject.frozen(backend)
+    given = inputs_of(frozen.policy, batch)
+    return lambda: frozen.predict(given["history"], given["noise"])
+
+
+def weight_traffic(subject: Subject, batch: int) -> Callable[[], object]:
     """Read the weights of a denoiser call once: what it cannot be faster than at batch 1.
 
     Those that make the modulation are left out, since ``frozen_denoiser`` has that at hand.
     """
-    import torch
-
     made_once = ("cond_encoder", "diffusion_step_encoder")
-    named = policy.model.named_parameters()
+    named = subject.policy().model.named_parameters()
     weights = [each.detach().flatten() for name, each in named if not any(part in name for part in made_once)]
 
     def read() -> None:
@@ -98,32 +111,18 @@ def weight_traffic(policy, batch: int) -> Callable[[], None]:
     return read
 
 
-def matrix_products(policy, batch: int) -> Callable[[], None]:
+def matrix_products(subject: Subject, batch: int) -> Callable[[], object]:
     """The matrix products of a denoiser call and nothing else: each linear layer and convolution as one product.
 
     What mixes the steps, norms, activations and moving data come on top of this floor; the modulation is at hand
     as in ``frozen_denoiser``.
     """
-    import torch
-
-    given, denoiser, shapes = inputs_of(policy, batch), policy.eval().model, []
-
-    def note(layer, inputs, output) -> None:
-        transposed = isinstance(layer, torch.nn.ConvTranspose1d)
-        inner, out = layer.weight.flatten(1).shape if transposed else layer.weight.flatten(1).T.shape
-        shapes.append((inputs[0].numel() // inner if transposed else output.numel() // out, inner, out))
-
-    kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.ConvTranspose1d)
-    layers = [each for each in denoiser.modules() if isinstance(each, kinds)]
-    hooks = [layer.register_forward_hook(note) for layer in layers]
+    policy = subject.policy().eval()
+    given = inputs_of(policy, batch)
     with torch.no_grad():
-        modulation = policy.step_table()[:1] + denoiser.cond_modulation(given["cond"])
-        shapes.clear()  # of the modulation
-        denoiser.denoise(given["noise"], modulation)
-    for hook in hooks:
-        hook.remove()
-    products = [(torch.randn(rows, inner), torch.randn(inner, out)) for rows, inner, out in shapes]
-    products = [(left.to(policy.device), right.to(policy.device)) for left, right in products]
+        modulation = policy.step_table()[:1] + policy.model.cond_modulation(given["cond"])
+        shapes = product_shapes(policy.model, lambda: policy.model.denoise(given["noise"], modulation))
+    products = factors(shapes, policy.device)
 
     def multiply() -> None:
         for left, right in products:
@@ -132,36 +131,85 @@ def matrix_products(policy, batch: int) -> Callable[[], None]:
     return multiply
 
 
-def frozen_chunk(backend: str, policy, batch: int) -> Callable[[], None]:
-    """One action chunk under a backend."""
-    from mp_lib.model.backends import freeze
+def product_shapes(module: torch.nn.Module, call: Callable[[], object]) -> list[tuple[int, int, int]]:
+    """(rows, inner, out) of each linear layer and convolution that runs during ``call``, as one matrix product."""
+    shapes = []
 
-    given, frozen = inputs_of(policy, batch), freeze(policy, backend)
-    return lambda: frozen.act(given["history"], given["noise"])
+    def note(layer, inputs, output) -> None:
+        transposed = isinstance(layer, torch.nn.ConvTranspose1d)
+        inner, out = layer.weight.flatten(1).shape if transposed else layer.weight.flatten(1).T.shape
+        shapes.append((inputs[0].numel() // inner if transposed else output.numel() // out, inner, out))
+
+    kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.ConvTranspose1d)
+    hooks = [each.register_forward_hook(note) for each in module.modules() if isinstance(each, kinds)]
+    call()
+    for hook in hooks:
+        hook.remove()
+    return shapes
 
 
-def train_step(form: str, policy, batch: int) -> Callable[[], None]:
-    """One training step of the denoiser: prediction, mean squared error, gradient, AdamW."""
-    import torch
+def factors(shapes: list[tuple[int, int, int]], device: torch.device) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Random matrices to multiply, (rows, inner) and (inner, out) each."""
+    return [(torch.randn(rows, inner).to(device), torch.randn(inner, out).to(device)) for rows, inner, out in shapes]
 
-    from mp_lib.model.loops import use_loops
 
-    forms = {"official": use_loops, "torch": lambda module: module, "compiled": partial(torch.compile, dynamic=False)}
-    given, denoiser = inputs_of(policy, batch), policy.train().model
-    optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-4, fused=True)
-    run = forms[form](denoiser)
+def step_products(subject: Subject, batch: int) -> Callable[[], object]:
+    """The matrix products of a training step and nothing else: of each layer the value and both gradients.
 
-    def step() -> None:
-        torch.nn.functional.mse_loss(run(given["noise"], given["step"], given["cond"]), given["noise"]).backward()
+    Their sizes are those of one step, in which stochastic depth has left out a fifth of the samples.
+    """
+    policy = subject.policy().train()
+    given = inputs_of(policy, batch)
+    with torch.no_grad():
+        shapes = product_shapes(policy.model, lambda: policy.model(given["noise"], given["step"], given["cond"]))
+    products = factors(shapes, policy.device)
+
+    def multiply() -> None:
+        for left, right in products:
+            out = torch.mm(left, right)
+            torch.mm(out, right.T)
+            torch.mm(left.T, out)
+
+    return multiply
+
+
+def train_step(form: Callable, subject: Subject, batch: int) -> Callable[[], object]:
+    """One training step of the denoiser: prediction, mean squared error, gradient, AdamW.
+
+    ``form`` makes what is called of a function of (noise, step, cond) that takes such a step with a denoiser.
+    """
+    policy = subject.policy().train()
+    given, denoiser = inputs_of(policy, batch), policy.model
+    capturable = policy.device.type == "cuda"
+    optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-4, fused=True, capturable=capturable)
+
+    def step(noise, index, cond) -> torch.Tensor:
+        loss = torch.nn.functional.mse_loss(denoiser(noise, index, cond), noise)
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+        return loss
 
+    run = form(step, denoiser)
+    return lambda: run(given["noise"], given["step"], given["cond"])
+
+
+def compiled_step(step: Callable, denoiser: torch.nn.Module) -> Callable:
+    """The step with the denoiser compiled."""
+    denoiser.compile(dynamic=False)
     return step
 
 
-def encoder_step(plain: bool, policy, batch: int) -> Callable[[], None]:
+def official_step(step: Callable, denoiser: torch.nn.Module) -> Callable:
+    """The step with every part of the denoiser in its slow form."""
+    use_loops(denoiser)
+    return step
+
+
+def encoder_step(plain: bool, subject: Subject, batch: int) -> Callable[[], object]:
     """Forward and backward pass of the encoder; ``plain`` without the search for critical points."""
-    given, encoder = inputs_of(policy, batch)["history"], policy.train().obs_encoder
+    policy = subject.policy().train()
+    given, encoder = inputs_of(policy, batch)["history"], policy.obs_encoder
     if plain:
         extractor = encoder.extractor
         extractor.forward = lambda points: extractor.final_projection(extractor.mlp(points).amax(1))
@@ -185,18 +233,19 @@ MAKERS: dict[str, dict[str, Callable]] = {
         **{name: partial(frozen_chunk, name) for name in ("torch", "compiled", "onnx", "cuda")},
     },
     "train_step": {
-        "official": partial(train_step, "official"),
-        "torch": partial(train_step, "torch"),
-        "compiled": partial(train_step, "compiled"),
+        "official": partial(train_step, official_step),
+        "matrix_products": step_products,
+        "torch": partial(train_step, lambda step, denoiser: step),
+        "compiled": partial(train_step, compiled_step),
+        "cuda": partial(train_step, lambda step, denoiser: Replay(step)),
     },
     "encoder_step": {"official": partial(encoder_step, True), "torch": partial(encoder_step, False)},
 }
+ONLY_WHEN_ASKED = {("train_step", "compiled", "cpu")}  # minutes a method to compile, and slower than the native loops
 
 
 def usable(backend: str, device: str) -> bool:
     """Whether a backend can run on this device here."""
-    from mp_lib.model.backends import has_compiler, missing_onnx
-
     available = {
         "torch": True,
         "weight_traffic": True,

@@ -1,11 +1,18 @@
 """Backends: all of them act alike; what one needs and lacks is said."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from mp_lib.config import ATTENTION, METHODS, PolicyConfig
+from mp_lib.interfaces import Obs
+from mp_lib.model import backends
 from mp_lib.model.backends import BACKENDS, GraphPolicy, freeze
 from mp_lib.model.policy import build_policy
+from mp_lib.rollout import rollout
+from tests.conftest import TOY
 
 EXPORTS = [("simple_dp3", "paper", "onnx"), ("simple_dp3", "paper", "torch")]
 SLOW = [
@@ -34,6 +41,53 @@ def test_backend_acts_as_the_policy_does(method, attention, backend):
     for batch in (1, 3, 1):
         seen, noise = history(batch), torch.randn(batch, 16, 4)
         torch.testing.assert_close(frozen.act(seen, noise), policy.act(seen, noise), rtol=0, atol=1e-5)
+
+
+class Line:
+    """A task whose state follows the actions: what differs in one step differs in all that come after."""
+
+    def __init__(self, num_points):
+        self.cloud = torch.rand(num_points, 3, generator=torch.Generator().manual_seed(0)).numpy()
+
+    def reset(self, seed):
+        self.state = np.full(9, seed / 10, np.float32)
+
+    def step(self, action):
+        self.state[:4] = 0.9 * self.state[:4] + 0.5 * action
+        return False
+
+    def observe(self):
+        return Obs(self.cloud + self.state[:3], self.state.copy())
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(("method", "attention", "backend"), [("simple_dp3", "paper", "onnx"), *SLOW])
+def test_backends_act_alike_over_whole_rollouts(method, attention, backend):
+    policy = make_policy(method, attention)
+    task = replace(TOY, make_env=Line, max_steps=40)
+    actions = {}
+    for name in ("torch", backend):
+        frozen, acted = freeze(policy, name), []
+        act = frozen.act
+        frozen.act = lambda *given, act=act, acted=acted: acted.append(act(*given)) or acted[-1]
+        rollout(frozen, task, range(3))
+        actions[name] = torch.cat(acted)
+    assert len(actions[backend]) == 3 * 40 / policy.config.n_action_steps
+    torch.testing.assert_close(actions[backend], actions["torch"], rtol=0, atol=1e-5)
+
+
+def test_one_export_serves_batches_and_threads_of_any_number(monkeypatch):
+    exports, export = [], backends.export_onnx
+    monkeypatch.setattr(backends, "export_onnx", lambda *given: exports.append(1) or export(*given))
+    policy = make_policy("simple_dp3")
+    frozen = freeze(policy, "onnx")
+    for batch, threads in ((2, 1), (5, 1), (1, 2)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        seen, noise = history(batch), torch.randn(batch, 16, 4)
+        torch.testing.assert_close(frozen.act(seen, noise), policy.act(seen, noise), rtol=0, atol=1e-5)
+    assert len(exports) == 2  # of the condition's and of the denoiser's part
 
 
 def test_frozen_policy_does_not_follow_the_weights():

@@ -1,6 +1,7 @@
 """The benchmark: nothing but JSON lines, the keys that are promised, ratios that are ratios."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mp_lib import benchmark, workloads
 from mp_lib.config import METHODS, PolicyConfig
 from mp_lib.model.policy import build_policy
+from mp_lib.workloads import Subject
 
 KEYS = {
     *("method", "attention", "horizon", "backend", "batch", "threads", "what"),
@@ -18,12 +20,13 @@ KEYS = {
 
 @pytest.fixture(autouse=True)
 def small_policies(monkeypatch):
-    def make_small(method, attention, horizon, device):
-        widths = tuple(width // 4 for width in METHODS[method].down_dims[:2])
-        sizes = {"horizon": horizon, "n_action_steps": 3, "down_dims": widths}
-        return build_policy(PolicyConfig(method, 9, 4, attention=attention, **sizes))
+    def make_small(subject):
+        widths = tuple(width // 4 for width in METHODS[subject.method].down_dims[:2])
+        sizes = {"horizon": subject.horizon, "n_action_steps": 3, "down_dims": widths}
+        torch.manual_seed(0)
+        return build_policy(PolicyConfig(subject.method, 9, 4, attention=subject.attention or "paper", **sizes))
 
-    monkeypatch.setattr(benchmark, "make_policy", make_small)
+    monkeypatch.setattr(Subject, "policy", make_small)
     monkeypatch.setattr(benchmark, "TURN_SECONDS", 0.0)
     threads = torch.get_num_threads()
     yield
@@ -65,9 +68,10 @@ def test_unknown_names_end_in_one_line(arguments, listed, capsys):
 
 
 def test_weight_traffic_reads_each_weight_of_a_call_once(monkeypatch):
-    policy, read = benchmark.make_policy("dp3_mamba_v2", "released", 4, "cpu"), []
+    subject, read = Subject("dp3_mamba_v2", "released", 4), []
+    policy = subject.policy()
     monkeypatch.setattr(torch, "sum", lambda weight: read.append(weight.numel()))
-    workloads.weight_traffic(policy, 1)()
+    workloads.weight_traffic(subject, 1)()
     encoders = [policy.model.diffusion_step_encoder, *(b.cond_encoder for b in policy.model.conditioned_blocks())]
     made_once = sum(each.numel() for encoder in encoders for each in encoder.parameters())
     assert sum(read) == sum(each.numel() for each in policy.model.parameters()) - made_once
@@ -75,8 +79,9 @@ def test_weight_traffic_reads_each_weight_of_a_call_once(monkeypatch):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_matrix_products_multiply_what_the_layers_do(method, monkeypatch):
-    policy, counted = benchmark.make_policy(method, "released", 16, "cpu"), []
-    multiply = workloads.matrix_products(policy, 2)
+    subject, counted = Subject(method, "released", 16), []
+    policy = subject.policy().eval()
+    multiply = workloads.matrix_products(subject, 2)
     monkeypatch.setattr(torch, "mm", lambda left, right: counted.append(left.numel() * right.shape[1]))
     multiply()
     given = workloads.inputs_of(policy, 2)
@@ -85,20 +90,45 @@ def test_matrix_products_multiply_what_the_layers_do(method, monkeypatch):
         before = counter.get_total_flops()
         policy.model.denoise(given["noise"], modulation)
     multiply_adds = (counter.get_total_flops() - before) // 2
-    if METHODS[method].mixer:  # mixing of the steps comes on top
-        assert 0.5 * multiply_adds < sum(counted) < multiply_adds
+    if METHODS[method].mixer:  # mixing of the steps by products comes on top
+        assert 0.5 * multiply_adds < sum(counted) <= multiply_adds
     else:
         assert sum(counted) == multiply_adds
 
 
-def test_official_formulation_computes_what_the_fast_one_does():
-    policy = benchmark.make_policy("dp3_mamba_hydra", "paper", 16, "cpu").eval()
-    torch.manual_seed(3)
-    given = workloads.inputs_of(policy, 2)
-    fast = policy.predict(given["history"], given["noise"])
-    torch.manual_seed(3)
-    act, seen = workloads.official_chunk(policy, 2), []
-    unnormalize = policy.normalizer.unnormalize
-    policy.normalizer.unnormalize = lambda key, x: seen.append(unnormalize(key, x))
-    act()
-    torch.testing.assert_close(seen[0], fast, rtol=0, atol=1e-4)
+@pytest.mark.parametrize("what", ["denoiser", "chunk"])
+def test_official_formulation_computes_what_the_fast_one_does(what):
+    subject = Subject("dp3_mamba_hydra", "paper", 16)
+    made = {name: workloads.MAKERS[what][name](subject, 2)() for name in ("official", "torch")}
+    if what == "denoiser":  # that of the first diffusion step, which the other has as its last
+        policy = subject.policy().eval()
+        given = workloads.inputs_of(policy, 2)
+        with torch.no_grad():
+            modulation = subject.frozen("torch").table[-1] + policy.model.cond_modulation(given["cond"])
+            made["torch"] = policy.model.denoise(given["noise"], modulation)[:1]
+        made["official"] = made["official"][:1]
+    torch.testing.assert_close(made["official"], made["torch"], rtol=0, atol=1e-4)
+
+
+def test_products_of_a_training_step_are_those_of_the_samples_that_are_kept():
+    whole, kept = (sum(map(math.prod, shapes)) for shapes in (products_of("eval"), products_of("train")))
+    assert 0.6 * whole < kept < 0.95 * whole
+
+
+def products_of(mode):
+    policy = getattr(Subject("dp3_mamba_v2", "paper", 16).policy(), mode)()
+    given = workloads.inputs_of(policy, 64)
+    with torch.no_grad():
+        return workloads.product_shapes(
+            policy.model, lambda: policy.model(given["noise"], given["step"], given["cond"])
+        )
+
+
+def test_methods_are_measured_in_turn_with_one_reference():
+    subjects = [Subject(method, "released", 4) for method in ("dp3", "dp3_mamba")]
+    rows = list(benchmark.measure(subjects, "denoiser", ["torch"], batch=1, turns=3))
+    assert [(row.method, row.ratio_to_official) for row in rows] == [("dp3", None), ("dp3_mamba", None)]
+
+
+def test_names_of_measurements_are_those_of_the_workloads():
+    assert set(benchmark.WHAT) == set(benchmark.BATCHES) == set(workloads.MAKERS)

@@ -1,68 +1,78 @@
-"""The benchmark's kept table: every cell once, resumed where it stopped, whole rows only."""
+"""The benchmark's kept table: every row once, resumed where it stopped, whole sheets only; what readers see of it."""
 
 import pandas as pd
 import pytest
 
-from mp_lib import benchmark_table
-from mp_lib.benchmark_table import KEY, Cell, Sheet, cells, fill_table, read_table
+from mp_lib import benchmark_table, efficiency, plots
+from mp_lib.benchmark_table import KEY, Sheet, fill_table, kept_path, measure_sheet, read_table, sheets
 from mp_lib.config import METHODS
-from mp_lib.workloads import MAKERS
+from mp_lib.workloads import MAKERS, Subject
 
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Cells "measured" in no time; the list of them grows."""
+    """Sheets "measured" in no time; the list of them grows, with the subjects that were used."""
     done = []
 
-    def measure(cell, device, turns):
-        done.append(cell)
-        for key in cell.keys(device, "cpu"):
+    def measure(sheet, device, subjects):
+        done.append((sheet, subjects))
+        for key in sheet.keys(device, "cpu"):
             row = dict(zip(KEY, key, strict=True))
             yield row | {"median_seconds": 1.0, "spread": 0.0, "ratio_to_dp3_eager": 1.0, "ratio_to_official": 1.0}
 
-    monkeypatch.setattr(benchmark_table, "measure_cell", measure)
+    monkeypatch.setattr(benchmark_table, "measure_sheet", measure)
     return done
 
 
-def test_every_row_belongs_to_one_cell():
-    keys = [key for cell in cells() for key in cell.keys("cpu", "cpu")]
+def test_every_row_belongs_to_one_sheet():
+    keys = [key for sheet in sheets() for key in sheet.keys("cpu", "cpu")]
     assert len(keys) == len({*keys})
     assert {key[KEY.index("method")] for key in keys} == {*METHODS}
-    for cell in cells():
-        assert {*cell.sheet.backends} <= {*MAKERS[cell.sheet.what]}
+    for sheet in sheets():
+        assert {*sheet.backends} <= {*MAKERS[sheet.what]}
 
 
 def test_a_stopped_table_goes_on_and_a_finished_one_rests(measured, tmp_path):
-    path, everything = tmp_path / "results" / "benchmark.csv", list(cells())
+    path, everything = tmp_path / "results" / "benchmark.csv", list(sheets())
     filling = fill_table(path)
     for _ in range(4):
         next(filling)
-    filling.close()  # three cells are whole, the fourth was not begun
-    assert measured == everything[:3]
+    filling.close()  # three sheets are whole, the fourth was not begun
+    assert [sheet for sheet, _ in measured] == everything[:3]
     assert list(fill_table(path)) == everything[3:]
-    assert measured == everything
+    assert [sheet for sheet, _ in measured] == everything
     assert not list(fill_table(path))
     table = read_table(path)
     assert not table.duplicated(KEY).any()
-    assert len(table) == sum(len(cell.keys("cpu", "cpu")) for cell in everything)
+    assert len(table) == sum(len(sheet.keys("cpu", "cpu")) for sheet in everything)
 
 
-def test_a_cell_that_fails_leaves_the_others(measured, monkeypatch, tmp_path):
+def test_sheets_of_one_horizon_share_what_was_exported_and_training_has_the_memory(measured, tmp_path):
+    for _ in fill_table(tmp_path / "benchmark.csv"):
+        pass
+    (first, subjects), (second, others), *rest = measured
+    assert first.horizon == second.horizon and subjects == others and len(subjects) > len(METHODS)
+    assert all(not used for sheet, used in rest if sheet.what == "train_step")
+    assert not {*subjects} & {each for sheet, used in rest if sheet.horizon != first.horizon for each in used}
+
+
+def test_a_sheet_that_fails_leaves_the_others(measured, monkeypatch, tmp_path):
     path = tmp_path / "benchmark.csv"
     filling = fill_table(path)
     next(filling)
     next(filling)
     before = path.read_bytes()
-    monkeypatch.setattr(benchmark_table, "measure_cell", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(benchmark_table, "measure_sheet", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         next(filling)
     assert path.read_bytes() == before
 
 
-def test_a_cell_is_measured_with_the_memory_that_it_takes():
-    sheet = Sheet("encoder_step", 2, 1, ("torch",), memory=True)
-    [row] = benchmark_table.measure_cell(Cell(sheet, 4, "simple_dp3", ""), "cpu", 3)
-    assert row["backend"] == "torch"
+def test_a_sheet_is_measured_with_the_memory_that_it_takes(monkeypatch):
+    monkeypatch.setattr("mp_lib.benchmark.TURN_SECONDS", 0.0)
+    sheet = Sheet("encoder_step", 2, 1, ("torch",), 4, turns=3, memory=("torch",), methods=("simple_dp3",))
+    [row] = measure_sheet(sheet, "cpu", [Subject("simple_dp3", "", 4)])
+    assert row["backend"] == "torch" and row["ratio_to_official"] is None
     assert row["median_seconds"] > 0
     assert row["peak_megabytes"] is None or 1 < row["peak_megabytes"] < 1e5
 
@@ -71,3 +81,27 @@ def test_a_table_without_rows_is_read(tmp_path):
     pd.DataFrame(columns=benchmark_table.COLUMNS).to_csv(tmp_path / "empty.csv", index=False)
     assert read_table(tmp_path / "empty.csv").empty
     assert read_table(tmp_path / "missing.csv").empty
+
+
+@pytest.mark.parametrize("path", ["kept", "missing"])
+def test_readers_show_what_is_there(path, tmp_path):
+    table = read_table(kept_path() if path == "kept" else tmp_path / "missing.csv")
+    for horizon in (4, 16):
+        shown = efficiency.benchmark_reading(table, horizon)
+        assert len(shown) == len(efficiency.kinds()) and "multiply-adds (M)" in shown
+    said = efficiency.benchmark_text(table)
+    assert ("has not been made" in said) == (path == "missing")
+    costs = efficiency.relative_costs({16: efficiency.cost_table(16)}, table, ["torch", "onnx"])
+    plots.costs(costs)
+    plots.latency_by_length(efficiency.pick(table, what="denoiser", batch=1, threads=1), {"torch": "", "onnx": ""})
+
+
+def test_readers_take_ratios_and_milliseconds_from_their_rows(measured, tmp_path):
+    path = tmp_path / "benchmark.csv"
+    for _ in fill_table(path):
+        pass
+    table = read_table(path)
+    shown = efficiency.benchmark_reading(table, 16)
+    assert (shown["call, ONNX Runtime (ms)"] == 1000).all() and (shown["chunk, ONNX Runtime / official"] == 1).all()
+    assert (shown["calls a second, batch 64, PyTorch"] == 64).all()
+    assert "1.0 to 1.0 times faster" in efficiency.benchmark_text(table)

@@ -6,7 +6,7 @@ import types
 import pytest
 import torch
 
-from mp_lib.model import kernels
+from mp_lib.model import kernels, native
 from mp_lib.model.mixers import MIXERS
 from mp_lib.model.scan import selective_scan_reference
 
@@ -37,6 +37,7 @@ def calls(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
     kernels.find_kernel.cache_clear()
     monkeypatch.setattr(kernels, "on_gpu", lambda x: True)
+    monkeypatch.setattr(native, "usable", lambda *tensors: False)  # they are for tensors on a CPU
     yield noted
     kernels.find_kernel.cache_clear()
 
@@ -66,6 +67,7 @@ def test_without_the_packages_our_own_forms_run(monkeypatch):
     for name in ("mamba_ssm", "causal_conv1d"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(kernels, "on_gpu", lambda x: True)
+    monkeypatch.setattr(native, "usable", lambda *tensors: False)
     assert MIXERS["mamba1"](d_model=32)(torch.randn(1, 4, 32)).isfinite().all()
     kernels.find_kernel.cache_clear()
 

@@ -85,6 +85,7 @@ def hydra_slow(x, dt_f, dt_b, A, B_f, B_b, C_f, C_b):
 
 
 TWINS = {
+    "selective scan, traced": (scan.selective_scan_traced, scan.selective_scan_reference, scan_inputs),
     "selective scan": (scan.selective_scan, scan.selective_scan_reference, scan_inputs),
     "ssd": (ssd_fast, scan.ssd_reference, ssd_inputs),
     "quasiseparable": (hydra_fast, hydra_slow, hydra_inputs),
@@ -127,11 +128,18 @@ def test_nothing_overflows_in_float32(twin, regime):
         )
 
 
-def test_a_traced_scan_is_the_reference(monkeypatch):
+def test_a_traced_scan_needs_no_function_written_by_hand(monkeypatch):
     inputs = scan_inputs(5, "initial")
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     monkeypatch.setattr(SelectiveScan, "apply", None)
-    assert torch.equal(scan.selective_scan(*inputs), scan.selective_scan_reference(*inputs))
+    assert torch.equal(scan.selective_scan(*inputs), scan.selective_scan_traced(*inputs))
+
+
+def test_a_scan_backwards_is_that_of_the_flipped_sequence():
+    u, dt, A, B, C = scan_inputs(5, "initial")
+    flipped = (each.flip(1) for each in (u, dt))
+    expected = scan.selective_scan(*flipped, A, B.flip(1), C.flip(1)).flip(1)
+    assert torch.equal(scan.selective_scan(u, dt, A, B, C, backwards=True), expected)
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])

@@ -26,11 +26,11 @@ def make_windows(frames=30):
     return ActionWindows(arrays, np.array([frames // 2, frames]), horizon=4, n_obs_steps=2, n_action_steps=3)
 
 
-def make_trainer(method="simple_dp3", seed=0, **changes):
+def make_trainer(method="simple_dp3", seed=0, device=CPU, form="torch", **changes):
     usual = {"batch_size": 8, "num_steps": 20, "warmup_steps": 2, "horizon": 4, "n_action_steps": 3, "num_points": 8}
     config = scale_config("smoke", "toy", method, seed, **usual | changes)
     policy_config = PolicyConfig(method, 3, 2, horizon=4, n_action_steps=3, num_points=8, down_dims=(32, 32, 32))
-    return Trainer(config, policy_config, make_windows(), CPU)
+    return Trainer(config, policy_config, make_windows(), device, form)
 
 
 def everything(trainer):

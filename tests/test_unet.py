@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from mp_lib.config import ATTENTION, METHODS, mixers_of
-from mp_lib.model.blocks import MLP, ConditionedBlock, ConvBlock, MixerBlock, conv_tail, drop_path
+from mp_lib.model.blocks import MLP, ConditionedBlock, ConvBlock, MixerBlock, add_kept, conv_tail
+from mp_lib.model.loops import add_masked
 from mp_lib.model.policy import build_denoiser
 from mp_lib.model.unet import StepEmbedding, UNet1D
 
@@ -213,14 +214,14 @@ def test_a_convolution_block_is_convolution_eight_groups_and_mish():
     torch.testing.assert_close(block(x), expected * torch.tanh(nn.functional.softplus(expected)))
 
 
-def test_drop_path_drops_whole_samples_and_keeps_the_mean():
+@pytest.mark.parametrize("add", [add_kept, add_masked])
+def test_stochastic_depth_drops_whole_samples_and_keeps_the_mean(add):
     torch.manual_seed(0)
     x = torch.rand(4000, 3, 2) + 1
-    dropped = drop_path(x, 0.2, training=True)
-    kept = dropped[:, 0, 0] != 0
-    torch.testing.assert_close(dropped, x * kept[:, None, None] / 0.8)
+    branch = add(x, lambda kept: kept, 0.2) - x
+    kept = branch[:, 0, 0] != 0
+    torch.testing.assert_close(branch, x * kept[:, None, None] / 0.8)
     assert abs(kept.float().mean() - 0.8) < 0.02
-    assert drop_path(x, 0.2, training=False) is x and drop_path(x, 0.0, training=True) is x
 
 
 def test_only_training_drops_paths():

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from mp_lib.interfaces import look_up
+from mp_lib.model.graphs import Replay
 from mp_lib.model.policy import DiffusionPolicy
 
 log = logging.getLogger(__name__)
@@ -89,41 +90,47 @@ def run_compiled(policy: DiffusionPolicy) -> FrozenPolicy:
 
 
 def export_onnx(part: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
-    """An ONNX model of one of the parts, for these shapes of inputs."""
+    """An ONNX model of one of the parts, for inputs of these shapes and batches of any size."""
     # The exporter tells of packages that it does not need, and its tracing of what torch will change.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    pair = tuple(torch.cat([each[:1], each[:1]]) for each in inputs)  # a batch of 1 would be taken for a constant
+    free = tuple({0: torch.export.Dim("batch")} for _ in pair)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        program = torch.onnx.export(part.eval(), inputs, dynamo=True, optimize=True, verbose=False)
+        warnings.simplefilter("ignore")
+        # Unoptimised: ONNX Runtime does that itself, in a second instead of up to a minute, and runs as fast.
+        program = torch.onnx.export(part.eval(), pair, dynamic_shapes=free, dynamo=True, optimize=False, verbose=False)
     buffer = io.BytesIO()
     program.save(buffer)
     return buffer.getvalue()
 
 
 class OnnxPart:
-    """One of the parts under ONNX Runtime, exported anew for each batch size that comes."""
+    """One of the parts under ONNX Runtime, exported when it is first called; a session for each number of threads."""
 
     def __init__(self, part: nn.Module):
-        self.part = part
+        self.part, self.model = part, None
         self.sessions: dict[int, object] = {}
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        session = self.sessions.get(len(inputs[0]))
-        if session is None:
-            session = self.sessions[len(inputs[0])] = self.start_session(inputs)
+        self.model = self.model or export_onnx(self.part, inputs)
+        threads = torch.get_num_threads()
+        if threads not in self.sessions:
+            self.sessions[threads] = self.start_session(threads)
+        session = self.sessions[threads]
         names = [each.name for each in session.get_inputs()]
         feeds = {name: value.contiguous().numpy() for name, value in zip(names, inputs, strict=True)}
         return torch.from_numpy(session.run(None, feeds)[0])
 
-    def start_session(self, inputs: tuple[Tensor, ...]):
-        """Export for inputs of these shapes."""
+    def start_session(self, threads: int):
+        """The exported model, ready to run."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors; its optimiser tells what it leaves alone
         # Spinning threads would take the core of whatever runs between two calls.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return onnxruntime.InferenceSession(export_onnx(self.part, inputs), options, ["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(self.model, options, ["CPUExecutionProvider"])
 
 
 def missing_onnx() -> list[str]:
@@ -151,31 +158,11 @@ class GraphPolicy(FrozenPolicy):
 
     def __init__(self, policy: DiffusionPolicy):
         super().__init__(policy, "cuda", Condition(policy), Denoise(policy))
-        self.graphs: dict[int, tuple] = {}
+        whole = super().predict
+        self.replay = Replay(lambda cloud, state, noise: whole({"point_cloud": cloud, "state": state}, noise))
 
     def predict(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
-        if len(noise) not in self.graphs:
-            self.graphs[len(noise)] = self.capture(history, noise)
-        graph, inputs, output = self.graphs[len(noise)]
-        for place, value in zip(inputs, (history["point_cloud"], history["state"], noise), strict=True):
-            place.copy_(value)
-        graph.replay()
-        return output.clone()
-
-    def capture(self, history: dict[str, Tensor], noise: Tensor) -> tuple:
-        """Record one chunk of this batch size; (graph, the tensors it reads, the tensor it writes)."""
-        inputs = [value.clone() for value in (history["point_cloud"], history["state"], noise)]
-        static = {"point_cloud": inputs[0], "state": inputs[1]}
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # warm-up on another stream, as capturing asks for
-            for _ in range(3):
-                super().predict(static, inputs[2])
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            output = super().predict(static, inputs[2])
-        return graph, inputs, output
+        return self.replay(history["point_cloud"], history["state"], noise).clone()
 
 
 def run_graph(policy: DiffusionPolicy) -> FrozenPolicy:

@@ -32,13 +32,16 @@ class DDIM:
         if not 1 <= num_inference_steps <= num_train_steps:
             raise ValueError(f"{num_inference_steps} inference steps given; 1 to {num_train_steps} are allowed")
         self.alphas = squared_cosine_alphas(num_train_steps)
+        self.alphas_by_device = {self.alphas.device: self.alphas}
         stride = num_train_steps // num_inference_steps
         self.steps = [stride * index for index in reversed(range(num_inference_steps))]
         self.stride = stride
 
     def add_noise(self, actions: Tensor, noise: Tensor, step: Tensor) -> Tensor:
         """Noised actions (B, T, A) at step (B,)."""
-        alpha = self.alphas.to(actions.device)[step][:, None, None]
+        if actions.device not in self.alphas_by_device:  # a copy from here would interrupt the recording of a graph
+            self.alphas_by_device[actions.device] = self.alphas.to(actions.device)
+        alpha = self.alphas_by_device[actions.device][step][:, None, None]
         return alpha.sqrt() * actions + (1 - alpha).sqrt() * noise
 
     def coefficients(self, step: int) -> tuple[float, float, float]:

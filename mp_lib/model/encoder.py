@@ -24,15 +24,14 @@ class PointNet(nn.Module):
         self.final_projection = nn.Sequential(nn.Linear(widths[-1], size), nn.LayerNorm(size))
 
     def forward(self, points: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():
+        # Counting what was chosen would interrupt a GPU's queue.
+        if not torch.is_grad_enabled() or points.device.type != "cpu":
             return self.final_projection(self.mlp(points).amax(1))
         chosen, place = self.critical_points(points)
         return self.final_projection(self.in_parts(self.mlp, points[chosen]).gather(0, place))
 
     def in_parts(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-        """``function`` of parts of the rows that fit a CPU's cache; of all at once on an accelerator."""
-        if rows.device.type != "cpu":
-            return function(rows)
+        """``function`` of parts of the rows that fit a CPU's cache."""
         size = max(1, 2048 * 3 // rows[0].numel())  # 2048 points
         return torch.cat([function(part) for part in rows.split(size)])
 

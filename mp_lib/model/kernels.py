@@ -44,8 +44,10 @@ def scan_by_kernel(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Te
 
 
 def conv_by_kernel(x: Tensor, weight: Tensor, bias: Tensor, left: int) -> Tensor | None:
-    """causal-conv1d's convolution with SiLU of x (B, L, D); None where it cannot be used or is not causal."""
+    """causal-conv1d's convolution with SiLU of x (B, L, D); None where it cannot be used or looks to both sides."""
     kernel = kernel_for(x, "causal_conv1d", "causal_conv1d_fn")
-    if kernel is None or left != weight.shape[1] - 1:
+    if kernel is None or left not in (0, weight.shape[1] - 1):
         return None
+    if left == 0:  # it looks at what comes later: causal in the other direction of time
+        return conv_by_kernel(x.flip(1), weight.flip(1), bias, weight.shape[1] - 1).flip(1)
     return kernel(x.transpose(1, 2), weight, bias, activation="silu").transpose(1, 2)

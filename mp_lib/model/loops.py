@@ -6,11 +6,14 @@ eager, one step of the scan after the other, library convolutions, both directio
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mp_lib.model.blocks import MixerBlock, draw_kept
 from mp_lib.model.mixers import Attention, BiMamba, Hydra, Mamba1, Mamba2
 from mp_lib.model.scan import selective_scan_reference, ssd_reference
 
@@ -23,7 +26,9 @@ def library_conv(x: Tensor, conv: nn.Conv1d) -> Tensor:
 class LoopMamba1(Mamba1):
     """Mamba-1 as mamba_simple.py and selective_scan_ref of state-spaces/mamba compute it."""
 
-    def scan(self, x: Tensor, suffix: str = "") -> Tensor:
+    def scan(self, x: Tensor, suffix: str = "", backwards: bool = False) -> Tensor:
+        if backwards:
+            return self.scan(x.flip(1), suffix).flip(1)
         x = library_conv(x, getattr(self, f"conv1d{suffix}"))
         dt, B, C = getattr(self, f"x_proj{suffix}")(x).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
         dt = functional.softplus(getattr(self, f"dt_proj{suffix}")(dt))
@@ -46,7 +51,7 @@ class LoopMamba2(Mamba2):
         dt = functional.softplus(dt + self.dt_bias)
         x = rearrange(x, "b l (h p) -> b l h p", p=self.headdim)
         y = ssd_reference(x, dt, -torch.exp(self.A_log), B, C) + x * self.D[:, None]
-        return self.out_proj(self.norm(rearrange(y, "b l h p -> b l (h p)") * functional.silu(z)))
+        return self.out_proj(self.norm.compose(rearrange(y, "b l h p -> b l (h p)"), z))
 
 
 class LoopHydra(Hydra):
@@ -62,8 +67,7 @@ class LoopHydra(Hydra):
         y = torch.cat([torch.zeros_like(y[:, :1]), y[:, :-1]], dim=1)
         forward, backward = y.chunk(2)
         skip = repeat(functional.linear(x, self.fc_D.weight, self.D), "b l h -> b l (h p)", p=self.headdim)
-        y = self.norm(forward + backward.flip(1) + x * skip) * functional.silu(z)
-        return self.out_proj(y)
+        return self.out_proj(self.norm.compose(forward + backward.flip(1) + x * skip, z))
 
 
 class LibraryAttention(Attention):
@@ -74,7 +78,19 @@ class LibraryAttention(Attention):
         return self.proj(rearrange(functional.scaled_dot_product_attention(q, k, v), "b h l p -> b l (h p)"))
 
 
+def add_masked(x: Tensor, branch: Callable[[Tensor], Tensor], rate: float) -> Tensor:
+    """x plus a branch of all samples, those that stochastic depth drops multiplied by zero."""
+    return x + branch(x) * (draw_kept(x, rate)[:, None, None] / (1 - rate))
+
+
+class MaskedMixerBlock(MixerBlock):
+    """A block whose stochastic depth computes what it drops, as the release's does."""
+
+    add_dropping = staticmethod(add_masked)
+
+
 LOOP_FORMS = {
+    MixerBlock: MaskedMixerBlock,
     Mamba1: LoopMamba1,
     BiMamba: LoopBiMamba,
     Mamba2: LoopMamba2,
@@ -84,7 +100,7 @@ LOOP_FORMS = {
 
 
 def use_loops(module: nn.Module) -> nn.Module:
-    """Let every mixer in ``module`` compute in its slow form, with the parameters it has; returns ``module``."""
+    """Let every part of ``module`` compute in its slow form, with the parameters it has; returns ``module``."""
     for part in module.modules():
         if type(part) in LOOP_FORMS:
             part.__class__ = LOOP_FORMS[type(part)]

@@ -14,6 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mp_lib.model import native
 from mp_lib.model.depthwise import DepthwiseConv, depthwise_conv
 from mp_lib.model.kernels import conv_by_kernel
 from mp_lib.model.scan import apply_matrix, quasiseparable_matrix, selective_scan, ssd_matrix
@@ -25,25 +26,43 @@ def inverse_softplus_dt(size: int, low: float = 1e-3, high: float = 0.1, floor: 
     return dt + torch.log(-torch.expm1(-dt))
 
 
-def short_conv(x: Tensor, conv: nn.Conv1d, left: int) -> Tensor:
-    """SiLU of a depthwise convolution over L of x (B, L, D), with ``left`` zeros before the sequence."""
+def short_conv(x: Tensor, conv: nn.Conv1d, left: int, backwards: bool = False) -> Tensor:
+    """SiLU of a depthwise convolution over L of x (B, L, D), with ``left`` zeros before the sequence.
+
+    ``backwards`` is that of the flipped sequence, flipped back.
+    """
     weight = conv.weight[:, 0]
+    if backwards:
+        weight, left = weight.flip(1), weight.shape[1] - 1 - left
+    if native.usable(x.shape[-1], x, weight):
+        return native.Conv.apply(x, weight, conv.bias, left)
     if (y := conv_by_kernel(x, weight, conv.bias, left)) is not None:
         return y
     convolve = depthwise_conv if torch.compiler.is_compiling() else DepthwiseConv.apply
     return functional.silu(convolve(x, weight, conv.bias, left))
 
 
-class RMSNorm(nn.Module):
-    """Root-mean-square norm in float32 of (…, D) (eps 1e-5)."""
+class GatedNorm(nn.Module):
+    """Root-mean-square norm of y (B, L, D) (eps 1e-5) with a gate z: norm(y silu(z)), or norm(y) silu(z).
 
-    def __init__(self, size: int, eps: float = 1e-5):
+    ``gate_first`` chooses; it is the opposite of the official ``norm_before_gate``.
+    """
+
+    def __init__(self, size: int, gate_first: bool, eps: float = 1e-5):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(size))
-        self.eps = eps
+        self.gate_first, self.eps = gate_first, eps
 
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.rms_norm(x, self.weight.shape, self.weight, self.eps)
+    def forward(self, y: Tensor, z: Tensor) -> Tensor:
+        if native.usable(y.shape[-1], y, z, self.weight):
+            return native.GatedNorm.apply(y, z, self.weight, self.eps, self.gate_first)
+        return self.compose(y, z)
+
+    def compose(self, y: Tensor, z: Tensor) -> Tensor:
+        """The same of torch's own operations."""
+        gate = functional.silu(z)
+        normed = functional.rms_norm(y * gate if self.gate_first else y, self.weight.shape, self.weight, self.eps)
+        return normed if self.gate_first else normed * gate
 
 
 class Mamba1(nn.Module):
@@ -71,16 +90,19 @@ class Mamba1(nn.Module):
         self.register_parameter(f"A{suffix}_log", nn.Parameter(A.log()))
         self.register_parameter(f"D{suffix}", nn.Parameter(torch.ones(d_inner)))
 
-    def scan(self, x: Tensor, suffix: str = "") -> Tensor:
+    def scan(self, x: Tensor, suffix: str = "", backwards: bool = False) -> Tensor:
         """One direction: causal convolution, selection of dt, B and C by the input, scan; (B, L, D) -> (B, L, D)."""
         conv, x_proj, dt_proj, A_log, D = (
             getattr(self, name)
             for name in (f"conv1d{suffix}", f"x_proj{suffix}", f"dt_proj{suffix}", f"A{suffix}_log", f"D{suffix}")
         )
-        x = short_conv(x, conv, left=conv.kernel_size[0] - 1)
-        dt, B, C = x_proj(x).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+        x = short_conv(x, conv, left=conv.kernel_size[0] - 1, backwards=backwards)
+        selected, A = x_proj(x), -torch.exp(A_log)
+        if native.usable(x.shape[-1], x, A):
+            return native.SelectiveScan.apply(x, selected, dt_proj.weight, dt_proj.bias, A, D, backwards)
+        dt, B, C = selected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
         dt = functional.softplus(dt_proj(dt))
-        return torch.addcmul(selective_scan(x, dt, -torch.exp(A_log), B, C), x, D)
+        return torch.addcmul(selective_scan(x, dt, A, B, C, backwards), x, D)
 
     def forward(self, x: Tensor) -> Tensor:
         x, z = self.in_proj(x).chunk(2, dim=-1)
@@ -96,7 +118,7 @@ class BiMamba(Mamba1):
 
     def forward(self, x: Tensor) -> Tensor:
         x, z = self.in_proj(x).chunk(2, dim=-1)
-        both = self.scan(x) + self.scan(x.flip(1), "_b").flip(1)
+        both = self.scan(x) + self.scan(x, "_b", backwards=True)
         return self.out_proj(both * functional.silu(z))
 
 
@@ -117,7 +139,7 @@ class Mamba2(nn.Module):
         self.dt_bias = nn.Parameter(inverse_softplus_dt(heads))
         self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(heads))
-        self.norm = RMSNorm(d_inner)
+        self.norm = GatedNorm(d_inner, gate_first=True)
         self.out_proj = nn.Linear(d_inner, d_model, bias=False)
 
     def forward(self, u: Tensor) -> Tensor:
@@ -127,8 +149,7 @@ class Mamba2(nn.Module):
         heads = rearrange(x, "b l (h p) -> b l h p", p=self.headdim)
         matrix = ssd_matrix(functional.softplus(dt + self.dt_bias), -torch.exp(self.A_log), B, C)
         y = torch.addcmul(apply_matrix(matrix, heads), heads, self.D[:, None])
-        y = self.norm(rearrange(y, "b l h p -> b l (h p)") * functional.silu(z))
-        return self.out_proj(y)
+        return self.out_proj(self.norm(rearrange(y, "b l h p -> b l (h p)"), z))
 
 
 class Hydra(nn.Module):
@@ -146,7 +167,7 @@ class Hydra(nn.Module):
         self.A_log = nn.Parameter(torch.zeros(heads))
         self.D = nn.Parameter(torch.ones(heads))
         self.fc_D = nn.Linear(d_inner, heads, bias=False)
-        self.norm = RMSNorm(d_inner)
+        self.norm = GatedNorm(d_inner, gate_first=False)
         self.out_proj = nn.Linear(d_inner, d_model, bias=False)
 
     def forward(self, u: Tensor) -> Tensor:
@@ -158,8 +179,7 @@ class Hydra(nn.Module):
         matrix = quasiseparable_matrix(dt, -torch.exp(self.A_log), (B_f, B_b), (C_f, C_b))
         skip = functional.linear(x, self.fc_D.weight, self.D)
         y = torch.addcmul(apply_matrix(matrix, heads), heads, skip[..., None])
-        y = self.norm(rearrange(y, "b l h p -> b l (h p)")) * functional.silu(z)
-        return self.out_proj(y)
+        return self.out_proj(self.norm(rearrange(y, "b l h p -> b l (h p)"), z))
 
 
 class Attention(nn.Module):

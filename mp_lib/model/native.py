@@ -1,0 +1,183 @@
+"""The mixers' inner loops in C (``native.c``), compiled when first needed: convolution, scan, gated norm.
+
+They run for float32 tensors on a CPU where a C compiler is found; elsewhere, and where a graph is traced, the
+torch forms of the same functions run, which is said once. ``MP_NATIVE=off`` leaves them out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import os
+import platform
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from shutil import which
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+log = logging.getLogger(__name__)
+
+SOURCE = Path(__file__).with_suffix(".c")
+WIDTH = 16  # W of native.c: channels of a vector
+FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+SHARED_FROM = 1 << 16  # numbers in a tensor from which threads share the work; below, waking them costs more
+
+
+def find_compiler() -> str | None:
+    """The C compiler: that of CC, else cc, gcc or clang; None if there is none."""
+    return next((path for name in (os.environ.get("CC", ""), "cc", "gcc", "clang") if (path := which(name))), None)
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled functions; None, with a line in the log that says why, where they cannot be had.
+
+    Built in a folder that only this process sees and that is gone afterwards, for the very processor that runs it:
+    so nothing stale, nothing of others and nothing of another machine is ever loaded.
+    """
+    compiler = find_compiler()
+    if os.environ.get("MP_NATIVE") == "off" or compiler is None:
+        log.info("native loops are not used: %s", "no C compiler was found" if compiler is None else "MP_NATIVE=off")
+        return None
+    processor = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
+    with tempfile.TemporaryDirectory(prefix="mp_lib-") as folder:
+        target = Path(folder) / "native.so"
+        command = [compiler, *FLAGS, processor, str(SOURCE), "-o", str(target)]
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+            loaded = ctypes.CDLL(str(target))
+        except (OSError, subprocess.SubprocessError) as error:
+            log.info("native loops are not used: %s %s", error, getattr(error, "stderr", None) or "")
+            return None
+    log.info("native loops are used, built by %s", compiler)
+    return loaded
+
+
+def usable(channels: int, *tensors: Tensor) -> bool:
+    """Whether the native loops can take these tensors, of which the first have ``channels`` numbers a step."""
+    return (
+        channels % WIDTH == 0
+        and all(each.device.type == "cpu" and each.dtype == torch.float32 for each in tensors)
+        and not torch.compiler.is_compiling()
+        and library() is not None
+    )
+
+
+@functools.cache
+def helpers(count: int) -> ThreadPoolExecutor:
+    """Threads that share the work; they wait without spinning."""
+    return ThreadPoolExecutor(count, thread_name_prefix="native")
+
+
+def call(name: str, count: int, size: int, *arguments, sums: tuple[Tensor, ...] = ()) -> list[Tensor]:
+    """Call a function on the samples 0 to ``count`` of tensors with ``size`` numbers; torch's threads share them.
+
+    ``sums`` are shapes to which every thread adds in an array of its own; their sums over threads are returned.
+    """
+    function = getattr(library(), name)
+    threads = min(torch.get_num_threads(), count) if size >= SHARED_FROM else 1
+    shares = [torch.zeros(threads, *each.shape) for each in sums]
+    given = [ctypes.c_void_p(each.data_ptr()) if isinstance(each, Tensor) else number(each) for each in arguments]
+
+    def work(thread: int) -> None:
+        bounds = (ctypes.c_long(count * part // threads) for part in (thread, thread + 1))
+        function(*bounds, *given, *(ctypes.c_void_p(share[thread].data_ptr()) for share in shares))
+
+    if threads == 1:
+        work(0)
+    else:
+        rest = [helpers(threads - 1).submit(work, thread) for thread in range(1, threads)]
+        work(0)
+        for each in rest:
+            each.result()
+    return [share.sum(0) if threads > 1 else share[0] for share in shares]
+
+
+def number(value: int | float) -> ctypes.c_long | ctypes.c_float:
+    """A number as C takes it."""
+    return ctypes.c_float(value) if isinstance(value, float) else ctypes.c_long(value)
+
+
+def rows(x: Tensor) -> Tensor:
+    """``x`` (…, D) as native.c reads slices: each row whole, all rows at one distance; copied if it is not so."""
+    even = x.stride(-1) == 1 and all(
+        x.stride(k) == x.stride(k + 1) * x.shape[k + 1] or x.shape[k] == 1 for k in range(x.dim() - 2)
+    )
+    return x if even else x.contiguous()
+
+
+class SelectiveScan(torch.autograd.Function):
+    """Mamba-1's scan with all that goes into it: y (B, L, D) of u (B, L, D) and what it selects (B, L, R + 2 N).
+
+    ``selected`` holds, side by side, what ``weight`` (D, R) and ``bias`` (D,) make dt of, B and C; A is (D, N),
+    ``skip`` (D,). From the last step to the first if ``backwards``.
+    """
+
+    @staticmethod
+    def forward(ctx, u, selected, weight, bias, A, skip, backwards: bool) -> Tensor:
+        u, selected, weight, A = (each.contiguous() for each in (u, selected, weight.T, A.T))
+        ctx.save_for_backward(u, selected, weight, bias, A, skip)
+        ctx.sizes = (*u.shape[1:], len(A), len(weight), int(backwards))
+        y = torch.empty_like(u)
+        call("scan", len(u), u.numel(), *ctx.sizes, u, selected, weight, bias, A, skip, y)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gy: Tensor):
+        u, selected, weight, bias, A, skip = ctx.saved_tensors
+        gu, gselected = torch.empty_like(u), torch.empty_like(selected)
+        given = (*ctx.sizes, *ctx.saved_tensors, gy.contiguous(), gu, gselected)
+        sums = call("scan_gradient", len(u), u.numel(), *given, sums=(weight, bias, A, skip))
+        gweight, gbias, gA, gskip = sums
+        return gu, gselected, gweight.T, gbias, gA.T, gskip, None
+
+
+class Conv(torch.autograd.Function):
+    """SiLU of a depthwise convolution of x (B, L, D) with weight (D, K), bias (D,), ``left`` zeros before the start."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, left: int) -> Tensor:
+        x, weight = rows(x), weight.T.contiguous()
+        ctx.save_for_backward(x, weight, bias)
+        ctx.sizes = (*x.shape[1:], len(weight), left, x.stride(1))
+        y = x.new_empty(x.shape)
+        call("conv", len(x), x.numel(), *ctx.sizes, x, weight, bias, y)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gy: Tensor):
+        x, weight, bias = ctx.saved_tensors
+        gx = x.new_empty(x.shape)
+        given = (*ctx.sizes, x, weight, bias, gy.contiguous(), gx)
+        gweight, gbias = call("conv_gradient", len(x), x.numel(), *given, sums=(weight, bias))
+        return gx, gweight.T, gbias, None
+
+
+class GatedNorm(torch.autograd.Function):
+    """norm(y silu(z)) if ``gate_first``, else norm(y) silu(z); y, z (B, L, D), weight (D,)."""
+
+    @staticmethod
+    def forward(ctx, y: Tensor, z: Tensor, weight: Tensor, eps: float, gate_first: bool) -> Tensor:
+        y, z = y.contiguous(), rows(z)
+        out, scale = torch.empty_like(y), y.new_empty(y.shape[:-1])
+        ctx.save_for_backward(y, z, weight, scale)
+        ctx.sizes = (y.shape[-1], z.stride(-2), int(gate_first))
+        call("norm", scale.numel(), y.numel(), *ctx.sizes, float(eps), y, z, weight, out, scale)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gout: Tensor):
+        y, z, weight, scale = ctx.saved_tensors
+        gy, gz = torch.empty_like(y), torch.empty_like(y)
+        given = (*ctx.sizes, y, z, weight, scale, gout.contiguous(), gy, gz)
+        (gweight,) = call("norm_gradient", scale.numel(), y.numel(), *given, sums=(weight,))
+        return gy, gz, gweight, None, None
