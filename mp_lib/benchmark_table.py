@@ -80,18 +80,30 @@ def sheets() -> Iterator[Sheet]:
     Training by loop scans keeps every step's states for the gradient: beyond horizon 16, a batch of 128 does not fit
     into 20 GB with Mamba-2's, so there the official formulation is left out.
     """
-    for horizon, turns in ((16, 5), (4, 5), (32, 3), (64, 3)):
-        yield Sheet("chunk", 1, 1, ("official", "torch", "onnx", "cuda"), horizon, turns, memory=("torch",))
-        yield Sheet("denoiser", 1, 1, ("official", "torch", "onnx", *FLOORS), horizon, turns)
-        yield Sheet("denoiser", 64, 2, ("torch", "onnx"), horizon, 3)
-        if horizon == 16:
-            yield Sheet("chunk", 1, 2, ("official", "torch", "onnx"), horizon, 3)
-            yield Sheet("encoder_step", 128, 1, ("official", "torch"), horizon, methods=("dp3",))  # that of all
-    for horizon in (16, 4, 32, 64):
-        training = ("official",) * (horizon <= 16) + ("torch", "cuda") + ("matrix_products",) * (horizon == 16)
-        for methods in (tuple(METHODS)[:5], tuple(METHODS)[5:]):  # the optimisers of all do not fit into 24 GB
-            yield Sheet("train_step", 128, 2, training, horizon, 3, memory=("torch",), methods=methods)
+    yield from calls(16, 5)
+    yield Sheet("chunk", 1, 2, ("official", "torch", "onnx"), 16, 3)
+    yield Sheet("encoder_step", 128, 1, ("official", "torch"), 16, methods=("dp3",))  # that of all
+    yield from calls(4, 5)
+    yield from steps(16, ("official", "torch", "cuda", "matrix_products"))
+    yield from calls(32, 3)
+    yield from steps(4, ("official", "torch", "cuda"))
+    yield from calls(64, 3)
+    for horizon in (32, 64):
+        yield from steps(horizon, ("torch", "cuda"))
     yield Sheet("chunk", 1, 1, ("compiled",), 16, 3)  # compiling takes minutes a row
+
+
+def calls(horizon: int, turns: int) -> Iterator[Sheet]:
+    """Denoiser calls and action chunks at a horizon, one after the other, so that they share what was exported."""
+    yield Sheet("denoiser", 1, 1, ("official", "torch", "onnx", *FLOORS), horizon, turns)
+    yield Sheet("chunk", 1, 1, ("official", "torch", "onnx", "cuda"), horizon, turns, memory=("torch",))
+    yield Sheet("denoiser", 64, 2, ("torch", "onnx"), horizon, 3)
+
+
+def steps(horizon: int, backends: tuple[str, ...]) -> Iterator[Sheet]:
+    """Training steps at a horizon, in two sheets: the optimisers of all methods do not fit into 24 GB."""
+    for methods in (tuple(METHODS)[:5], tuple(METHODS)[5:]):
+        yield Sheet("train_step", 128, 2, backends, horizon, 3, memory=("torch",), methods=methods)
 
 
 def kept_path() -> Path:
