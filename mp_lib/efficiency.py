@@ -153,15 +153,14 @@ def reading_table(costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def benchmark_reading(table: pd.DataFrame, horizon: int) -> pd.DataFrame:
-    """The kept benchmark as a reader wants it: a row a method and attention, milliseconds, and ratios to DP3.
+    """The kept benchmark as a reader wants it: a row a quantity, a column a method and attention.
 
-    ``table`` as ``benchmark_table.read_table``, of one device. Empty cells were not measured.
+    ``table`` as ``benchmark_table.read_table``, of one device. What was not measured is empty, or has no row.
     """
     costs = cost_table(horizon)
+    names = [f"{row.label}{WITHOUT.get(row.attention, '')}" for row in costs.itertuples()]
     shown = pd.DataFrame(
         {
-            "method": costs["label"],
-            "attention": costs["attention"].replace({"paper": "yes", "released": "no"}),
             "parameters (M)": costs["parameters"] / 1e6,
             "that run (M)": costs["parameters_that_run"] / 1e6,
             "multiply-adds (M)": costs["multiply_adds"] / 1e6,
@@ -172,7 +171,8 @@ def benchmark_reading(table: pd.DataFrame, horizon: int) -> pd.DataFrame:
         rows = pick(table, horizon=horizon, **where).set_index(["method", "attention"])
         values = factor(rows) if callable(factor) else factor * rows[column]
         shown[name] = values.reindex(keys).to_numpy() if len(rows) else float("nan")
-    return shown.dropna(axis="columns", how="all")
+    shown = shown.dropna(axis="columns", how="all").set_axis(names).T
+    return shown.reset_index(names=f"horizon {horizon}")
 
 
 def benchmark_text(table: pd.DataFrame, horizon: int = 16) -> str:

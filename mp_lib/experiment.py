@@ -13,6 +13,9 @@ from mp_lib.sim.tasks import TASKS
 from mp_lib.steps import Step
 
 
+MEASURED_ANEW = {"smoke": (), "quick": ("dp3_mamba_hydra",), "paper": tuple(METHODS)}  # in 06_efficiency
+
+
 def cost_order(method: str) -> tuple:
     """Sorts methods so that the costliest come first: wide ones, then those with mixers, then the rest."""
     row = METHODS[method]
@@ -122,7 +125,8 @@ class Experiment:
 
     def efficiency(self, trainings: list[Step], cores: int) -> Step:
         # Behind the trainings and alone, so that nothing else disturbs what it times.
-        parameters, figures = {"scale": self.scale}, [f"06_costs_{self.scale}"]
+        parameters = {"scale": self.scale, "anew": list(MEASURED_ANEW[self.scale])}
+        figures = [f"06_{name}_{self.scale}" for name in ("costs", "lengths")]
         title = "parameters, multiply-adds, latency"
         return self.reader("06_efficiency", title, parameters, after=trainings, figures=figures, cores=cores)
 
