@@ -12,7 +12,6 @@ from mp_lib.paths import demos_path, figures_path, published_path, root, run_pat
 from mp_lib.sim.tasks import TASKS
 from mp_lib.steps import Step
 
-
 MEASURED_ANEW = {"smoke": (), "quick": ("dp3_mamba_hydra",), "paper": tuple(METHODS)}  # in 06_efficiency
 
 
