@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mp_lib.config import ATTENTION, METHODS, mixers_of
-from mp_lib.model.blocks import MLP, ConditionedBlock, ConvBlock, MixerBlock, add_kept, conv_tail
+from mp_lib.model.blocks import FEW_ROWS, MLP, ConditionedBlock, Conv1d, ConvBlock, MixerBlock, add_kept, conv_tail
 from mp_lib.model.loops import add_masked
 from mp_lib.model.policy import build_denoiser
 from mp_lib.model.unet import StepEmbedding, UNet1D
@@ -193,6 +193,20 @@ def test_step_and_condition_add_up_to_the_whole_modulation(method):
     actions, steps, cond = torch.randn(3, 16, 5), torch.tensor([0, 50, 99]), torch.randn(3, 24)
     parts = denoiser.step_modulation(steps) + denoiser.cond_modulation(cond)
     torch.testing.assert_close(denoiser.denoise(actions, parts), denoiser(actions, steps, cond), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 2), (5, 1)])
+def test_a_convolution_of_few_steps_is_the_same_as_a_product(kernel, stride, monkeypatch):
+    conv, called = Conv1d(6, 4, kernel, stride=stride, padding=kernel // 2), []
+    multiply = conv.multiply
+    monkeypatch.setattr(conv, "multiply", lambda x: called.append(len(x)) or multiply(x))
+    for samples in (1, 2, FEW_ROWS):
+        x = torch.randn(samples, 6, 8)
+        with torch.no_grad():
+            found = conv(x)
+        torch.testing.assert_close(found, nn.Conv1d.forward(conv, x))
+        torch.testing.assert_close(conv(x), found)  # with gradient
+    assert called == [1, 2]
 
 
 def test_a_mixer_block_adds_mixer_and_mlp_one_after_the_other():

@@ -13,6 +13,28 @@ from torch import Tensor, nn
 
 from mp_lib.model.mixers import MIXERS
 
+FEW_ROWS = 32  # steps of all samples up to which a convolution is cheaper as a product
+
+
+class Conv1d(nn.Conv1d):
+    """The library's convolution; for few steps on a CPU, without gradient, as one matrix product.
+
+    At each call the library brings the weights into an order of its own, which for an action chunk of one sample
+    takes up to six times as long as the product of its windows (B L, D K) with the weights as they are.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        few = x.device.type == "cpu" and x.shape[0] * x.shape[2] <= FEW_ROWS
+        if few and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return self.multiply(x)
+        return super().forward(x)
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """The convolution of x (B, D, L) as a product."""
+        padded = nn.functional.pad(x, 2 * self.padding)
+        windows = padded.unfold(2, self.kernel_size[0], self.stride[0]).transpose(1, 2).flatten(2)
+        return nn.functional.linear(windows, self.weight.flatten(1), self.bias).transpose(1, 2)
+
 
 class ConvBlock(nn.Module):
     """Convolution, group norm (8 groups), Mish: (B, D, L) -> (B, D', L) (official conv1d_components.py)."""
@@ -20,7 +42,7 @@ class ConvBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 5, num_groups: int = 8):
         super().__init__()
         self.block = nn.Sequential(
-            nn.Conv1d(in_channels, out_channels, kernel_size, padding=kernel_size // 2),
+            Conv1d(in_channels, out_channels, kernel_size, padding=kernel_size // 2),
             nn.GroupNorm(num_groups, out_channels),
             nn.Mish(),
         )
@@ -108,7 +130,7 @@ class ConditionedBlock(nn.Module):
         self.blocks = nn.ModuleList([ConvBlock(in_channels, out_channels, kernel_size), *make_tail(out_channels)])
         self.cond_encoder = nn.Sequential(nn.Mish(), nn.Linear(cond_dim, 2 * out_channels))
         same = in_channels == out_channels
-        self.residual_conv = nn.Identity() if same else nn.Conv1d(in_channels, out_channels, 1)
+        self.residual_conv = nn.Identity() if same else Conv1d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
         """x (B, D', L) and FiLM's scales and biases (B, 2 D), as ``cond_encoder`` gives them -> (B, D, L)."""

@@ -13,7 +13,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mp_lib.model.blocks import MixerBlock, draw_kept
+from mp_lib.model.blocks import Conv1d, MixerBlock, draw_kept
 from mp_lib.model.mixers import Attention, BiMamba, Hydra, Mamba1, Mamba2
 from mp_lib.model.scan import selective_scan_reference, ssd_reference
 
@@ -90,6 +90,7 @@ class MaskedMixerBlock(MixerBlock):
 
 
 LOOP_FORMS = {
+    Conv1d: nn.Conv1d,
     MixerBlock: MaskedMixerBlock,
     Mamba1: LoopMamba1,
     BiMamba: LoopBiMamba,

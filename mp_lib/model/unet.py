@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mp_lib.model.blocks import ConditionedBlock, ConvBlock
+from mp_lib.model.blocks import ConditionedBlock, Conv1d, ConvBlock
 
 
 class StepEmbedding(nn.Module):
@@ -31,7 +31,7 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.conv = nn.Conv1d(channels, channels, 3, stride=2, padding=1)
+        self.conv = Conv1d(channels, channels, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x)
@@ -88,7 +88,7 @@ class UNet1D(nn.Module):
         self.up_modules = nn.ModuleList(
             nn.ModuleList([*stack(2 * wide, narrow), Upsample(narrow)]) for narrow, wide in reversed(levels[1:])
         )
-        self.final_conv = nn.Sequential(ConvBlock(down_dims[0], down_dims[0]), nn.Conv1d(down_dims[0], action_dim, 1))
+        self.final_conv = nn.Sequential(ConvBlock(down_dims[0], down_dims[0]), Conv1d(down_dims[0], action_dim, 1))
 
     def forward(self, actions: Tensor, step: Tensor, cond: Tensor) -> Tensor:
         embedded = torch.cat([self.diffusion_step_encoder(step), cond], dim=-1)
