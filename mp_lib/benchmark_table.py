@@ -34,7 +34,6 @@ COLUMNS = [
     *(each.name for each in fields(Measurement) if each.name not in KEY),
     *("peak_megabytes", "torch", "commit"),
 ]
-FLOORS = ("weight_traffic", "matrix_products")
 
 
 @dataclass(frozen=True)
@@ -80,24 +79,38 @@ def sheets() -> Iterator[Sheet]:
     Training by loop scans keeps every step's states for the gradient: beyond horizon 16, a batch of 128 does not fit
     into 20 GB with Mamba-2's, so there the official formulation is left out.
     """
-    yield from calls(16, 5)
+    yield calls(16)
+    yield from chunks(16)
     yield Sheet("chunk", 1, 2, ("official", "torch", "onnx"), 16, 3)
     yield Sheet("encoder_step", 128, 1, ("official", "torch"), 16, methods=("dp3",))  # that of all
-    yield from calls(4, 5)
+    yield calls(4)
+    yield from chunks(4)
+    yield calls(32)
+    yield calls(64)
     yield from steps(16, ("official", "torch", "cuda", "matrix_products"))
-    yield from calls(32, 3)
     yield from steps(4, ("official", "torch", "cuda"))
-    yield from calls(64, 3)
     for horizon in (32, 64):
+        yield from chunks(horizon)
         yield from steps(horizon, ("torch", "cuda"))
     yield Sheet("chunk", 1, 1, ("compiled",), 16, 3)  # compiling takes minutes a row
 
 
-def calls(horizon: int, turns: int) -> Iterator[Sheet]:
-    """Denoiser calls and action chunks at a horizon, one after the other, so that they share what was exported."""
-    yield Sheet("denoiser", 1, 1, ("official", "torch", "onnx", *FLOORS), horizon, turns)
-    yield Sheet("chunk", 1, 1, ("official", "torch", "onnx", "cuda"), horizon, turns, memory=("torch",))
+def calls(horizon: int) -> Sheet:
+    """Single denoiser calls at a horizon, and their floors."""
+    backends = ("official", "torch", "onnx", "matrix_products", "weight_traffic")
+    return Sheet("denoiser", 1, 1, backends, horizon, turns_at(horizon))
+
+
+def chunks(horizon: int) -> Iterator[Sheet]:
+    """Action chunks at a horizon, and many denoiser calls at once."""
+    backends = ("official", "torch", "onnx", "cuda")
+    yield Sheet("chunk", 1, 1, backends, horizon, turns_at(horizon), memory=("torch",))
     yield Sheet("denoiser", 64, 2, ("torch", "onnx"), horizon, 3)
+
+
+def turns_at(horizon: int) -> int:
+    """How often each call is measured: fewer times where it takes long."""
+    return 5 if horizon <= 16 else 3
 
 
 def steps(horizon: int, backends: tuple[str, ...]) -> Iterator[Sheet]:

@@ -85,7 +85,7 @@ def take_mamba2(mixer: nn.Module, x: Tensor) -> Mixing:
     matrix = ssd_matrix(functional.softplus(dt + mixer.dt_bias), -torch.exp(mixer.A_log), B, C)
     matrix = matrix + mixer.D[:, None, None] * torch.eye(x.shape[1], dtype=x.dtype)
     heads = rearrange(values, "b l (h p) -> b h l p", p=mixer.headdim)
-    return Mixing((matrix,), (heads,), lambda y: mixer.out_proj(mixer.norm(y * functional.silu(z))))
+    return Mixing((matrix,), (heads,), lambda y: mixer.out_proj(mixer.norm(y, z)))
 
 
 def take_hydra(mixer: nn.Module, x: Tensor) -> Mixing:
@@ -96,7 +96,7 @@ def take_hydra(mixer: nn.Module, x: Tensor) -> Mixing:
     matrix = quasiseparable_matrix(dt, -torch.exp(mixer.A_log), (B_f, B_b), (C_f, C_b))
     matrix = matrix + torch.diag_embed(functional.linear(values, mixer.fc_D.weight, mixer.D).transpose(1, 2))
     heads = rearrange(values, "b l (h p) -> b h l p", p=mixer.headdim)
-    return Mixing((matrix,), (heads,), lambda y: mixer.out_proj(mixer.norm(y) * functional.silu(z)))
+    return Mixing((matrix,), (heads,), lambda y: mixer.out_proj(mixer.norm(y, z)))
 
 
 def take_attention(mixer: nn.Module, x: Tensor) -> Mixing:
