@@ -71,14 +71,14 @@ def benchmark(
 
     if min(threads, turns, BATCHES.get(what, 1) if batch is None else batch) < 1:
         raise ValueError(f"threads {threads}, turns {turns}, batch {batch} given; each must be at least 1")
-    choose_device(device)
+    device = str(choose_device(device))
     makers = look_up(MAKERS, what, "measurement")
     for method in methods:
         look_up(METHODS, method, "method")
     for name in backends or []:
         look_up(makers, name, "backend")
     usual = [name for name in makers if name != "official" and (what, name, device) not in ONLY_WHEN_ASKED]
-    chosen = ["official", *(backends or [name for name in usual if usable(name, device)])]
+    chosen = list(dict.fromkeys(["official", *(backends or [name for name in usual if usable(name, device)])]))
     torch.set_num_threads(threads)
     for horizon in horizons:
         for method in methods:

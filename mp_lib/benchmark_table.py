@@ -38,7 +38,7 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Sheet:
-    """Measurements of one kind and horizon, for every method and attention.
+    """Measurements of one kind and horizon, for each of ``methods`` and attention.
 
     ``memory`` names the backends whose peak memory is measured, too, each in a process of its own.
     """
@@ -86,8 +86,8 @@ def sheets() -> Iterator[Sheet]:
     yield calls(4)
     yield from chunks(4)
     yield calls(32)
-    yield calls(64)
     yield from steps(16, ("official", "torch", "cuda", "matrix_products"))
+    yield calls(64)
     yield from steps(4, ("official", "torch", "cuda"))
     for horizon in (32, 64):
         yield from chunks(horizon)
@@ -134,10 +134,13 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def fill_table(path: Path, device: str = "cpu") -> Iterator[Sheet]:
     """Measure the sheets that ``path`` lacks and write each when it is whole; yields one before it is measured."""
+    import torch
+
     from mp_lib.device import choose_device, device_name
     from mp_lib.workloads import Subject
 
-    name, subjects = device_name(choose_device(device)), {}
+    device = str(choose_device(device))
+    name, subjects = device_name(torch.device(device)), {}
     for sheet in sheets():
         keys, table = sheet.keys(device, name), read_table(path)
         if {*keys} <= {*table[KEY].itertuples(index=False, name=None)}:
@@ -149,6 +152,8 @@ def fill_table(path: Path, device: str = "cpu") -> Iterator[Sheet]:
         rows = measure_sheet(sheet, device, list(subjects.values()))
         origin = {"device": name, "torch": versions()["torch"], "commit": commit()}
         added = pd.DataFrame([row | origin for row in rows], columns=COLUMNS)
+        # A row that is measured again replaces what was there.
+        table = table[[key not in {*keys} for key in table[KEY].itertuples(index=False, name=None)]]
         write_atomically(path, pd.concat([table, added] if len(table) else [added]).to_csv(index=False).encode())
 
 
@@ -183,7 +188,7 @@ def measure_peak(what, backend, method, attention, horizon, threads, batch, devi
     held = memory_of_process("VmRSS")
     call = MAKERS[what][backend](Subject(method, attention, horizon, device), batch)
     call()
-    if device != "cpu":
+    if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
         call()
         return round(torch.cuda.max_memory_allocated() / 1e6, 1)

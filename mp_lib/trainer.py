@@ -19,6 +19,7 @@ import torch
 from mp_lib.config import PolicyConfig, TrainConfig
 from mp_lib.data.windows import ActionWindows
 from mp_lib.interfaces import look_up
+from mp_lib.model.backends import has_compiler
 from mp_lib.model.checkpoint import load_tensors, save_tensors
 from mp_lib.model.graphs import Replay
 from mp_lib.model.policy import build_policy
@@ -38,9 +39,14 @@ def step_eagerly(trainer: Trainer) -> Callable[..., torch.Tensor]:
 
 
 def step_compiled(trainer: Trainer) -> Callable[..., torch.Tensor]:
-    """Denoiser and encoder compiled: minutes before the first step, fewer launches a step."""
-    for part in (trainer.policy.model, trainer.policy.obs_encoder):
-        part.compile(dynamic=False)
+    """The denoiser compiled: minutes before the first step, fewer launches a step.
+
+    Not the encoder, of which a CPU computes another number of points at each step. A ValueError on a CPU without a
+    C++ compiler.
+    """
+    if trainer.device.type == "cpu" and not has_compiler():
+        raise ValueError("form compiled needs a C++ compiler (g++ or clang++), none was found; choose torch")
+    trainer.policy.model.compile(dynamic=False)
     return trainer.descend
 
 

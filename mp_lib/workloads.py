@@ -15,6 +15,7 @@ from mp_lib.model.policy import DiffusionPolicy, build_policy
 
 STATE_DIM, ACTION_DIM = 24, 26  # Adroit's hammer, at which the published parameter counts are given
 EXAMPLES = 1  # seed of the inputs
+MIXING_LAYERS = ("dt_proj", "dt_proj_b", "fc_D", "conv1d", "conv1d_b")  # parts of what mixes the steps
 
 
 class Subject:
@@ -114,8 +115,8 @@ def weight_traffic(subject: Subject, batch: int) -> Callable[[], object]:
 def matrix_products(subject: Subject, batch: int) -> Callable[[], object]:
     """The matrix products of a denoiser call and nothing else: each linear layer and convolution as one product.
 
-    What mixes the steps, norms, activations and moving data come on top of this floor; the modulation is at hand
-    as in ``frozen_denoiser``.
+    What mixes the steps (with Mamba-1's dt_proj and Hydra's fc_D, which belong to it), norms, activations and moving
+    data come on top of this floor; the modulation is at hand as in ``frozen_denoiser``.
     """
     policy = subject.policy().eval()
     given = inputs_of(policy, batch)
@@ -132,16 +133,25 @@ def matrix_products(subject: Subject, batch: int) -> Callable[[], object]:
 
 
 def product_shapes(module: torch.nn.Module, call: Callable[[], object]) -> list[tuple[int, int, int]]:
-    """(rows, inner, out) of each linear layer and convolution that runs during ``call``, as one matrix product."""
+    """(rows, inner, out) of each linear layer and convolution that runs during ``call``, as one matrix product.
+
+    Those of MIXING_LAYERS are left out.
+    """
     shapes = []
 
-    def note(layer, inputs, output) -> None:
+    def note(name, layer, inputs, output) -> None:
+        if name.endswith(MIXING_LAYERS):  # whether they are called as layers depends on what is installed
+            return
         transposed = isinstance(layer, torch.nn.ConvTranspose1d)
         inner, out = layer.weight.flatten(1).shape if transposed else layer.weight.flatten(1).T.shape
         shapes.append((inputs[0].numel() // inner if transposed else output.numel() // out, inner, out))
 
     kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.ConvTranspose1d)
-    hooks = [each.register_forward_hook(note) for each in module.modules() if isinstance(each, kinds)]
+    hooks = [
+        each.register_forward_hook(partial(note, name))
+        for name, each in module.named_modules()
+        if isinstance(each, kinds)
+    ]
     call()
     for hook in hooks:
         hook.remove()

@@ -1,11 +1,16 @@
 """The benchmark's kept table: every row once, resumed where it stopped, whole sheets only; what readers see of it."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
+import torch
 
-from mp_lib import benchmark_table, efficiency, plots
+from mp_lib import benchmark_table, efficiency, plots, workloads
+from mp_lib.benchmark import Measurement
 from mp_lib.benchmark_table import KEY, Sheet, fill_table, kept_path, measure_sheet, read_table, sheets
 from mp_lib.config import METHODS
+from mp_lib.device import device_name
 from mp_lib.workloads import MAKERS, Subject
 
 
@@ -16,7 +21,7 @@ def measured(monkeypatch):
 
     def measure(sheet, device, subjects):
         done.append((sheet, subjects))
-        for key in sheet.keys(device, "cpu"):
+        for key in sheet.keys(device, device_name(torch.device(device))):
             row = dict(zip(KEY, key, strict=True))
             yield row | {"median_seconds": 1.0, "spread": 0.0, "ratio_to_dp3_eager": 1.0, "ratio_to_official": 1.0}
 
@@ -77,6 +82,43 @@ def test_a_sheet_is_measured_with_the_memory_that_it_takes(monkeypatch):
     assert row["peak_megabytes"] is None or 1 < row["peak_megabytes"] < 1e5
 
 
+def test_a_backend_that_comes_later_replaces_the_rows_of_its_sheet(measured, monkeypatch, tmp_path):
+    path, usable = tmp_path / "benchmark.csv", workloads.usable
+    monkeypatch.setattr(workloads, "usable", lambda name, device: name != "onnx" and usable(name, device))
+    for _ in fill_table(path):
+        pass
+    assert "onnx" not in {*read_table(path)["backend"]}
+    monkeypatch.setattr(workloads, "usable", usable)
+    for _ in fill_table(path):
+        pass
+    table = read_table(path)
+    assert "onnx" in {*table["backend"]} and not table.duplicated(KEY).any()
+    assert not table[table["backend"] == "official"].empty
+
+
+def test_numbers_of_one_device_stand_side_by_side(measured, tmp_path):
+    path = tmp_path / "benchmark.csv"
+    for _ in fill_table(path):
+        pass
+    table = read_table(path)
+    both = pd.concat([table.assign(device="another"), table])
+    assert {*efficiency.newest_device(both)["device"]} == {*table["device"]}
+    assert efficiency.newest_device(table.iloc[:0]).empty
+
+
+def test_what_is_measured_anew_stands_beside_what_is_kept(measured, tmp_path):
+    path = tmp_path / "benchmark.csv"
+    for _ in fill_table(path):
+        pass
+    row = Measurement("dp3_mamba_hydra", "released", 16, "onnx", 1, 1, "chunk", 0.1, 0, 0.05, 0.25)
+    said = efficiency.anew_text([row], read_table(path))
+    assert said == (
+        "Hydra without attention, ONNX Runtime: 100 ms, 5.0 % of the time of DP3 in eager PyTorch "
+        "(100.0 % in the kept table)."
+    )
+    assert "kept" not in efficiency.anew_text([replace(row, horizon=8)], read_table(path))
+
+
 def test_a_table_without_rows_is_read(tmp_path):
     pd.DataFrame(columns=benchmark_table.COLUMNS).to_csv(tmp_path / "empty.csv", index=False)
     assert read_table(tmp_path / "empty.csv").empty
@@ -107,4 +149,4 @@ def test_readers_take_ratios_and_milliseconds_from_their_rows(measured, tmp_path
         shown.loc["chunk, ONNX Runtime / official"] == 1
     ).all()
     assert (shown.loc["calls a second, batch 64, PyTorch"] == 64).all()
-    assert "1.0 to 1.0 times faster" in efficiency.benchmark_text(table)
+    assert "100.0 to 100.0 % ONNX Runtime" in efficiency.benchmark_text(table)

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import warnings
 
 import pytest
 import torch
@@ -74,12 +75,53 @@ def test_the_gate_covers_all_numbers():
     torch.testing.assert_close(found, functional.silu(gate), rtol=1e-6, atol=1e-35)
 
 
+def functions():
+    """Each native function of its first argument (1, 3, 32) alone."""
+    torch.manual_seed(0)
+    weight, bias, selected = torch.randn(32, 3), torch.randn(32), torch.randn(1, 3, 2 + 2 * 4)
+    decay, low = -torch.rand(32, 4), torch.randn(32, 2)
+    return {
+        "convolution": lambda x: native.Conv.apply(x, weight, bias, 2),
+        "scan": lambda x: native.SelectiveScan.apply(x, selected, low, bias, decay, bias, False),
+        "norm": lambda x: native.GatedNorm.apply(x, torch.ones(1, 3, 32), bias, 1e-5, True),
+    }
+
+
+@needs_native
+@pytest.mark.parametrize("name", functions())
+def test_a_nan_reaches_all_that_depends_on_it_and_nothing_else(name):
+    x = torch.randn(1, 3, 32)
+    x[0, 1, 5] = torch.nan
+    found = functions()[name](x)[0].isnan()
+    assert found[1, 5] and not found[0].any()
+    assert found[2, 5] == (name != "norm")  # convolution and scan carry it on
+    assert found[1].all() == (name == "norm") and not (name != "norm" and found[:, 6].any())
+
+
 @needs_native
 @pytest.mark.parametrize("name", STATE_SPACES)
-def test_a_nan_stays_one(name):
-    x = torch.randn(1, 3, 64)
-    x[0, 0, 0] = torch.nan
-    assert MIXERS[name](d_model=64)(x)[0, 0].isnan().all()
+def test_lower_precision_is_left_to_torch(name):
+    torch.manual_seed(0)
+    mixer, x = MIXERS[name](d_model=64), torch.randn(2, 5, 64)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        found = mixer(x)
+    torch.testing.assert_close(found.float(), mixer(x), rtol=0.1, atol=0.02)
+
+
+@needs_native
+def test_a_traced_module_records_torch_forms():
+    mixer, x = MIXERS["mamba1"](d_model=64).eval(), torch.randn(2, 5, 64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert not any("Python" in str(node) for node in torch.jit.trace(mixer, x, check_trace=False).graph.nodes())
+
+
+@needs_native
+@pytest.mark.parametrize("x", [torch.randn(3, 32, 1).transpose(1, 2), torch.randn(1, 3, 32).transpose(0, 1)])
+def test_single_steps_with_odd_strides_are_read_right(x):
+    weight, bias = torch.randn(32, 1), torch.randn(32)
+    found = native.Conv.apply(x, weight, bias, 0)
+    torch.testing.assert_close(found, functional.silu(x * weight[:, 0] + bias))
 
 
 @needs_native

@@ -209,6 +209,13 @@ def test_a_convolution_of_few_steps_is_the_same_as_a_product(kernel, stride, mon
     assert called == [1, 2]
 
 
+def test_a_convolution_can_be_exported_for_any_number_of_samples():
+    free = {0: torch.export.Dim("batch")}
+    with torch.no_grad():
+        program = torch.export.export(Conv1d(4, 8, 3, padding=1), (torch.randn(2, 4, 8),), dynamic_shapes=(free,))
+    assert program.module()(torch.randn(50, 4, 8)).shape == (50, 8, 8)
+
+
 def test_a_mixer_block_adds_mixer_and_mlp_one_after_the_other():
     torch.manual_seed(0)
     block = MixerBlock(64, "mamba1").eval()

@@ -24,10 +24,9 @@ class Conv1d(nn.Conv1d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        few = x.device.type == "cpu" and x.shape[0] * x.shape[2] <= FEW_ROWS
-        if few and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            return self.multiply(x)
-        return super().forward(x)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu":
+            return super().forward(x)
+        return self.multiply(x) if x.shape[0] * x.shape[2] <= FEW_ROWS else super().forward(x)
 
     def multiply(self, x: Tensor) -> Tensor:
         """The convolution of x (B, D, L) as a product."""
@@ -77,7 +76,7 @@ def add_kept(x: Tensor, branch: Callable[[Tensor], Tensor], rate: float) -> Tens
     kept = draw_kept(x, rate)
     if x.device.type == "cpu" and not torch.compiler.is_compiling() and 0 < kept.sum() < len(x):
         places = kept.nonzero()[:, 0]
-        return x.index_add(0, places, branch(x.index_select(0, places)), alpha=1 / (1 - rate))
+        return x.index_add(0, places, branch(x.index_select(0, places)).to(x.dtype), alpha=1 / (1 - rate))
     return torch.addcmul(x, branch(x), kept[:, None, None] / (1 - rate))
 
 

@@ -34,7 +34,7 @@ def short_conv(x: Tensor, conv: nn.Conv1d, left: int, backwards: bool = False) -
     weight = conv.weight[:, 0]
     if backwards:
         weight, left = weight.flip(1), weight.shape[1] - 1 - left
-    if native.usable(x.shape[-1], x, weight):
+    if native.usable(x.shape[-1], x, weight, conv.bias):
         return native.Conv.apply(x, weight, conv.bias, left)
     if (y := conv_by_kernel(x, weight, conv.bias, left)) is not None:
         return y
@@ -98,7 +98,7 @@ class Mamba1(nn.Module):
         )
         x = short_conv(x, conv, left=conv.kernel_size[0] - 1, backwards=backwards)
         selected, A = x_proj(x), -torch.exp(A_log)
-        if native.usable(x.shape[-1], x, A):
+        if native.usable(x.shape[-1], x, selected, dt_proj.weight, dt_proj.bias, A, D):
             return native.SelectiveScan.apply(x, selected, dt_proj.weight, dt_proj.bias, A, D, backwards)
         dt, B, C = selected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
         dt = functional.softplus(dt_proj(dt))

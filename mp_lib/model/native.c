@@ -3,7 +3,7 @@
 //
 // All arrays are row-major with the channels D last; D is a multiple of W, so that a vector is W channels of one step.
 // Each function works on the samples (or rows) first to last-1, so that threads can share the work; sums over samples
-// are added to arrays of the thread's own.
+// are added to arrays of the thread's own. Each returns 0, or 1 where there is no memory for its states.
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -66,9 +66,10 @@ static inline vec projected(const float *low, long R, const float *weight, const
 // y_t = C_t h_t + skip u_t, from the last step to the first if backwards.
 // u, y (samples, L, D); selected (samples, L, R + 2 N) is low, B and C side by side; weight (R, D), bias (D,), A (N, D),
 // skip (D,).
-void scan(long first, long last, long L, long D, long N, long R, long backwards, const float *u, const float *selected,
+int scan(long first, long last, long L, long D, long N, long R, long backwards, const float *u, const float *selected,
           const float *weight, const float *bias, const float *A, const float *skip, float *y) {
     vec *state = aligned_alloc(sizeof(vec), N * sizeof(vec));
+    if (!state) return 1;
     for (long b = first; b < last; b++)
         for (long d = 0; d < D; d += W) {
             memset(state, 0, N * sizeof(vec));
@@ -86,17 +87,19 @@ void scan(long first, long last, long L, long D, long N, long R, long backwards,
             }
         }
     free(state);
+    return 0;
 }
 
 // Its gradient: of gy to gu (samples, L, D) and gselected (samples, L, R + 2 N), and, added, to gweight (R, D), gbias
 // (D,), gA (N, D) and gskip (D,). States and decays are computed again: that takes less time than to write them down
 // and read them.
-void scan_gradient(long first, long last, long L, long D, long N, long R, long backwards, const float *u,
+int scan_gradient(long first, long last, long L, long D, long N, long R, long backwards, const float *u,
                    const float *selected, const float *weight, const float *bias, const float *A, const float *skip,
                    const float *gy, float *gu, float *gselected, float *gweight, float *gbias, float *gA,
                    float *gskip) {
     const long size = R + 2 * N;
     vec *room = aligned_alloc(sizeof(vec), (L * (2 * N + size + 2) + N) * sizeof(vec));
+    if (!room) return 1;
     vec *state = room, *decay = state + L * N, *sums = decay + L * N; // sums of gselected, still a vector each
     vec *dts = sums + L * size, *slopes = dts + L, *gstate = slopes + L;
     for (long b = first; b < last; b++) {
@@ -154,6 +157,7 @@ void scan_gradient(long first, long last, long L, long D, long N, long R, long b
         }
     }
     free(room);
+    return 0;
 }
 
 // The sum over K taps of one step's inputs, step - left + k being the k-th; x has rows of `stride` numbers.
@@ -168,7 +172,7 @@ static inline vec convolved(const float *x, long stride, long step, long L, long
 }
 
 // SiLU of a depthwise convolution: x (samples, L, D) in rows of `stride` numbers, weight (K, D), bias (D,) -> y.
-void conv(long first, long last, long L, long D, long K, long left, long stride, const float *x, const float *weight,
+int conv(long first, long last, long L, long D, long K, long left, long stride, const float *x, const float *weight,
           const float *bias, float *y) {
     for (long b = first; b < last; b++)
         for (long t = 0; t < L; t++)
@@ -176,12 +180,14 @@ void conv(long first, long last, long L, long D, long K, long left, long stride,
                 const vec z = convolved(x + b * L * stride + d, stride, t, L, K, left, weight + d, bias + d, D);
                 store(y + (b * L + t) * D + d, z * sigmoid(z));
             }
+    return 0;
 }
 
 // Its gradient: of gy to gx (samples, L, D) and, added, gweight (K, D) and gbias (D,).
-void conv_gradient(long first, long last, long L, long D, long K, long left, long stride, const float *x,
+int conv_gradient(long first, long last, long L, long D, long K, long left, long stride, const float *x,
                    const float *weight, const float *bias, const float *gy, float *gx, float *gweight, float *gbias) {
     vec *gz = aligned_alloc(sizeof(vec), L * sizeof(vec));
+    if (!gz) return 1;
     for (long b = first; b < last; b++)
         for (long d = 0; d < D; d += W) {
             const float *inputs = x + b * L * stride + d;
@@ -208,11 +214,12 @@ void conv_gradient(long first, long last, long L, long D, long K, long left, lon
             }
         }
     free(gz);
+    return 0;
 }
 
 // Root-mean-square norm with a gate, row by row: norm(y silu(z)) if the gate comes first, norm(y) silu(z) if not.
 // y, out (rows, D), z in rows of `stride` numbers, weight (D,), scale (rows,) is 1 / the root of the mean square.
-void norm(long first, long last, long D, long stride, long gate_first, float eps, const float *y, const float *z,
+int norm(long first, long last, long D, long stride, long gate_first, float eps, const float *y, const float *z,
           const float *weight, float *out, float *scale) {
     for (long row = first; row < last; row++) {
         vec squares = {0};
@@ -228,10 +235,11 @@ void norm(long first, long last, long D, long stride, long gate_first, float eps
             store(out + row * D + d, load(out + row * D + d) * load(y + row * D + d) * r * load(weight + d));
         scale[row] = r;
     }
+    return 0;
 }
 
 // Its gradient: of gout to gy, gz (rows, D) and, added, gweight (D,).
-void norm_gradient(long first, long last, long D, long stride, long gate_first, const float *y, const float *z,
+int norm_gradient(long first, long last, long D, long stride, long gate_first, const float *y, const float *z,
                    const float *weight, const float *scale, const float *gout, float *gy, float *gz, float *gweight) {
     for (long row = first; row < last; row++) {
         const float r = scale[row];
@@ -259,4 +267,5 @@ void norm_gradient(long first, long last, long D, long stride, long gate_first, 
             store(gy + row * D + d, g);
         }
     }
+    return 0;
 }

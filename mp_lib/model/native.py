@@ -46,15 +46,15 @@ def library() -> ctypes.CDLL | None:
         log.info("native loops are not used: %s", "no C compiler was found" if compiler is None else "MP_NATIVE=off")
         return None
     processor = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
-    with tempfile.TemporaryDirectory(prefix="mp_lib-") as folder:
-        target = Path(folder) / "native.so"
-        command = [compiler, *FLAGS, processor, str(SOURCE), "-o", str(target)]
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="mp_lib-") as folder:
+            target = Path(folder) / "native.so"
+            command = [compiler, *FLAGS, processor, str(SOURCE), "-o", str(target)]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
             loaded = ctypes.CDLL(str(target))
-        except (OSError, subprocess.SubprocessError) as error:
-            log.info("native loops are not used: %s %s", error, getattr(error, "stderr", None) or "")
-            return None
+    except (OSError, subprocess.SubprocessError) as error:
+        log.info("native loops are not used: %s %s", error, getattr(error, "stderr", None) or "")
+        return None
     log.info("native loops are used, built by %s", compiler)
     return loaded
 
@@ -64,7 +64,7 @@ def usable(channels: int, *tensors: Tensor) -> bool:
     return (
         channels % WIDTH == 0
         and all(each.device.type == "cpu" and each.dtype == torch.float32 for each in tensors)
-        and not torch.compiler.is_compiling()
+        and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
         and library() is not None
     )
 
@@ -87,7 +87,8 @@ def call(name: str, count: int, size: int, *arguments, sums: tuple[Tensor, ...] 
 
     def work(thread: int) -> None:
         bounds = (ctypes.c_long(count * part // threads) for part in (thread, thread + 1))
-        function(*bounds, *given, *(ctypes.c_void_p(share[thread].data_ptr()) for share in shares))
+        if function(*bounds, *given, *(ctypes.c_void_p(share[thread].data_ptr()) for share in shares)):
+            raise MemoryError(f"native loop {name}: no memory for the states of {count} samples")
 
     if threads == 1:
         work(0)
@@ -109,7 +110,7 @@ def rows(x: Tensor) -> Tensor:
     even = x.stride(-1) == 1 and all(
         x.stride(k) == x.stride(k + 1) * x.shape[k + 1] or x.shape[k] == 1 for k in range(x.dim() - 2)
     )
-    return x if even else x.contiguous()
+    return x if even else x.new_empty(x.shape).copy_(x)  # contiguous() keeps the odd stride of a single step
 
 
 class SelectiveScan(torch.autograd.Function):
