@@ -116,6 +116,7 @@ def test_what_is_measured_anew_stands_beside_what_is_kept(measured, tmp_path):
         "Hydra without attention, ONNX Runtime: 100 ms, 5.0 % of the time of DP3 in eager PyTorch "
         "(100.0 % in the kept table)."
     )
+    assert efficiency.anew_text([], read_table(path)) == "Nothing was measured anew."
     assert "kept" not in efficiency.anew_text([replace(row, horizon=8)], read_table(path))
 
 
@@ -146,7 +147,7 @@ def test_readers_take_ratios_and_milliseconds_from_their_rows(measured, tmp_path
     table = read_table(path)
     shown = efficiency.benchmark_reading(table, 16).set_index("horizon 16")
     assert (shown.loc["call, ONNX Runtime (ms)"] == 1000).all() and (
-        shown.loc["chunk, ONNX Runtime / official"] == 1
+        shown.loc["chunk, ONNX Runtime: times as fast as official"] == 1
     ).all()
     assert (shown.loc["calls a second, batch 64, PyTorch"] == 64).all()
     assert "100.0 to 100.0 % ONNX Runtime" in efficiency.benchmark_text(table)
