@@ -217,8 +217,11 @@ def latency_by_length(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
     for row, (attention, ending) in zip(axes, structures.items(), strict=True):
         for place, (backend, title) in zip(row, labels.items(), strict=True):
             rows = table[table["attention"].isin(["", attention])].sort_values("horizon")
-            draw_latencies(place, rows[rows["backend"] == backend], rows[rows["backend"] == "matrix_products"])
             place.set_title(f"{title}{ending}")
+            if rows.empty:  # a logarithmic axis cannot be
+                place.text(0.5, 0.5, "not measured yet", transform=place.transAxes, color=GREY, ha="center")
+                continue
+            draw_latencies(place, rows[rows["backend"] == backend], rows[rows["backend"] == "matrix_products"])
             place.set(xscale="log", yscale="log", xticks=sorted(table["horizon"].unique()))
             place.xaxis.set_minor_locator(NullLocator())
             place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
