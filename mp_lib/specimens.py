@@ -1,13 +1,13 @@
 """What there is to look into: for each method the newest trained policy, and recorded action windows to show it.
 
-Where there is no finished run a policy has fresh weights at the paper's widths; where there are no demonstrations
+Where there is no finished run a policy has fresh weights at the scale's widths; where there are no demonstrations
 either, random numbers stand for the windows. ``basis`` says which of these it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ from mp_lib.results import choose_runs
 from mp_lib.sentences import join
 from mp_lib.train import policy_config, training_windows
 
-FRESH = "fresh weights at the paper's widths"
+FRESH = "fresh weights"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Specimen:
             return load_policy(self.checkpoint, self.method)[0].requires_grad_(False)
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            policy = build_policy(policy_config(replace(self.config, width_divisor=1), find_task(self.config.task)))
+            policy = build_policy(policy_config(self.config, find_task(self.config.task)))
         if self.windows:
             policy.normalizer.fit(self.windows.values())
         return policy.eval().requires_grad_(False)
@@ -152,12 +152,11 @@ def basis(specimens: Sequence[Specimen], count: int, diffusion_step: int) -> str
     first = specimens[0]
     trained = [each.title for each in specimens if each.checkpoint]
     fresh = [each.title for each in specimens if not each.checkpoint]
-    weights = []
+    scale, weights = f"the scale `{first.config.scale}` (widths / {first.config.width_divisor})", []
     if trained:
-        where = f"the scale `{first.config.scale}` (widths / {first.config.width_divisor}) on `{first.config.task}`"
-        weights.append(f"of the newest finished run at {where} for {join(trained)}")
+        weights.append(f"of the newest finished run at {scale} on `{first.config.task}` for {join(trained)}")
     if fresh:
-        weights.append(f"{FRESH} for {join(fresh)}, since there is no finished run of that kind")
+        weights.append(f"fresh at {scale} for {join(fresh)}, since there is no finished run of that kind")
     number = "the middle one" if count == 1 else f"{count}, evenly spread,"
     windows = (
         f"{number} of all {len(first.windows):,} windows of `{first.demos.name}`"

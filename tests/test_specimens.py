@@ -68,10 +68,10 @@ def test_without_data_weights_are_fresh_at_the_papers_widths_and_windows_random(
     found = of_mixers()
     assert all(each.weights == specimens.FRESH and not each.files for each in found.values())
     said = specimens.basis(list(found.values()), 1, 50)
-    assert "fresh weights at the paper's widths for `mamba1`" in said and "`attention` (in `dp3_mamba_hydra`)" in said
+    assert "fresh at the scale `smoke` (widths / 4) for `mamba1`" in said and "`attention` (in `dp3_mamba_hydra`)" in said
     assert "random numbers, since" in said and "newest" not in said
     policy = found["mamba2"].policy()
-    assert policy.config.down_dims == METHODS["dp3_mamba_v2"].down_dims and not policy.training
+    assert policy.config.down_dims == (32, 64, 128) and not policy.training
     noisy, step, cond = found["mamba2"].inputs(policy, 3, 50)
     assert noisy.shape == (3, 16, 4) and step.tolist() == 3 * [50] and cond.isfinite().all()
     assert torch.equal(noisy, found["mamba2"].inputs(found["mamba2"].policy(), 3, 50)[0])
