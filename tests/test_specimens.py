@@ -64,12 +64,12 @@ def of_mixers(method="dp3_mamba_hydra"):
     return {each.mixer: each for each in specimens.one_a_mixer("smoke", TASK, method)}
 
 
-def test_without_data_weights_are_fresh_at_the_papers_widths_and_windows_random():
+def test_without_data_weights_are_fresh_at_the_scales_widths_and_windows_random():
     found = of_mixers()
     assert all(each.weights == specimens.FRESH and not each.files for each in found.values())
     said = specimens.basis(list(found.values()), 1, 50)
-    assert "fresh at the scale `smoke` (widths / 4) for `mamba1`" in said and "`attention` (in `dp3_mamba_hydra`)" in said
-    assert "random numbers, since" in said and "newest" not in said
+    assert "fresh at the scale `smoke` (widths / 4) for `mamba1`" in said and "newest" not in said
+    assert "`attention` (in `dp3_mamba_hydra`)" in said and "random numbers, since" in said
     policy = found["mamba2"].policy()
     assert policy.config.down_dims == (32, 64, 128) and not policy.training
     noisy, step, cond = found["mamba2"].inputs(policy, 3, 50)
