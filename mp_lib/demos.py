@@ -27,6 +27,7 @@ import mp_lib
 from mp_lib.data.replay_buffer import KEYS, ReplayBuffer, writing
 from mp_lib.interfaces import Environment, TaskSpec, look_up
 from mp_lib.progress import track
+from mp_lib.provenance import commit
 from mp_lib.sim.env import SimulationDiverged
 from mp_lib.statistics import wilson_interval
 from mp_lib.workers import Workers, usable_cores
@@ -39,12 +40,16 @@ SIMULATORS = ("mujoco", "metaworld", "gymnasium-robotics", "numpy", "zarr")
 
 @dataclass(frozen=True)
 class Attempt:
-    """One episode of the expert; ``episode`` is None if it is no demonstration, ``reason`` then says why."""
+    """One episode of the expert; ``episode`` is None if it is no demonstration, ``reason`` then says why.
+
+    ``solved`` says whether it is a success by the task's rule.
+    """
 
     seed: int
-    episode: dict[str, np.ndarray] | None
-    reason: str
     depth_backend: str
+    episode: dict[str, np.ndarray] | None = None
+    reason: str = ""
+    solved: bool = False
 
 
 class Recorder:
@@ -69,16 +74,18 @@ class Recorder:
         backend, needed = self.env.depth_backend, self.spec.min_success_steps
         frames = {key: [] for key in KEYS}
         try:
-            met = sum(play(self.spec, self.env, seed, frames))
+            flags = play(self.spec, self.env, seed, frames)
         except SimulationDiverged as error:
-            return Attempt(seed, None, f"the simulation diverged: {error}", backend)
-        if met < needed:
-            return Attempt(seed, None, f"the goal was met in {met} steps, {needed} are needed", backend)
+            return Attempt(seed, backend, reason=f"the simulation diverged: {error}")
+        solved = bool(self.spec.success_rule.judge(flags))
+        if sum(flags) < needed:
+            reason = f"the goal was met in {sum(flags)} steps, {needed} are needed"
+            return Attempt(seed, backend, reason=reason, solved=solved)
         episode = {key: np.array(values, np.float32) for key, values in frames.items()}
         broken = [key for key in KEYS if not np.isfinite(episode[key]).all()]
         if broken:
-            return Attempt(seed, None, f"not finite: {', '.join(broken)}", backend)
-        return Attempt(seed, episode, "", backend)
+            return Attempt(seed, backend, reason=f"not finite: {', '.join(broken)}", solved=solved)
+        return Attempt(seed, backend, episode, solved=solved)
 
 
 def collect(
@@ -94,7 +101,8 @@ def collect(
 
     Seeds are tried in order from ``first_seed``, and the first successful ones are kept in order, so
     the frames depend neither on ``jobs`` (processes; all usable cores by default) nor on interruptions.
-    ``attributes["episodes"]`` holds the seed of each episode and the seeds that failed before it.
+    ``attributes["episodes"]`` holds the seed of each episode, the seeds that failed before it, and which of these
+    and of its own the task's rule calls solved.
 
     Raises ValueError if the task is unknown or ``path`` was recorded otherwise, RuntimeError if the
     expert fails too often, a worker process dies or another process records there, and OSError if
@@ -120,8 +128,8 @@ def check_expert(task: str | TaskSpec, episodes: int = 50, first_seed: int = 0) 
     the speed is that of simulator and expert without depth images.
     """
     spec = find_task(task)
-    if episodes < 1:
-        raise ValueError(f"episodes={episodes}; give at least 1")
+    if episodes < 1 or first_seed < 0:
+        raise ValueError(f"episodes={episodes}, first_seed={first_seed}; give at least 1 and 0")
     successes = steps = 0
     with contextlib.closing(spec.make_env(num_points=spec.num_points)) as env, track(episodes, spec.name) as progress:
         started = time.perf_counter()
@@ -175,7 +183,7 @@ def _record(spec: TaskSpec, num_demos: int, path: Path, provenance: dict, jobs: 
     rows = buffer.attributes["episodes"] if buffer else []
     next_seed = rows[-1]["seed"] + 1 if rows else first_seed
     last_seed = first_seed + TRIES_PER_DEMO * num_demos - 1
-    failed = []
+    failed, solved = [], []
     jobs = min(jobs, num_demos - len(rows))
     with (
         contextlib.closing(Recorder(spec, num_points)) as recorder,
@@ -194,12 +202,13 @@ def _record(spec: TaskSpec, num_demos: int, path: Path, provenance: dict, jobs: 
             settings["depth_backend"] = attempt.depth_backend
             buffer = buffer or ReplayBuffer.create(path, _shapes(spec, num_points), provenance)
             _refuse_difference(path, buffer, provenance)
+            solved += [attempt.seed] * attempt.solved
             if attempt.episode is None:
                 log.warning("%s: seed %d is no demonstration: %s", spec.name, attempt.seed, attempt.reason)
                 failed.append(attempt.seed)
                 continue
-            buffer.append(attempt.episode, {"seed": attempt.seed, "failed_seeds": failed})
-            failed = []
+            buffer.append(attempt.episode, {"seed": attempt.seed, "failed_seeds": failed, "solved_seeds": solved})
+            failed, solved = [], []
             progress.advance()
     return buffer
 
@@ -229,7 +238,8 @@ def _provenance(spec: TaskSpec, first_seed: int, num_points: int) -> dict:
         "min_success_steps": spec.min_success_steps,
     }
     versions = {"mp_lib": mp_lib.__version__} | {name: version(name) for name in SIMULATORS}
-    return {"task": spec.name, "expert": spec.expert_name, "settings": settings, "versions": versions}
+    made = {"versions": versions, "commit": commit()}
+    return {"task": spec.name, "expert": spec.expert_name, "settings": settings} | made
 
 
 def _shapes(spec: TaskSpec, num_points: int) -> dict[str, tuple[int, ...]]:
@@ -281,12 +291,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mp_lib.demos", description="Say how often an expert succeeds.")
     parser.add_argument("--check", metavar="TASK", required=True, help="name of the task")
     parser.add_argument("--expert", default="default", help="which of the task's experts, e.g. dapg for Adroit")
+    parser.add_argument("--objects", default="default", help='DexArt also has "unseen" ones')
     parser.add_argument("--episodes", type=int, default=50)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     options = parser.parse_args(arguments)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # simulators greet
-            result = check_expert(find_task(options.check, options.expert), options.episodes)
+            spec = find_task(options.check, options.expert).with_objects(options.objects)
+            result = check_expert(spec, options.episodes, options.first_seed)
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -22,6 +22,7 @@ from mp_lib.provenance import commit, file_hash
 from mp_lib.recordings import names_of
 from mp_lib.rollout import rollout
 from mp_lib.sentences import of_rate
+from mp_lib.sim.tasks import remarks_on
 from mp_lib.statistics import wilson_interval
 from mp_lib.train import FINAL_SEEDS
 
@@ -136,9 +137,15 @@ def episodes_table(found: dict) -> pd.DataFrame:
 
 
 def comparison(found: dict, checkpoint: Path) -> str:
-    """What an evaluation says beside its run's result.json, seed by seed where both have played."""
-    said = f"Now: {of_rate(sum(found['successes']), len(found['successes']))}."
+    """What an evaluation says beside its run's result.json, and what one has to know of task and demonstrations."""
     result = stored_result(checkpoint)
+    expert = result.get("demonstrations", {}).get("expert", "")
+    return " ".join([beside_result(found, result), *(f"{remark}." for remark in remarks_on(found["task"], expert))])
+
+
+def beside_result(found: dict, result: dict) -> str:
+    """An evaluation and the result of the run, which may be empty, seed by seed where both have played."""
+    said = f"Now: {of_rate(sum(found['successes']), len(found['successes']))}."
     if not result:
         return f"{said} There is no result.json beside the checkpoint to compare with."
     final = result["final"]

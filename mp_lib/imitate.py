@@ -140,6 +140,15 @@ def fit(student: Student, observations: torch.Tensor, actions: torch.Tensor, rec
         schedule.step()
 
 
+def teacher_of(task: str, key: str) -> TaskSpec:
+    """The task with the expert to imitate; a ValueError unless it is one of others, on whom the shipped one rests."""
+    spec = find_task(task)
+    allowed = ", ".join(spec.other_experts) or "none: its own expert is no network"
+    if key not in spec.other_experts:
+        raise ValueError(f"{key!r} was given as teacher of {task}; allowed are: {allowed}")
+    return spec.with_expert(key)
+
+
 def judge(spec: TaskSpec, arrays: dict[str, np.ndarray], teacher: TaskSpec, episodes: int) -> list[dict]:
     """How often student and teacher succeed on the same fresh seeds, as rows of COLUMNS but the command."""
     student = replace(spec, make_expert=lambda: NetworkExpert(arrays))
@@ -179,14 +188,16 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)  # the layers are too small to share
     try:
-        spec, teacher = find_task(options.task), find_task(options.task, options.teacher)
+        spec, teacher = find_task(options.task), teacher_of(options.task, options.teacher)
+        if options.episodes < 1:
+            raise ValueError(f"--episodes {options.episodes} was given; it must be at least 1")
         arrays = imitate(spec, teacher.make_expert(), options.seed)
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    rows = judge(spec, arrays, teacher, options.episodes)
-    command = f"python -m mp_lib.imitate --task {options.task} --teacher {options.teacher} --seed {options.seed}"
     write_arrays(OWN_NETWORKS / f"{spec.name}.npz", arrays)
+    rows = judge(spec, arrays, teacher, options.episodes)
+    command = " ".join(["python -m mp_lib.imitate", *(f"--{name} {value}" for name, value in vars(options).items())])
     write_rows(root() / "data" / "results" / "adroit_experts.csv", [row | {"command": command} for row in rows])
     for row in rows:
         sys.stdout.write(f"{row['task']}  {row['expert']}  {row['success_rate']:.2f} of {row['episodes']}\n")

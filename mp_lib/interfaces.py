@@ -87,9 +87,10 @@ class TaskSpec:
 
     ``num_demos`` is the paper's number of demonstrations; an episode is kept as a demonstration if
     its goal is met in at least ``min_success_steps`` steps; ``max_steps`` counts policy steps.
-    ``expert_remark`` says how the expert differs from that of the paper, and stands beside numbers that rest on it;
-    ``other_experts`` can be had by ``with_expert``. ``other_states`` are sizes of state that stores of others have, and
-    that ``make_env`` takes as ``state_dim``.
+    ``remark`` says how the task differs from the paper's, so that published numbers are not comparable; it is empty
+    where they are. ``expert_remark`` says how the expert differs. Both stand beside numbers that rest on them.
+    ``other_experts`` can be had by ``with_expert``, ``other_objects`` by ``with_objects``. ``other_states`` are sizes
+    of state that stores of others have, and that ``make_env`` takes as ``state_dim``.
     """
 
     name: str
@@ -104,8 +105,10 @@ class TaskSpec:
     num_demos: int
     min_success_steps: int
     success_rule: SuccessRule
+    remark: str = ""
     expert_remark: str = ""
     other_experts: Mapping[str, Demonstrator] = field(default_factory=dict)
+    other_objects: tuple[str, ...] = ()
     other_states: tuple[int, ...] = ()
 
     def with_expert(self, key: str) -> TaskSpec:
@@ -113,6 +116,11 @@ class TaskSpec:
         own = Demonstrator(self.expert_name, self.make_expert, self.expert_remark)
         chosen = look_up({"default": own, **self.other_experts}, key, f"expert of {self.name}")
         return replace(self, make_expert=chosen.make, expert_name=chosen.name, expert_remark=chosen.remark)
+
+    def with_objects(self, key: str) -> TaskSpec:
+        """The task with other objects: "default" or one of ``other_objects``; else a ValueError lists them."""
+        others = {other: partial(self.make_env, instances=other) for other in self.other_objects}
+        return replace(self, make_env=look_up({"default": self.make_env, **others}, key, f"objects of {self.name}:"))
 
     def with_state(self, size: int) -> TaskSpec:
         """The task with a state of ``size`` numbers: its own or one of ``other_states``, which a ValueError lists."""

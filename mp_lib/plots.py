@@ -128,7 +128,7 @@ def plain_log(axis: Axis) -> None:
 
 @styled
 def success(table: pd.DataFrame, columns: int = 3) -> Figure:
-    """Success rate of every method with its interval, a panel a task; published rates as ticks.
+    """Success rate of every method with its interval, a panel a task; published rates, where comparable, as ticks.
 
     ``table`` as ``mp_lib.results.success_table``.
     """
@@ -144,7 +144,7 @@ def success(table: pd.DataFrame, columns: int = 3) -> Figure:
             look = look_of(row.method, row.attention)
             place.plot([row.low, row.high], [position] * 2, color=look["color"], linewidth=1.4, solid_capstyle="butt")
             place.plot([row.ours], [position], linestyle="", clip_on=False, zorder=3, **look)
-            if pd.notna(row.published):
+            if pd.notna(row.published) and row.comparable:
                 place.plot([row.published], [position], zorder=4, **PUBLISHED)
         place.set(title=task, xlim=(0, 100), xticks=[0, 25, 50, 75, 100], ylim=(len(names) - 0.4, -0.6))
         place.set(yticks=range(len(names)), yticklabels=[row_name(*name) for name in names])
@@ -153,7 +153,7 @@ def success(table: pd.DataFrame, columns: int = 3) -> Figure:
     for place in axes.flat[len(tasks) :]:
         place.set_visible(False)
     figure.supxlabel("success (%)", fontsize=7.5)
-    if table["published"].notna().any():
+    if table.loc[table["comparable"], "published"].notna().any():
         marks = [Line2D([], [], color=GREY, marker="o", markersize=5), Line2D([], [], **PUBLISHED)]
         figure.legend(marks, ["here, 95 % interval", "published"], loc="outside upper right", ncols=2, frameon=False)
     return figure

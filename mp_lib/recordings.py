@@ -15,7 +15,7 @@ from mp_lib.film import write_film
 from mp_lib.interfaces import TaskSpec
 from mp_lib.paths import demos_path, run_path
 from mp_lib.sentences import join, of_rate
-from mp_lib.sim.tasks import expert_remark
+from mp_lib.sim.tasks import remarks_on
 
 OTHER_DEMOS = "-demos="  # in the name of a run's folder: trained on a store that somebody has given
 
@@ -81,8 +81,11 @@ def points_table(look: dict[str, np.ndarray]) -> pd.DataFrame:
 
 
 def film_of(demos: ReplayBuffer, spec: TaskSpec) -> Path:
-    """The film of the first demonstration beside the store: its recorded actions played again, unless it is there."""
-    path = demos.path.with_suffix(".mp4")
+    """The film of the first demonstration beside the store: its recorded actions played again, unless it is there.
+
+    Its name tells what is in the store, which may have been recorded anew.
+    """
+    path = demos.path.with_name(f"{demos.path.stem}-{demos.content_hash()[:8]}.mp4")
     if path.exists():
         return path
     actions = demos.read()["action"][: demos.episode_ends[0]]
@@ -115,14 +118,16 @@ def names_of(spec: TaskSpec) -> tuple[list[str], list[str]]:
 
 
 def expert_sentence(demos: ReplayBuffer) -> str:
-    """How often the expert met the goal while these demonstrations were recorded."""
+    """How often the expert succeeded while these demonstrations were recorded, and how many episodes were kept."""
     rows = demos.attributes["episodes"]
-    failed = [seed for row in rows for seed in row["failed_seeds"]]
+    left_out = [seed for row in rows for seed in row["failed_seeds"]]
+    solved, tries = sum(len(row["solved_seeds"]) for row in rows), len(rows) + len(left_out)
     needed = demos.attributes["settings"]["min_success_steps"]
-    seeds = f"Failed seeds: {join(failed)}." if failed else "No seed failed."
+    seeds = f"Seeds left out: {join(left_out)}." if left_out else "None was left out."
     return (
-        f"The expert met the goal in at least {needed} steps in {of_rate(len(rows), len(rows) + len(failed))}. {seeds} "
-        "Recording stops when enough episodes are kept, so the interval is approximate."
+        f"By the rule that judges policies, too, the expert succeeded in {of_rate(solved, tries)}. Demonstrations are "
+        f"those in which the goal was met in at least {needed} steps: {len(rows)} of {tries}. {seeds} Recording stops "
+        "when enough are kept, so the interval is approximate."
     )
 
 
@@ -133,7 +138,7 @@ def facts(demos: ReplayBuffer) -> pd.DataFrame:
     rows = {
         "task": attributes["task"],
         "expert": attributes["expert"],
-        **({"remark": remark} if (remark := expert_remark(attributes["task"], attributes["expert"])) else {}),
+        **({"remark": ". ".join(remarks)} if (remarks := remarks_on(attributes["task"], attributes["expert"])) else {}),
         "demonstrations": demos.num_episodes,
         "frames": demos.num_frames,
         "steps an episode": f"{lengths.min()} to {lengths.max()}",

@@ -17,7 +17,7 @@ from mp_lib.overview import protocol
 from mp_lib.paths import published_path, root
 from mp_lib.recordings import OTHER_DEMOS
 from mp_lib.sentences import BEST_COLUMN
-from mp_lib.sim.tasks import TASKS
+from mp_lib.sim.tasks import TASKS, remarks_on
 from mp_lib.statistics import wilson_interval
 
 BEST = 5  # evaluations whose mean is the paper's score (dp3.yaml, SR_test_L5)
@@ -174,9 +174,11 @@ def runs_of(folders: Sequence[Path]) -> pd.DataFrame:
 def result_table(result: RunResult) -> pd.DataFrame:
     """A result as rows: fact, value."""
     seeds = result.final["seeds"]
+    remarks = remarks_on(result.config["task"], result.demonstrations["expert"])
     rows = {
         "protocol": protocol(result.config),
         "demonstrations": f"{result.demonstrations['episodes']} of {result.demonstrations['expert']}",
+        **({"remark": ". ".join(remarks)} if remarks else {}),
         "successes": f"{sum(result.final['successes'])} of {len(seeds)} (seeds {seeds[0]} to {seeds[-1]})",
         "last loss": f"{result.loss:.4g}",
         "parameters": f"{result.parameters:,}",
@@ -212,10 +214,10 @@ def load_published() -> pd.DataFrame:
 def success_table(runs: pd.DataFrame) -> pd.DataFrame:
     """One row a task and method: our success beside the published one, which is empty where none is known.
 
-    ``ours`` is the rate over the episodes of all seeds in percent, ``low`` and ``high`` its Wilson
-    interval, ``over_seeds`` the standard deviation of the seeds' rates (empty for one seed). ``best_five`` and
-    ``best_five_over_seeds`` are mean and standard deviation of the seeds' scores as the paper takes them, in
-    percent, empty unless all were evaluated on the way.
+    ``comparable`` is false for a task that is a re-creation. ``ours`` is the rate over the episodes of all seeds in
+    percent, ``low`` and ``high`` its Wilson interval, ``over_seeds`` the standard deviation of the seeds' rates (empty
+    for one seed). ``best_five`` and ``best_five_over_seeds`` are mean and standard deviation of the seeds' scores as
+    the paper takes them, in percent, empty unless all were evaluated on the way.
     """
     published = load_published().query("table == 'success'").set_index(["method", "task"])
     rows = []
@@ -243,6 +245,7 @@ def success_table(runs: pd.DataFrame) -> pd.DataFrame:
                 "published": row.get("value"),
                 "published_spread": row.get("spread"),
                 "source": row.get("source", ""),
+                "comparable": task not in TASKS or not TASKS[task].remark,
                 "parameters": int(group["parameters"].iloc[0]),
                 "train_minutes": group["train_seconds"].mean() / 60,
                 "expert": group["expert"].iloc[0],
@@ -295,11 +298,17 @@ def reading_table(table: pd.DataFrame) -> pd.DataFrame:
             "success, % (95 % interval)": [f"{row.ours:.0f} ({row.low:.0f} to {row.high:.0f})" for row in rows],
             **(best_five if table["best_five"].notna().any() else {}),
             "episodes (seeds)": [f"{row.episodes} ({row.seeds})" for row in rows],
-            "published, %": [with_spread(row.published, row.published_spread, "g") for row in rows],
+            "published, %": [published_cell(row) for row in rows],
             "parameters (M)": table["parameters"] / 1e6,
             "training (min)": table["train_minutes"],
         }
     )
+
+
+def published_cell(row) -> str:
+    """The published rate of a row of ``success_table``, in brackets where it cannot be compared."""
+    value = with_spread(row.published, row.published_spread, "g")
+    return value if row.comparable or not value else f"({value})"
 
 
 def with_spread(value: float | None, spread: float | None, form: str) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from mp_lib.interfaces import RunResult
 from mp_lib.overview import protocol
-from mp_lib.sim.tasks import expert_remark
+from mp_lib.sim.tasks import remarks_on
 from mp_lib.statistics import wilson_interval
 
 BEST_COLUMN = "best five, %"
@@ -95,6 +95,8 @@ def remarks(table: pd.DataFrame) -> list[str]:
 def how_to_compare(table: pd.DataFrame) -> str:
     """Which of our numbers published rates are to be compared with."""
     said = "Published rates are means of the best five evaluations during a training."
+    if not table["comparable"].all():
+        said += " Those in brackets belong to the original of a task that is re-created here, and cannot be compared."
     if table["best_five"].notna().any():
         return f'{said} They are to be compared with the column "{BEST_COLUMN}", where it is filled.'
     return (
@@ -121,7 +123,7 @@ def who_demonstrated(table: pd.DataFrame) -> str:
     """Whose demonstrations the policies learned from, which a comparison with published rates depends on."""
     pairs = sorted(set(zip(table["expert"], table["task"], strict=True)))
     experts = ", ".join(dict.fromkeys(expert for expert, _ in pairs))
-    remarks = dict.fromkeys(filter(None, (expert_remark(task, expert) for expert, task in pairs)))
+    remarks = dict.fromkeys(remark for expert, task in pairs for remark in remarks_on(task, expert))
     return (
         f"Demonstrations here come from: {experts}. {''.join(f'{remark}. ' for remark in remarks)}"
         "Published rates rest on the demonstrations of their own authors; "

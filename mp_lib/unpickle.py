@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import collections
 import io
+import math
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -53,7 +55,20 @@ class Record(Inert):
             vars(self).update(state)
 
 
-class StorageType:
+class Known:
+    """A function that a pickle may call. The pickle cannot set its attributes, as it could set a plain function's."""
+
+    def __init__(self, function: Callable):
+        self.function = function
+
+    def __call__(self, *arguments):
+        return self.function(*arguments)
+
+    def __setstate__(self, state):
+        raise ValueError("it sets attributes of what reads it; nothing was set")
+
+
+class StorageType(Known):
     """The element type of a storage, by the name of torch's storage class."""
 
     def __init__(self, dtype: torch.dtype):
@@ -69,13 +84,15 @@ class StorageType:
 
 
 def rebuild_tensor(storage: torch.Tensor, offset: int, size: tuple, stride: tuple, *_) -> torch.Tensor:
-    """A tensor of the elements of a storage; a ValueError if it would reach beyond them."""
+    """A tensor of the elements of a storage; a ValueError if it would reach beyond them or is larger than they are."""
     if not all(isinstance(number, int) and number >= 0 for number in (offset, *size, *stride)):
         raise ValueError(f"a tensor with offset {offset}, size {size} and stride {stride} cannot be")
     last = offset + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
     if 0 not in size and last >= len(storage):
         raise ValueError(f"a tensor of size {tuple(size)} reaches beyond its storage of {len(storage)} elements")
-    return storage.as_strided(size, stride, offset).clone()
+    if math.prod(size) > len(storage):
+        raise ValueError(f"a tensor of size {tuple(size)} repeats the {len(storage)} elements of its storage")
+    return storage.as_strided(size, stride, offset)
 
 
 def rebuild_parameter(data: torch.Tensor, *_) -> torch.Tensor:
@@ -104,10 +121,10 @@ STORAGES = {
 }
 KNOWN = {
     ("collections", "OrderedDict"): collections.OrderedDict,
-    ("collections", "defaultdict"): lambda *_: {},
-    ("_codecs", "encode"): encode_latin1,
-    ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): rebuild_parameter,
+    ("collections", "defaultdict"): Known(lambda *_: {}),
+    ("_codecs", "encode"): Known(encode_latin1),
+    ("torch._utils", "_rebuild_tensor_v2"): Known(rebuild_tensor),
+    ("torch._utils", "_rebuild_parameter"): Known(rebuild_parameter),
     ("torch", "Size"): tuple,
     **{("torch", name): StorageType(dtype) for name, dtype in STORAGES.items()},
 }
@@ -125,6 +142,7 @@ class TensorUnpickler(pickle.Unpickler):
     def __init__(self, file: io.BufferedIOBase, storages: dict[str, bytes], encoding: str = "ASCII"):
         super().__init__(file, encoding=encoding)
         self.storages = storages
+        self.read: dict[tuple, torch.Tensor] = {}  # so that a storage takes its memory once, however often it is named
 
     def find_class(self, module: str, name: str):
         module = OLD_NAMES.get(module, module)
@@ -141,7 +159,9 @@ class TensorUnpickler(pickle.Unpickler):
         content = self.storages[key]
         if len(content) != count * storage_type.dtype.itemsize:
             raise ValueError(f"storage {key} has {len(content)} bytes, {count} elements are announced")
-        return storage_type.from_bytes(content)
+        if (key, storage_type.dtype) not in self.read:
+            self.read[key, storage_type.dtype] = storage_type.from_bytes(content)
+        return self.read[key, storage_type.dtype]
 
 
 class StorageUnpickler(TensorUnpickler):
@@ -180,10 +200,10 @@ class PolicyUnpickler(TensorUnpickler):
 OLD_FORMAT = 0x1950A86A20F9469CFC6C  # torch/serialization.py, MAGIC_NUMBER
 POLICY_PACKAGES = ("mjrl", "torch", "numpy")
 KNOWN_IN_POLICIES = KNOWN | {
-    ("torch.storage", "_load_from_bytes"): read_storage,
-    ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
-    ("torch.nn.parameter", "Parameter"): rebuild_parameter,
-    ("copyreg", "_reconstructor"): lambda kind, *_: kind(),
+    ("torch.storage", "_load_from_bytes"): Known(read_storage),
+    ("torch._utils", "_rebuild_tensor"): Known(rebuild_tensor),
+    ("torch.nn.parameter", "Parameter"): Known(rebuild_parameter),
+    ("copyreg", "_reconstructor"): Known(lambda kind, *_: kind()),
     ("builtins", "getattr"): Inert,  # names a function of torch, such as tanh
 }
 
@@ -212,6 +232,11 @@ def read_pickled_tensors(path: Path):
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if any(each.compress_type != zipfile.ZIP_STORED for each in members):
+                raise ValueError("it is compressed, which torch.save never does")
+            if sum(each.file_size for each in members) > path.stat().st_size:
+                raise ValueError("its parts announce more bytes than it has")
             (program,) = (name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl"))
             folder = program.removesuffix("data.pkl") + "data/"
             storages = {

@@ -18,6 +18,8 @@ import mujoco  # isort: skip
 needs_opengl = pytest.mark.skipif(BACKEND != "opengl", reason="no OpenGL context can be created on this machine")
 EVERY = [f"adroit_{task}" for task in ADROIT_TASKS]
 PEN = TASKS["adroit_pen"]
+NEEDED = dict.fromkeys(EVERY, 0.95) | {PEN.name: 0.8}  # success of our own experts
+UPSIDE_DOWN = (np.cos(1.57), 0, 0, np.sin(1.57))  # euler 0 0 3.14
 
 
 @pytest.mark.parametrize("task", EVERY)
@@ -28,6 +30,19 @@ def test_clouds_lie_in_the_crop(make_env, task):
     points = cloud[np.any(cloud != 0, axis=1)]
     assert points[:, 2].min() > env.setting.floor
     assert len(stages["seen"]) > 4 * len(stages["cropped"]) >= 4 * len(points)
+
+
+PROTOCOL = {  # camera, its quaternion, whether points are stood upright, floor: DP3, gym_util/mjpc_wrapper.py
+    "adroit_hammer": ((0, 0, 1.1), UPSIDE_DOWN, True, -0.099),
+    "adroit_door": ((0, 0, 1.5), UPSIDE_DOWN, True, -0.499),
+    "adroit_pen": ((0, -0.8, 0.8), (0.92388, 0.382683, 0, 0), False, -0.79),
+}
+
+
+@pytest.mark.parametrize("task", PROTOCOL)
+def test_camera_and_crop_are_those_of_the_protocol(make_env, task):
+    setting = make_env(task).setting
+    assert (setting.position, setting.quaternion, setting.upright, setting.floor) == PROTOCOL[task]
 
 
 @pytest.mark.parametrize("task", EVERY)
@@ -122,6 +137,12 @@ def test_the_expert_solves_the_task(task):
     assert result["success_rate"] >= 0.8 and result["expert"] == "own DAgger student of DAPG"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("task", EVERY)
+def test_the_expert_is_as_good_as_is_asked_of_it(task):
+    assert demos.check_expert(TASKS[task], episodes=50)["success_rate"] >= NEEDED[task]
+
+
 @pytest.mark.parametrize("task", EVERY)
 def test_the_network_of_an_expert_is_small_and_fits_its_task(make_env, task):
     path, row = OWN_NETWORKS / f"{task}.npz", TASKS[task]
@@ -139,6 +160,8 @@ def test_the_table_of_experts_has_student_and_teacher_of_every_task():
     names = {PEN.expert_name, PEN.other_experts["dapg"].name}
     assert {(row["task"], row["expert"]) for row in rows} == {(task, name) for task in EVERY for name in names}
     assert all(f"--task {row['task']}" in row["command"] and int(row["episodes"]) >= 50 for row in rows)
+    own = [row for row in rows if row["expert"] == PEN.expert_name]
+    assert all(float(row["success_rate"]) >= NEEDED[row["task"]] for row in own)
 
 
 def test_demonstrations_say_who_showed_them(tmp_path):

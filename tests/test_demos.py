@@ -89,6 +89,7 @@ def test_failed_seeds_are_left_out_and_named(tmp_path, caplog):
     buffer = collect(TOY, 4, tmp_path / "a.zarr", jobs=1)
     assert seeds(buffer) == [0, 4, 5, 6]
     assert [row["failed_seeds"] for row in buffer.attributes["episodes"]] == [[], [1, 2, 3], [], []]
+    assert [row["solved_seeds"] for row in buffer.attributes["episodes"]] == [[0], [3, 4], [5], [6]]
     for reason in ("goal was met in 0 steps, 4 are needed", "diverged: far away", "not finite: state"):
         assert reason in caplog.text
 

@@ -190,6 +190,35 @@ def test_tensor_beyond_its_storage_is_refused(tmp_path):
         read_pickled_tensors(tmp_path / "bad")
 
 
+def write_program(path, program, *storages, compression=zipfile.ZIP_STORED):
+    """A file of torch.save's format with this pickle."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("bad/data.pkl", program)
+        for key, content in enumerate(storages):
+            archive.writestr(f"bad/data/{key}", content)
+
+
+NAMES = {"storage type": b"ctorch\nFloatStorage\n", "function": b"ctorch._utils\n_rebuild_parameter\n"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_reader_itself_cannot_be_changed(name, tmp_path):
+    write_program(tmp_path / "bad", b"\x80\x02" + NAMES[name] + b"}U\x05dtypeU\x01xsb.")
+    with pytest.raises(ValueError, match="sets attributes of what reads it"):
+        read_pickled_tensors(tmp_path / "bad")
+    torch.save({"a": torch.arange(3.0)}, tmp_path / "good")
+    assert read_pickled_tensors(tmp_path / "good")["a"].tolist() == [0, 1, 2]
+
+
+def test_a_small_file_cannot_fill_the_memory(tmp_path):
+    torch.save({"a": torch.zeros(1).expand(10**6)}, tmp_path / "repeated")
+    with pytest.raises(ValueError, match="repeats the 1 elements"):
+        read_pickled_tensors(tmp_path / "repeated")
+    write_program(tmp_path / "packed", b"\x80\x02N.", bytes(10**6), compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match="compressed"):
+        read_pickled_tensors(tmp_path / "packed")
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_damaged_file_is_refused_or_read(seed, tmp_path):
     save_as_released(tmp_path / "x.ckpt", make_policy("simple_dp3"))

@@ -11,6 +11,7 @@ import torch
 from mp_lib import efficiency, evaluate, overview, recordings, results, sentences
 from mp_lib.benchmark_table import COLUMNS
 from mp_lib.config import SCALES, scale_config
+from mp_lib.interfaces import RunResult
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
 from mp_lib.paths import published_path, run_path
@@ -180,6 +181,20 @@ def test_a_remark_on_an_expert_stands_under_tables_that_rest_on_it():
     said = sentences.who_demonstrated(table)
     assert all(name in said for name in names) and said.count("VRL3") == 1
     assert "VRL3" not in sentences.who_demonstrated(table[2:])
+
+
+def test_rates_of_a_task_that_is_re_created_are_not_compared_with_published_ones():
+    config = write_run("dexart_laptop", "dp3", [1, 0])
+    write_run(TASK, "dp3", [1, 0])
+    table = results.success_table(results.choose_runs("smoke"))
+    assert table.set_index("task")["comparable"].to_dict() == {"dexart_laptop": False, TASK: True}
+    shown = results.reading_table(table.assign(published=83, published_spread=1))
+    assert dict(zip(table["task"], shown["published, %"], strict=True)) == {"dexart_laptop": "(83 ± 1)", TASK: "83 ± 1"}
+    compare, _, who = sentences.remarks(table)
+    assert "in brackets" in compare and "re-creation of DexArt" in who
+    assert "in brackets" not in sentences.remarks(table[table["comparable"]])[0]
+    result = RunResult(**json.loads((run_path(config.name) / "result.json").read_text()))
+    assert "re-creation of DexArt" in results.result_table(result).set_index("fact").loc["remark", "value"]
 
 
 def test_runs_can_be_chosen_by_task_and_method():

@@ -55,6 +55,22 @@ def test_another_expert_changes_nothing_but_the_expert(name):
         assert pickle.loads(pickle.dumps(chosen)).make_expert.args == other.make.args
 
 
+@pytest.mark.parametrize("name", [name for name, row in TASKS.items() if row.other_objects])
+def test_other_objects_change_nothing_but_the_environment(name):
+    row = TASKS[name]
+    assert row.with_objects("default") == row
+    for key in row.other_objects:
+        chosen = pickle.loads(pickle.dumps(row.with_objects(key)))
+        assert chosen.make_env.keywords == {"instances": key} and replace(chosen, make_env=row.make_env).name == name
+    with pytest.raises(ValueError, match="unknown objects of .*choose one of: default, unseen"):
+        row.with_objects("heavy")
+
+
+@pytest.mark.parametrize("name", [name for name, row in TASKS.items() if row.suite == "dexart"])
+def test_only_the_bucket_has_a_state_of_33_numbers(name):
+    assert TASKS[name].other_states == ((33,) if name == "dexart_bucket" else ())
+
+
 def test_an_unknown_task_is_answered_with_the_choices():
     with pytest.raises(ValueError, match="unknown task 'metaworld_fly'.*metaworld_stick-push"):
         look_up(TASKS, "metaworld_fly", "task")

@@ -42,7 +42,7 @@ class CloudEnv:
         self._observation = None
 
     def observe(self) -> Obs:
-        """Look: cloud (num_points, 3) in metres in DP3's turned camera frame, and state (S,)."""
+        """Look: cloud (num_points, 3) in metres in the frame of the suite's crop, and state (S,)."""
         self._require_episode()
         return Obs(self._complete(self._maker.cloud(self._camera.depth(self._data))), self._state())
 

@@ -2,7 +2,8 @@
 
 DexArt simulates in SAPIEN with objects of PartNet-Mobility. Here everything but the protocol is our own: robot
 (``dexart_robot``), objects (``dexart_objects``) and scenes (``dexart_scene``). Actions, state, rate, horizon, camera,
-crops, imagined points and goal tests are DexArt's (dexart/env/rl_env, DP3's third_party/dexart-release).
+crops, imagined points and goal tests are DexArt's (Kami-code/dexart-release, dexart/env/rl_env); of DP3's copy, which
+lowers three of the goals, they differ as the README's table says.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from mp_lib.sim.cloud_env import CloudEnv
 from mp_lib.sim.dexart_robot import NUM_IMAGINED, TOUCHING, Robot
 from mp_lib.sim.dexart_scene import CAMERA, HOME, PICTURE_CAMERA, PLACES, compile_scene, draw_scene
 from mp_lib.sim.env import checked_action
-from mp_lib.sim.point_cloud import Crop, sample_farthest
+from mp_lib.sim.point_cloud import Crop, sample_farthest, without_padding
 
 import mujoco  # isort: skip  # after mp_lib.sim.cloud_env, which chooses what mujoco loads
 
@@ -160,8 +161,10 @@ class DexArtEnv(CloudEnv):
         return np.concatenate([self.robot.angles(), *palm, up, [self._steps / HORIZON]]).astype(np.float32)
 
     def _complete(self, cloud: np.ndarray) -> np.ndarray:
-        whole = np.concatenate([cloud, self.robot.imagined_points()])
-        return whole if len(whole) == self.num_points else sample_farthest(whole, self.num_points)
+        imagined = self.robot.imagined_points()
+        if len(cloud) + len(imagined) == self.num_points:
+            return np.concatenate([cloud, imagined])
+        return sample_farthest(np.concatenate([without_padding(cloud), imagined]), self.num_points)
 
 
 def _camera_rotation(model: mujoco.MjModel) -> np.ndarray:

@@ -61,6 +61,11 @@ def sample_farthest(points: np.ndarray, num_points: int) -> np.ndarray:
     return np.concatenate([points, np.zeros((num_points - len(points), 3), points.dtype)])
 
 
+def without_padding(points: np.ndarray) -> np.ndarray:
+    """Return those of ``points`` (M, 3) that are not the zeros which fill a cloud up."""
+    return points[np.any(points != 0, axis=1)]
+
+
 def draw_cloud(points: np.ndarray, size: int = 256, azimuth: float = 90, elevation: float = 35) -> np.ndarray:
     """Draw ``points`` (N, 3), z up, as squares on white, near ones orange and far ones blue: (size, size, 3) uint8.
 
@@ -68,7 +73,7 @@ def draw_cloud(points: np.ndarray, size: int = 256, azimuth: float = 90, elevati
     padding is left out.
     """
     picture = np.full((size, size, 3), 255, np.uint8)
-    points = points[np.any(points != 0, axis=1)]
+    points = without_padding(points)
     if len(points) == 0:
         return picture
     turn, rise = np.deg2rad(azimuth), np.deg2rad(elevation)

@@ -20,10 +20,8 @@ ADROIT_TASKS = {"hammer": (26, 100), "door": (28, 100), "pen": (24, 50), "reloca
 ADROIT_REMARK = "DP3 recorded Adroit with checkpoints of VRL3, which cannot be fetched by a script"
 
 DEXART_TASKS = ("laptop", "faucet", "toilet", "bucket")
-DEXART_REMARK = (
-    "MuJoCo re-creation of DexArt with objects of our own, and a scripted expert instead of DexArt's RL policies; "
-    "its numbers are not those of DexArt's benchmark"
-)
+DEXART_REMARK = "MuJoCo re-creation of DexArt with objects of our own; its numbers are not those of DexArt's benchmark"
+PLAN_REMARK = "DexArt's demonstrations come from RL policies, those here from a scripted plan"
 
 # The ten tasks of the Mamba Policy paper, by suite.
 PAPER_TASKS = (
@@ -126,7 +124,7 @@ def make_dexart_expert(task: str) -> Expert:
 def _dexart_row(task: str) -> TaskSpec:
     # Sizes, horizon and demonstrations as in DP3 (config/task/dexart_*.yaml, gen_demonstration_expert.py, which keeps
     # an episode if its goal was met at any time); 1024 points of the camera and 96 imagined ones. DP3's bucket has a
-    # state of 33 numbers.
+    # state of 33 numbers (config/task/dexart_bucket.yaml).
     return TaskSpec(
         name=f"dexart_{task}",
         suite="dexart",
@@ -140,8 +138,10 @@ def _dexart_row(task: str) -> TaskSpec:
         num_demos=100,
         min_success_steps=1,
         success_rule=LAST_STEP,
-        expert_remark=DEXART_REMARK,
-        other_states=(33,),
+        remark=DEXART_REMARK,
+        expert_remark=PLAN_REMARK,
+        other_objects=("unseen",),
+        other_states=(33,) if task == "bucket" else (),
     )
 
 
@@ -155,9 +155,10 @@ TASKS: dict[str, TaskSpec] = {
 }
 
 
-def expert_remark(task: str, expert: str) -> str:
-    """What a reader has to know of the expert of that name on a task; empty if there is nothing, or it is unknown."""
+def remarks_on(task: str, expert: str) -> list[str]:
+    """What a reader has to know of a task, and of the expert of that name; nothing of what is unknown."""
     if task not in TASKS:
-        return ""
+        return []
     specs = map(TASKS[task].with_expert, ("default", *TASKS[task].other_experts))
-    return {spec.expert_name: spec.expert_remark for spec in specs}.get(expert, "")
+    of_expert = {spec.expert_name: spec.expert_remark for spec in specs}.get(expert)
+    return [remark for remark in (TASKS[task].remark, of_expert) if remark]
