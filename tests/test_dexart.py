@@ -336,8 +336,8 @@ def test_success_is_the_goal_in_the_last_step():
 
 @every_task
 def test_the_expert_solves_the_task(task):
-    result = demos.check_expert(TASKS[f"dexart_{task}"], episodes=4)
-    assert result["success_rate"] == 1 and result["expert"] == "own scripted plan"
+    result = demos.check_expert(TASKS[f"dexart_{task}"], episodes=6)
+    assert result["success_rate"] >= 0.8 and result["expert"] == "own scripted plan"
 
 
 @pytest.mark.slow
@@ -356,8 +356,10 @@ def test_the_expert_bears_unseen_instances(task):
 def test_the_table_of_experts_has_every_task_and_the_command_that_gives_it_again():
     with open(root() / "data" / "results" / "dexart_experts.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {row["task"] for row in rows} == {f"dexart_{task}" for task in DEXART_TASKS}
+    everything = {(f"dexart_{task}", objects) for task in DEXART_TASKS for objects in ("seen", "unseen")}
+    assert {(row["task"], row["objects"]) for row in rows} == everything
     for row in rows:
         assert f"--check {row['task']}" in row["command"] and int(row["episodes"]) >= 50
+        assert f"--first-seed {row['first_seed']}" in row["command"]
         assert row["expert"] == TASKS[row["task"]].expert_name
-        assert float(row["success_rate"]) >= float(row["dexart"]) and float(row["low"]) <= float(row["success_rate"])
+        assert float(row["success_rate"]) >= float(row["dexart"] or 0) and float(row["low"]) <= float(row["success_rate"])

@@ -76,8 +76,8 @@ PLACES: dict[str, Place] = {
     "bucket": Place(
         ground=-0.3,
         position=(0.50, 0.0),
-        shift=(0.05, 0.10),
-        turn=np.pi / 4,
+        shift=(0.075, 0.15),
+        turn=3 * np.pi / 8,
         camera=(0.5, 1.0, 0.2),
         toward=(0, -1, 0),
         low=(0.1, -2.0, -0.29),
