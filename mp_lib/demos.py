@@ -101,8 +101,8 @@ def collect(
 
     Seeds are tried in order from ``first_seed``, and the first successful ones are kept in order, so
     the frames depend neither on ``jobs`` (processes; all usable cores by default) nor on interruptions.
-    ``attributes["episodes"]`` holds the seed of each episode, the seeds that failed before it, and which of these
-    and of its own the task's rule calls solved.
+    ``attributes["episodes"]`` holds the seed of each episode, the seeds that failed before it, which of these and of
+    its own the task's rule calls solved, and the commit that recorded it.
 
     Raises ValueError if the task is unknown or ``path`` was recorded otherwise, RuntimeError if the
     expert fails too often, a worker process dies or another process records there, and OSError if
@@ -183,7 +183,7 @@ def _record(spec: TaskSpec, num_demos: int, path: Path, provenance: dict, jobs: 
     rows = buffer.attributes["episodes"] if buffer else []
     next_seed = rows[-1]["seed"] + 1 if rows else first_seed
     last_seed = first_seed + TRIES_PER_DEMO * num_demos - 1
-    failed, solved = [], []
+    failed, solved, here = [], [], commit()
     jobs = min(jobs, num_demos - len(rows))
     with (
         contextlib.closing(Recorder(spec, num_points)) as recorder,
@@ -207,7 +207,8 @@ def _record(spec: TaskSpec, num_demos: int, path: Path, provenance: dict, jobs: 
                 log.warning("%s: seed %d is no demonstration: %s", spec.name, attempt.seed, attempt.reason)
                 failed.append(attempt.seed)
                 continue
-            buffer.append(attempt.episode, {"seed": attempt.seed, "failed_seeds": failed, "solved_seeds": solved})
+            facts = {"failed_seeds": failed, "solved_seeds": solved, "commit": here}
+            buffer.append(attempt.episode, {"seed": attempt.seed} | facts)
             failed, solved = [], []
             progress.advance()
     return buffer
@@ -236,10 +237,11 @@ def _provenance(spec: TaskSpec, first_seed: int, num_points: int) -> dict:
         "num_points": num_points,
         "max_steps": spec.max_steps,
         "min_success_steps": spec.min_success_steps,
+        "objects": spec.objects,
+        "revision": spec.revision,
     }
     versions = {"mp_lib": mp_lib.__version__} | {name: version(name) for name in SIMULATORS}
-    made = {"versions": versions, "commit": commit()}
-    return {"task": spec.name, "expert": spec.expert_name, "settings": settings} | made
+    return {"task": spec.name, "expert": spec.expert_name, "settings": settings, "versions": versions}
 
 
 def _shapes(spec: TaskSpec, num_points: int) -> dict[str, tuple[int, ...]]:

@@ -192,19 +192,20 @@ def benchmark_reading(table: pd.DataFrame, horizon: int) -> pd.DataFrame:
 
 def benchmark_text(table: pd.DataFrame, horizon: int = 16) -> str:
     """What an action chunk of Mamba Policy takes as a share of DP3's, for each way to compute it."""
-    said = []
+    said, commits = [], set()
     for backend in ("official", "torch", "onnx"):
         rows = latencies(table, horizon, backend)
         rows = rows[rows["method"].map(lambda name: METHODS[name].mixer is not None)]
         if len(rows):
             low, high = rows["share"].min(), rows["share"].max()
             said.append(f"{100 * low:.1f} to {100 * high:.1f} % {BACKEND_LABELS[backend]}")
+            commits |= {*rows["commit"]}
     if not said:
         return "The benchmark has not been made yet: `python -m mp_lib.benchmark_table`."
-    devices, commits = join(sorted(table["device"].unique())), join(sorted(table["commit"].unique()))
+    devices = join(sorted(table["device"].unique()))
     return (
         f"At horizon {horizon}, batch 1 and 1 thread, an action chunk of Mamba Policy takes, of the time of DP3 in "
-        f"eager PyTorch, {join(said)}. Measured on {devices} at commit {commits}."
+        f"eager PyTorch, {join(said)}. Measured on {devices} at commit {join(sorted(commits))}."
     )
 
 

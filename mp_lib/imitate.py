@@ -195,8 +195,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    write_arrays(OWN_NETWORKS / f"{spec.name}.npz", arrays)
     rows = judge(spec, arrays, teacher, options.episodes)
+    write_arrays(OWN_NETWORKS / f"{spec.name}.npz", arrays)  # only now, since network and table belong together
     command = " ".join(["python -m mp_lib.imitate", *(f"--{name} {value}" for name, value in vars(options).items())])
     write_rows(root() / "data" / "results" / "adroit_experts.csv", [row | {"command": command} for row in rows])
     for row in rows:

@@ -90,7 +90,8 @@ class TaskSpec:
     ``remark`` says how the task differs from the paper's, so that published numbers are not comparable; it is empty
     where they are. ``expert_remark`` says how the expert differs. Both stand beside numbers that rest on them.
     ``other_experts`` can be had by ``with_expert``, ``other_objects`` by ``with_objects``. ``other_states`` are sizes
-    of state that stores of others have, and that ``make_env`` takes as ``state_dim``.
+    of state that stores of others have, and that ``make_env`` takes as ``state_dim``. ``revision`` is raised when a
+    seed gives another episode or other clouds than before, so that demonstrations of both are not mixed.
     """
 
     name: str
@@ -108,8 +109,10 @@ class TaskSpec:
     remark: str = ""
     expert_remark: str = ""
     other_experts: Mapping[str, Demonstrator] = field(default_factory=dict)
+    objects: str = "default"
     other_objects: tuple[str, ...] = ()
     other_states: tuple[int, ...] = ()
+    revision: int = 1
 
     def with_expert(self, key: str) -> TaskSpec:
         """The task with the expert of that key: "default" or one of ``other_experts``; else a ValueError lists them."""
@@ -120,7 +123,8 @@ class TaskSpec:
     def with_objects(self, key: str) -> TaskSpec:
         """The task with other objects: "default" or one of ``other_objects``; else a ValueError lists them."""
         others = {other: partial(self.make_env, instances=other) for other in self.other_objects}
-        return replace(self, make_env=look_up({"default": self.make_env, **others}, key, f"objects of {self.name}:"))
+        make_env = look_up({"default": self.make_env, **others}, key, f"objects of {self.name}:")
+        return replace(self, make_env=make_env, objects=key)
 
     def with_state(self, size: int) -> TaskSpec:
         """The task with a state of ``size`` numbers: its own or one of ``other_states``, which a ValueError lists."""

@@ -146,6 +146,7 @@ def facts(demos: ReplayBuffer) -> pd.DataFrame:
         "seeds": join([row["seed"] for row in attributes["episodes"]]),
         "depth images from": settings["depth_backend"],
         "versions": ", ".join(f"{name} {number}" for name, number in attributes["versions"].items()),
+        "commit": join(dict.fromkeys(row["commit"] for row in attributes["episodes"])),
         "digest": demos.content_hash(),
     }
     return pd.DataFrame(rows.items(), columns=["fact", "value"]).astype({"value": str})

@@ -95,14 +95,16 @@ def remarks(table: pd.DataFrame) -> list[str]:
 def how_to_compare(table: pd.DataFrame) -> str:
     """Which of our numbers published rates are to be compared with."""
     said = "Published rates are means of the best five evaluations during a training."
-    if not table["comparable"].all():
-        said += " Those in brackets belong to the original of a task that is re-created here, and cannot be compared."
     if table["best_five"].notna().any():
-        return f'{said} They are to be compared with the column "{BEST_COLUMN}", where it is filled.'
-    return (
-        f"{said} That is higher than what one fixed checkpoint reaches, and no run here was evaluated during its "
-        "training, so nothing here is the same measure."
-    )
+        said += f' They are to be compared with the column "{BEST_COLUMN}", where it is filled.'
+    else:
+        said += (
+            " That is higher than what one fixed checkpoint reaches, and no run here was evaluated during its "
+            "training, so nothing here is the same measure."
+        )
+    if table.loc[~table["comparable"], "published"].notna().any():
+        said += " Rates in brackets belong to the original of a task that is re-created here: they cannot be compared."
+    return said
 
 
 def what_is_missing(table: pd.DataFrame) -> str:

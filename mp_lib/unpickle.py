@@ -13,7 +13,6 @@ import io
 import math
 import pickle
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -55,20 +54,7 @@ class Record(Inert):
             vars(self).update(state)
 
 
-class Known:
-    """A function that a pickle may call. The pickle cannot set its attributes, as it could set a plain function's."""
-
-    def __init__(self, function: Callable):
-        self.function = function
-
-    def __call__(self, *arguments):
-        return self.function(*arguments)
-
-    def __setstate__(self, state):
-        raise ValueError("it sets attributes of what reads it; nothing was set")
-
-
-class StorageType(Known):
+class StorageType:
     """The element type of a storage, by the name of torch's storage class."""
 
     def __init__(self, dtype: torch.dtype):
@@ -121,10 +107,10 @@ STORAGES = {
 }
 KNOWN = {
     ("collections", "OrderedDict"): collections.OrderedDict,
-    ("collections", "defaultdict"): Known(lambda *_: {}),
-    ("_codecs", "encode"): Known(encode_latin1),
-    ("torch._utils", "_rebuild_tensor_v2"): Known(rebuild_tensor),
-    ("torch._utils", "_rebuild_parameter"): Known(rebuild_parameter),
+    ("collections", "defaultdict"): lambda *_: {},
+    ("_codecs", "encode"): encode_latin1,
+    ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): rebuild_parameter,
     ("torch", "Size"): tuple,
     **{("torch", name): StorageType(dtype) for name, dtype in STORAGES.items()},
 }
@@ -136,13 +122,30 @@ INERT |= {("builtins", name) for name in ("dict", "list", "tuple", "set", "int",
 INERT |= {("pathlib", "PosixPath"), ("pathlib", "Path"), ("copyreg", "_reconstructor"), ("builtins", "object")}
 
 
-class TensorUnpickler(pickle.Unpickler):
-    """Unpickles tensors and plain values; ``storages`` maps a storage's key to its bytes."""
+class TensorUnpickler(pickle._Unpickler):
+    """Unpickles tensors and plain values; ``storages`` maps a storage's key to its bytes.
+
+    It is pickle's reader in Python, whose one step that sets attributes (BUILD) is replaced: a pickle could otherwise
+    give a tensor other memory, or change the functions that read it.
+    """
+
+    dispatch = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, file: io.BufferedIOBase, storages: dict[str, bytes], encoding: str = "ASCII"):
         super().__init__(file, encoding=encoding)
         self.storages = storages
-        self.read: dict[tuple, torch.Tensor] = {}  # so that a storage takes its memory once, however often it is named
+        # So that a storage takes its memory once, however often it is named.
+        self.tensors: dict[tuple, torch.Tensor] = {}
+
+    def load_build(self) -> None:
+        """Give an inert object its state; that of a dictionary is torch's note of versions and is left out."""
+        state, built = self.stack.pop(), self.stack[-1]
+        if isinstance(built, Inert):
+            built.__setstate__(state)
+        elif not isinstance(built, dict):
+            raise ValueError(f"it sets attributes of a {type(built).__name__}; nothing was set")
+
+    dispatch[pickle.BUILD[0]] = load_build
 
     def find_class(self, module: str, name: str):
         module = OLD_NAMES.get(module, module)
@@ -159,9 +162,9 @@ class TensorUnpickler(pickle.Unpickler):
         content = self.storages[key]
         if len(content) != count * storage_type.dtype.itemsize:
             raise ValueError(f"storage {key} has {len(content)} bytes, {count} elements are announced")
-        if (key, storage_type.dtype) not in self.read:
-            self.read[key, storage_type.dtype] = storage_type.from_bytes(content)
-        return self.read[key, storage_type.dtype]
+        if (key, storage_type.dtype) not in self.tensors:
+            self.tensors[key, storage_type.dtype] = storage_type.from_bytes(content)
+        return self.tensors[key, storage_type.dtype]
 
 
 class StorageUnpickler(TensorUnpickler):
@@ -200,10 +203,10 @@ class PolicyUnpickler(TensorUnpickler):
 OLD_FORMAT = 0x1950A86A20F9469CFC6C  # torch/serialization.py, MAGIC_NUMBER
 POLICY_PACKAGES = ("mjrl", "torch", "numpy")
 KNOWN_IN_POLICIES = KNOWN | {
-    ("torch.storage", "_load_from_bytes"): Known(read_storage),
-    ("torch._utils", "_rebuild_tensor"): Known(rebuild_tensor),
-    ("torch.nn.parameter", "Parameter"): Known(rebuild_parameter),
-    ("copyreg", "_reconstructor"): Known(lambda kind, *_: kind()),
+    ("torch.storage", "_load_from_bytes"): read_storage,
+    ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
+    ("torch.nn.parameter", "Parameter"): rebuild_parameter,
+    ("copyreg", "_reconstructor"): lambda kind, *_: kind(),
     ("builtins", "getattr"): Inert,  # names a function of torch, such as tanh
 }
 

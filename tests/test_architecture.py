@@ -20,7 +20,7 @@ MAY_IMPORT = {  # what of the package a module, or any module of a folder, may i
     **dict.fromkeys(BASE, BASE),
     "model": {"model", "config", "interfaces", "files", "unpickle"},
     "sim": {"sim", "interfaces", "paths"},
-    "data": {"data", "interfaces"},
+    "data": {"data", "interfaces", "sim.point_cloud"},
     "demos": BASE | {"data", "sim", "interfaces"},
     "fetch": BASE | {"interfaces"},
     "imitate": BASE | {"demos", "sim", "interfaces"},

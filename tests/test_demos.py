@@ -110,9 +110,18 @@ def test_attributes_say_how_it_was_recorded(tmp_path):
         "num_points": 8,
         "max_steps": 6,
         "min_success_steps": 4,
+        "objects": "default",
+        "revision": 1,
         "depth_backend": "toy",
     }
     assert {"mp_lib", "mujoco", "metaworld", "numpy", "zarr"} <= set(attributes["versions"])
+
+
+@pytest.mark.parametrize("change", [{"revision": 2}, {"objects": "unseen"}])
+def test_episodes_of_another_revision_or_of_other_objects_are_not_mixed(tmp_path, change):
+    collect(TOY, 1, tmp_path / "a.zarr", jobs=1)
+    with pytest.raises(ValueError, match=f"was recorded with {next(iter(change))}="):
+        collect(replace(TOY, **change), 2, tmp_path / "a.zarr", jobs=1)
 
 
 def test_processes_and_interruptions_change_no_byte(tmp_path):

@@ -204,7 +204,7 @@ NAMES = {"storage type": b"ctorch\nFloatStorage\n", "function": b"ctorch._utils\
 @pytest.mark.parametrize("name", NAMES)
 def test_the_reader_itself_cannot_be_changed(name, tmp_path):
     write_program(tmp_path / "bad", b"\x80\x02" + NAMES[name] + b"}U\x05dtypeU\x01xsb.")
-    with pytest.raises(ValueError, match="sets attributes of what reads it"):
+    with pytest.raises(ValueError, match="sets attributes of a (StorageType|function); nothing was set"):
         read_pickled_tensors(tmp_path / "bad")
     torch.save({"a": torch.arange(3.0)}, tmp_path / "good")
     assert read_pickled_tensors(tmp_path / "good")["a"].tolist() == [0, 1, 2]
@@ -217,6 +217,28 @@ def test_a_small_file_cannot_fill_the_memory(tmp_path):
     write_program(tmp_path / "packed", b"\x80\x02N.", bytes(10**6), compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(ValueError, match="compressed"):
         read_pickled_tensors(tmp_path / "packed")
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        write_program(tmp_path / "doubled", b"\x80\x02N.")
+        with zipfile.ZipFile(tmp_path / "doubled", "a") as archive:
+            archive.writestr("bad/data.pkl", b"")
+            archive.infolist()[0].file_size = 10**9
+            archive._didModify = True
+    with pytest.raises(ValueError, match="more bytes than it has"):
+        read_pickled_tensors(tmp_path / "doubled")
+
+
+def test_a_tensor_cannot_be_given_other_memory(tmp_path):
+    class Moved:
+        """Pickles as a tensor with a state, which torch would put into ``set_``."""
+
+        def __reduce__(self):
+            return torch._utils._rebuild_tensor_v2, (*parts, False, {}), (storage, 0, (10**12,), (0,))
+
+    storage = torch.zeros(1)._typed_storage()
+    parts = (storage, 0, (1,), (1,))
+    torch.save({"a": Moved()}, tmp_path / "moved")
+    with pytest.raises(ValueError, match="sets attributes of a Tensor"):
+        read_pickled_tensors(tmp_path / "moved")
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -60,8 +60,10 @@ def test_other_objects_change_nothing_but_the_environment(name):
     row = TASKS[name]
     assert row.with_objects("default") == row
     for key in row.other_objects:
-        chosen = pickle.loads(pickle.dumps(row.with_objects(key)))
-        assert chosen.make_env.keywords == {"instances": key} and replace(chosen, make_env=row.make_env).name == name
+        chosen = row.with_objects(key)
+        assert pickle.loads(pickle.dumps(chosen)).objects == key
+        assert chosen.make_env.keywords == {"instances": key}
+        assert replace(chosen, make_env=row.make_env, objects="default") == row
     with pytest.raises(ValueError, match="unknown objects of .*choose one of: default, unseen"):
         row.with_objects("heavy")
 

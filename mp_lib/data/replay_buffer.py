@@ -25,10 +25,11 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import fpsample
 import numcodecs
 import numpy as np
 import zarr
+
+from mp_lib.sim.point_cloud import sample_farthest, without_padding
 
 log = logging.getLogger(__name__)
 
@@ -309,7 +310,4 @@ def _checksums(frames: Iterable[tuple[str, np.ndarray]], ends: np.ndarray) -> li
 
 
 def _sample_down(clouds: np.ndarray, num_points: int) -> np.ndarray:
-    sampled = np.empty((len(clouds), num_points, 3), np.float32)
-    for frame, cloud in enumerate(clouds):
-        sampled[frame] = cloud[fpsample.bucket_fps_kdline_sampling(cloud, num_points, h=5, start_idx=0)]
-    return sampled
+    return np.stack([sample_farthest(without_padding(cloud), num_points) for cloud in clouds])
