@@ -26,9 +26,9 @@ BEST = 5  # evaluations whose mean is the paper's score (dp3.yaml, SR_test_L5)
 def load_runs(folder: Path | None = None) -> pd.DataFrame:
     """One row a readable finished run below ``folder`` (data/runs by default), sorted; an empty table if there is none.
 
-    Columns: the configuration, label, changed (of the scale's numbers), protocol, successes, episodes, success_rate,
-    best_five (None without a curve), expert, demonstrations, depth_backend, parameters, seconds,
-    peak_memory_bytes, device, commit, folder.
+    Columns: the configuration, label, changed (of the scale's numbers), protocol, successes, outcomes (a digit an episode,
+    in the order of seeds), episodes, success_rate, best_five (None without a curve), expert, demonstrations,
+    depth_backend, parameters, seconds, peak_memory_bytes, device, commit, folder.
     """
     rows = [row for row in readable_rows(folder or root() / "data" / "runs") if row is not None]
     columns = list(run_row_columns())
@@ -62,6 +62,7 @@ def run_row_columns() -> tuple[str, ...]:
             "changed",
             "protocol",
             "successes",
+            "outcomes",
             "episodes",
             "success_rate",
             "low",
@@ -86,6 +87,7 @@ def run_row(path: Path) -> dict:
         "changed": changes_of(config, path.parent.name),
         "protocol": protocol(config),
         "successes": sum(successes),
+        "outcomes": "".join(map(str, successes)),
         "episodes": len(successes),
         "success_rate": sum(successes) / len(successes),
         "low": low,
