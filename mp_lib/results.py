@@ -26,8 +26,8 @@ BEST = 5  # evaluations whose mean is the paper's score (dp3.yaml, SR_test_L5)
 def load_runs(folder: Path | None = None) -> pd.DataFrame:
     """One row a readable finished run below ``folder`` (data/runs by default), sorted; an empty table if there is none.
 
-    Columns: the configuration, label, changed (of the scale's numbers), protocol, successes, outcomes (a digit an episode,
-    in the order of seeds), episodes, success_rate, best_five (None without a curve), expert, demonstrations,
+    Columns: the configuration, label, changed (of the scale's numbers), protocol, successes, outcomes (a digit an
+    episode, in the order of seeds), episodes, success_rate, best_five (None without a curve), expert, demonstrations,
     depth_backend, parameters, seconds, peak_memory_bytes, device, commit, folder.
     """
     rows = [row for row in readable_rows(folder or root() / "data" / "runs") if row is not None]
