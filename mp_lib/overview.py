@@ -69,7 +69,7 @@ def tasks_table(per_line: int = 10) -> pd.DataFrame:
         first = specs[0]
         rows.append(
             {
-                "suite": suite,
+                "suite": f"{suite}, re-created" if first.remark else suite,
                 "tasks": len(specs),
                 "state": spread_of(spec.state_dim for spec in specs),
                 "action": spread_of(spec.action_dim for spec in specs),
