@@ -173,6 +173,8 @@ def play(spec: TaskSpec, env: Environment, seed: int, frames: dict[str, list] | 
             for key, value in zip(KEYS, (obs.point_cloud, obs.state, action), strict=True):
                 frames[key].append(value)
         flags.append(bool(env.step(action)))
+        if spec.ends_at_goal and flags[-1]:
+            break
     return flags
 
 

@@ -86,7 +86,8 @@ class TaskSpec:
     """One task: a row of ``mp_lib.sim.tasks.TASKS``.
 
     ``num_demos`` is the paper's number of demonstrations; an episode is kept as a demonstration if
-    its goal is met in at least ``min_success_steps`` steps; ``max_steps`` counts policy steps.
+    its goal is met in at least ``min_success_steps`` steps; ``max_steps`` counts policy steps. Where ``ends_at_goal``,
+    an episode is over as soon as its goal is met, also while it is recorded.
     ``remark`` says how the task differs from the paper's, so that published numbers are not comparable; it is empty
     where they are. ``expert_remark`` says how the expert differs. Both stand beside numbers that rest on them.
     ``other_experts`` can be had by ``with_expert``, ``other_objects`` by ``with_objects``. ``other_states`` are sizes
@@ -113,6 +114,7 @@ class TaskSpec:
     other_objects: tuple[str, ...] = ()
     other_states: tuple[int, ...] = ()
     revision: int = 1
+    ends_at_goal: bool = False
 
     def with_expert(self, key: str) -> TaskSpec:
         """The task with the expert of that key: "default" or one of ``other_experts``; else a ValueError lists them."""

@@ -13,7 +13,7 @@ from mp_lib.sim.dexart_experts import grip
 from mp_lib.sim.dexart_objects import KINDS, draw
 from mp_lib.sim.dexart_robot import ARM, HAND, HAND_LIMITS, IMAGINED_LINKS, NUM_IMAGINED, TOUCHING
 from mp_lib.sim.dexart_scene import PLACES, compile_scene, draw_scene, scene_xml
-from mp_lib.sim.env import LAST_STEP
+from mp_lib.sim.env import ANY_STEP, LAST_STEP
 from mp_lib.sim.tasks import DEXART_TASKS, PAPER_TASKS, TASKS
 
 import mujoco  # isort: skip
@@ -329,9 +329,17 @@ def test_a_grip_bends_three_fingers_alike():
     np.testing.assert_array_equal(angles.reshape(4, 4), [[0.1, 0.2, 0.3, 0.4]] * 3 + [[1, 0.5, 0.6, 0.7]])
 
 
-def test_success_is_the_goal_in_the_last_step():
+def test_success_of_the_bucket_is_the_goal_in_the_last_step():
+    assert TASKS["dexart_bucket"].success_rule is LAST_STEP and not TASKS["dexart_bucket"].ends_at_goal
     assert LAST_STEP.judge([False, True]) and not LAST_STEP.stops
     assert not any(map(LAST_STEP.judge, ([], [True, False])))
+
+
+@pytest.mark.parametrize("task", ["laptop", "faucet", "toilet"])
+def test_other_episodes_end_with_their_goal_as_in_dexart(start, task):
+    spec = TASKS[f"dexart_{task}"]
+    flags = demos.play(spec, start(task), 2)
+    assert spec.success_rule is ANY_STEP and flags[-1] and sum(flags) == 1 and len(flags) < spec.max_steps
 
 
 @every_task

@@ -137,7 +137,8 @@ def _dexart_row(task: str) -> TaskSpec:
         max_steps=250,
         num_demos=100,
         min_success_steps=1,
-        success_rule=LAST_STEP,
+        success_rule=LAST_STEP if task == "bucket" else ANY_STEP,
+        ends_at_goal=task != "bucket",  # DexArt's early_done, which is its is_eval_done but for the bucket
         remark=DEXART_REMARK,
         expert_remark=PLAN_REMARK,
         other_objects=("unseen",),
