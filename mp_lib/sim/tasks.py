@@ -143,7 +143,7 @@ def _dexart_row(task: str) -> TaskSpec:
         expert_remark=PLAN_REMARK,
         other_objects=("unseen",),
         other_states=(33,) if task == "bucket" else (),
-        revision=2,
+        revision=3,
     )
 
 
