@@ -85,7 +85,7 @@ def run_compiled(policy: DiffusionPolicy) -> FrozenPolicy:
     """torch.compile of the two parts, once for each batch size; a ValueError on a CPU without a C++ compiler."""
     if policy.device.type == "cpu" and not has_compiler():
         raise ValueError("backend compiled needs a C++ compiler (g++ or clang++), none was found; choose torch or onnx")
-    # Every policy is another structure of the same classes: beyond this number of them torch would not compile any more.
+    # Every policy is another structure of the same classes: beyond this number of them torch compiles no more.
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     parts = [torch.compile(part.requires_grad_(False), dynamic=False) for part in (Condition(policy), Denoise(policy))]
     return FrozenPolicy(policy, "compiled", *parts)
