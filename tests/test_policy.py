@@ -157,4 +157,4 @@ def test_what_hardly_moved_while_it_was_fitted_is_not_blown_up_later(key, moved)
     normalizer.fit({key: torch.tensor([[0.2], [0.2 + moved]])})
     assert normalizer.normalize(key, torch.tensor([[0.3]])).abs() < 0.2
     normalizer.fit({key: torch.tensor([[0.2], [0.2 + 2 * moved]])})
-    assert normalizer.normalize(key, torch.tensor([[0.2]])) == pytest.approx(-1)
+    assert normalizer.normalize(key, torch.tensor([[0.2]])) == pytest.approx(-1, abs=0.01)
