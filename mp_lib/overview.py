@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import pandas as pd
 
-from mp_lib.config import METHODS, SCALES, mixers_of, scale_config
+from mp_lib.config import METHODS, SCALES, SUITES, mixers_of, scale_config
 from mp_lib.sim.tasks import TASKS
 
 ANY_TASK = next(iter(TASKS))
-NOT_PROTOCOL = ("task", "method", "scale", "seed", "attention")
 WORDS = {
     "num_points": "points of a cloud",
     "width_divisor": "widths of the U-Net divided by",
+    "blocks_per_level": "blocks a level (empty: the method's)",
     "num_demos": "demonstrations (empty: the task's number)",
     "batch_size": "batch",
     "num_epochs": "epochs (empty: steps count)",
@@ -50,10 +48,17 @@ def methods_table() -> pd.DataFrame:
 
 def scales_table() -> pd.DataFrame:
     """One row a setting that any scale changes, one column a scale."""
-    configs = {scale: asdict(scale_config(scale, ANY_TASK, "dp3")) for scale in SCALES}
-    keys = [key for key in configs["paper"] if any(key in changes for changes in SCALES.values())]
-    columns = {scale: [cell(configs[scale][key]) for key in keys] for scale in SCALES}
-    return pd.DataFrame({"setting": [WORDS.get(key, key) for key in keys], **columns})
+    keys = [key for key in WORDS if any(key in changes for changes in SCALES.values())]
+    columns = {scale: [setting(scale, key) for key in keys] for scale in SCALES}
+    return pd.DataFrame({"setting": [WORDS[key] for key in keys], **columns})
+
+
+def setting(scale: str, key: str) -> str:
+    """A number of a scale as one reads it, and those of suites that differ, e.g. "1,600 (dexart: 3,200)"."""
+    usual = getattr(scale_config(scale, ANY_TASK, "dp3"), key)
+    others = {suite: getattr(scale_config(scale, suite, "dp3"), key) for suite in SUITES}
+    told = "; ".join(f"{suite}: {cell(value)}" for suite, value in others.items() if value != usual)
+    return cell(usual) + (f" ({told})" if told else "")
 
 
 def cell(value) -> str:
@@ -91,9 +96,8 @@ def spread_of(values) -> str:
 
 def differences(scale: str) -> pd.DataFrame:
     """One row a number in which a scale differs from the paper's protocol: setting, paper, here; maybe none."""
-    here, paper = (asdict(scale_config(name, ANY_TASK, "dp3")) for name in (scale, "paper"))
-    keys = [key for key in here if key not in NOT_PROTOCOL and here[key] != paper[key]]
-    rows = [(WORDS.get(key, key), cell(paper[key]), cell(here[key])) for key in keys]
+    pairs = [(key, setting("paper", key), setting(scale, key)) for key in WORDS]
+    rows = [(WORDS[key], paper, here) for key, paper, here in pairs if here != paper]
     return pd.DataFrame(rows, columns=["setting", "paper", scale if scale != "paper" else "here"])
 
 

@@ -155,7 +155,7 @@ def test_a_checkpoint_of_another_method_is_refused(saved):
 
 def test_weights_that_do_not_fit_their_configuration_are_refused(saved, tmp_path):
     policy, _ = saved
-    config = replace(TINY, method="dp3_narrow")
+    config = replace(TINY, method="dp3_narrow", blocks_per_level=None)
     save_tensors(tmp_path / "a.safetensors", policy.state_dict(), {"policy": asdict(config)})
     with pytest.raises(ValueError, match="does not fit dp3_narrow"):
         load_policy(tmp_path / "a.safetensors")

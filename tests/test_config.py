@@ -7,7 +7,17 @@ from itertools import pairwise
 
 import pytest
 
-from mp_lib.config import ATTENTION, METHODS, SCALES, PolicyConfig, TrainConfig, mixers_of, scale_config
+from mp_lib.config import (
+    ATTENTION,
+    METHODS,
+    SCALES,
+    SPECIAL,
+    SUITES,
+    PolicyConfig,
+    TrainConfig,
+    mixers_of,
+    scale_config,
+)
 from mp_lib.model.mixers import MIXERS
 
 EVERY = [(scale, method) for scale in SCALES for method in METHODS]
@@ -18,6 +28,7 @@ CHANGES = {  # one other value of every field that is not given by position
     "n_action_steps": 7,
     "num_points": 1024,
     "width_divisor": 2,
+    "blocks_per_level": 3,
     "num_inference_steps": 5,
     "num_demos": 7,
     "demonstrator": "dapg",
@@ -156,7 +167,11 @@ def test_more_steps_than_the_horizon_has_are_refused(horizon, n_obs_steps, n_act
         PolicyConfig("dp3", 9, 4, horizon=horizon, n_obs_steps=n_obs_steps, n_action_steps=n_action_steps)
 
 
-def test_widths_are_the_methods_own_unless_given():
+def test_widths_and_depth_are_the_methods_own_unless_given():
+    assert all(PolicyConfig(name, 9, 4).blocks_per_level == row.blocks_per_level for name, row in METHODS.items())
+    assert PolicyConfig("dp3", 9, 4, blocks_per_level=3).blocks_per_level == 3
+    with pytest.raises(ValueError, match="blocks_per_level 0 given; it must be at least 1"):
+        PolicyConfig("dp3", 9, 4, blocks_per_level=0)
     assert all(PolicyConfig(method, 9, 4).down_dims == METHODS[method].down_dims for method in METHODS)
     assert PolicyConfig("dp3", 9, 4, down_dims=[8, 16, 24]).down_dims == (8, 16, 24)
     assert scale_config("smoke", "toy", "dp3").down_dims == (128, 256, 512)
@@ -178,3 +193,16 @@ def test_the_paper_scale_is_the_published_protocol():
     assert (config.eval_every_epochs, config.eval_episodes) == (200, 20)
     policy = PolicyConfig("dp3_mamba", 9, 4)
     assert (policy.num_train_steps, policy.num_inference_steps, policy.step_embed_dim) == (100, 10, 128)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_suites_numbers_give_way_to_the_scales_and_these_to_what_is_special_to_both(scale):
+    plain, other = scale_config(scale, "toy", "dp3"), scale_config(scale, "dexart_laptop", "dp3")
+    special = SPECIAL.get((scale, "dexart"), {})
+    for key in ("num_points", "num_steps", "batch_size"):
+        wanted = special.get(key, SCALES[scale].get(key, SUITES["dexart"].get(key, getattr(plain, key))))
+        assert getattr(other, key) == wanted
+
+
+def test_every_special_number_belongs_to_a_scale_and_a_suite():
+    assert {scale for scale, _ in SPECIAL} <= {*SCALES} and {suite for _, suite in SPECIAL} <= {"dexart", "adroit"}

@@ -18,7 +18,7 @@ from mp_lib.paths import published_path, run_path
 from mp_lib.rollout import Episode
 from mp_lib.sim.tasks import TASKS
 from mp_lib.statistics import wilson_interval
-from mp_lib.train import policy_config
+from mp_lib.train import FINAL_SEEDS, policy_config
 
 TASK, OTHER = "metaworld_assembly", "metaworld_reach"
 PUBLISHED = (
@@ -38,7 +38,7 @@ def write_run(task, method, successes, seed=0, curve=(), **changes):
     config = scale_config("smoke", task, method, seed, **changes)
     folder = run_path(config.name)
     folder.mkdir(parents=True)
-    seeds = list(range(20_000, 20_000 + len(successes)))
+    seeds = list(range(FINAL_SEEDS, FINAL_SEEDS + len(successes)))
     result = {
         "config": asdict(config),
         "demonstrations": {"expert": "somebody", "episodes": 2, "depth_backend": "opengl"},
@@ -261,8 +261,11 @@ def test_an_evaluation_is_written_once_and_compared_seed_by_seed(monkeypatch):
     assert evaluate.find_checkpoint() == path
     found = evaluate.evaluate(path, device="cpu")
     assert evaluate.evaluate(path, device="cpu") == json.loads(json.dumps(found)) and len(calls) == 1
-    assert calls[0][0] == [20_000, 20_001, 20_002]
-    assert sorted(file.name for file in (path.parent / "evaluations").iterdir()) == ["20000-3.json", "20000-3.mp4"]
+    assert calls[0][0] == [FINAL_SEEDS, FINAL_SEEDS + 1, FINAL_SEEDS + 2]
+    assert sorted(file.name for file in (path.parent / "evaluations").iterdir()) == [
+        f"{FINAL_SEEDS}-3.json",
+        f"{FINAL_SEEDS}-3.mp4",
+    ]
     assert "Of 3 seeds in common, 2 ended alike" in evaluate.comparison(found, path)
     assert evaluate.episodes_table(found)["success"].tolist() == [True, False, False]
 
@@ -297,7 +300,7 @@ def test_other_denoising_steps_are_another_evaluation(monkeypatch):
     config = write_run(TASK, "simple_dp3", [1, 0])
     path, calls = make_checkpoint(config, monkeypatch, [1, 0])
     found = evaluate.evaluate(path, num_inference_steps=2, device="cpu")
-    assert calls[0][1] == 2 and found["file"] == "20000-2-2denoising.json"
+    assert calls[0][1] == 2 and found["file"] == f"{FINAL_SEEDS}-2-2denoising.json"
     assert "Not comparable seed by seed" in evaluate.comparison(found, path)
 
 

@@ -23,10 +23,11 @@ def build_denoiser(
     down_dims: Sequence[int] | None = None,
     step_embed_dim: int = 128,
     attention: str = "paper",
+    blocks_per_level: int | None = None,
 ) -> UNet1D:
     """The U-Net of a method: forward(actions (B, T, A), step (B,), cond (B, C)) -> (B, T, A).
 
-    ``down_dims`` None means the paper's widths. ``attention`` is "paper" (Mamba+MLP, then
+    ``down_dims`` and ``blocks_per_level`` None mean the method's own. ``attention`` is "paper" (Mamba+MLP, then
     Attention+MLP) or "released" (attention never executed); DP3's methods have none either way.
     Raises a ValueError that lists the choices for an unknown method or attention.
     """
@@ -38,7 +39,7 @@ def build_denoiser(
         row.down_dims if down_dims is None else tuple(down_dims),
         mixer_tail(mixers) if mixers else conv_tail,
         step_embed_dim,
-        row.blocks_per_level,
+        blocks_per_level or row.blocks_per_level,
     )
 
 
@@ -60,6 +61,7 @@ class DiffusionPolicy(nn.Module):
             config.down_dims,
             config.step_embed_dim,
             config.attention,
+            config.blocks_per_level,
         )
         self.normalizer = Normalizer({"point_cloud": 3, "state": config.state_dim, "action": config.action_dim})
         self.ddim = DDIM(config.num_train_steps, config.num_inference_steps)
