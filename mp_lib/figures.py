@@ -33,15 +33,19 @@ def save_figure(
     ``inputs`` are the files that the table was made from, whose digests the provenance holds;
     ``parameters`` are those that were given to whatever made it.
     """
-    contents = {
-        "png": picture_bytes(figure, "png", DPI),
-        "pdf": picture_bytes(figure, "pdf", DPI),
-        "csv": table.to_csv(index=False).encode(),
-        "json": json.dumps(origin(name, inputs, parameters), indent=1).encode() + b"\n",
-    }
-    paths = [figures_path() / f"{name}.{kind}" for kind in contents]
-    for path, content in zip(paths, contents.values(), strict=True):
-        write_atomically(path, content)
+    for kind in ("png", "pdf"):
+        write_atomically(figures_path() / f"{name}.{kind}", picture_bytes(figure, kind, DPI))
+    pictures = [figures_path() / f"{name}.{kind}" for kind in ("png", "pdf")]
+    return pictures + save_table(table, name, inputs, parameters)
+
+
+def save_table(
+    table: pd.DataFrame, name: str, inputs: Sequence[Path] = (), parameters: dict | None = None
+) -> list[Path]:
+    """Write figures/``name`` as .csv and .json (provenance); return these paths."""
+    paths = [figures_path() / f"{name}.{kind}" for kind in ("csv", "json")]
+    write_atomically(paths[0], table.to_csv(index=False).encode())
+    write_atomically(paths[1], json.dumps(origin(name, inputs, parameters), indent=1).encode() + b"\n")
     return paths
 
 

@@ -8,7 +8,7 @@ import time
 
 from mp_lib.config import ATTENTION, METHODS, SCALES
 
-DEFAULT_TASK = "metaworld_drawer-open"
+EXPERIMENTS = "first, main, variants, width, attention, horizon, demonstrations, denoising, size"  # mp_lib/designs.py
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,26 +29,46 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         epilog="Also: ./run_all.sh lab (JupyterLab), ./run_all.sh test [--all] (linter and tests). With any of them "
         "--env active uses the environment one is in instead of .venv.",
     )
-    parser.add_argument("scale", nargs="?", default="quick", help=f"one of: {', '.join(SCALES)} (default: quick)")
-    parser.add_argument("--task", nargs="+", default=[DEFAULT_TASK], metavar="TASK", help="e.g. metaworld_stick-push")
     parser.add_argument(
-        "--methods", nargs="+", default=list(METHODS), metavar="METHOD", help=f"of: {', '.join(METHODS)} (default: all)"
+        "scale",
+        nargs="*",
+        default=["quick"],
+        help=f"one of: {', '.join(SCALES)} (default: quick); `report`, or `report paper`, shows what there is",
     )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="default: 0")
+    parser.add_argument(
+        "--experiment", default="first", help=f"one of: {EXPERIMENTS} (default: first, one small table)"
+    )
+    parser.add_argument("--task", nargs="+", default=[], metavar="TASK", help="default: the experiment's own")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=[],
+        metavar="METHOD",
+        help=f"of: {', '.join(METHODS)} (default: the experiment's)",
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="SEED", help="default: the experiment's")
     parser.add_argument("--attention", default="paper", help=f"one of: {', '.join(ATTENTION)} (default: paper)")
     parser.add_argument(
         "--expert", default="default", help="which of the task's experts demonstrates, e.g. dapg for Adroit"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
     parser.add_argument("--jobs", type=int, help="steps side by side (default: one a core, at most 4)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.report_only = options.scale[0] == "report"
+    scales = options.scale[options.report_only :] or ["quick"]
+    if len(scales) > 1:
+        parser.error(f"{' '.join(options.scale)} given; give one scale, of {', '.join(SCALES)}")
+    options.scale = scales[0]
+    return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status; the last line printed is the report's path."""
     options = parse(arguments)
     # Imported only now: --help needs no package but Python's own.
+    from mp_lib.designs import DESIGNS, REPORT
     from mp_lib.experiment import Experiment
+    from mp_lib.interfaces import look_up
     from mp_lib.report import build_report
     from mp_lib.runner import Runner, spell_seconds
     from mp_lib.workers import usable_cores
@@ -60,6 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"--jobs {jobs} was given; it must be at least 1")
         experiment = Experiment(
             options.scale,
+            REPORT if options.report_only else look_up(DESIGNS, options.experiment, "experiment"),
             tuple(dict.fromkeys(options.task)),
             tuple(dict.fromkeys(options.methods)),
             tuple(dict.fromkeys(options.seeds)),
@@ -68,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.expert,
         )
         steps = experiment.steps(usable_cores())
-        print(f"{options.scale}: {len(steps)} steps, {jobs} side by side", flush=True)
+        print(f"{experiment.name}: {len(steps)} steps, {jobs} side by side", flush=True)
         failed = Runner(steps, jobs).run()
         report = build_report(experiment, [step for step in steps if step.name not in failed])
     except (ValueError, OSError, RuntimeError) as error:

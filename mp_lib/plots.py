@@ -14,22 +14,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from mp_lib.config import METHODS
-from mp_lib.style import (
-    BLACK,
-    BLUE,
-    COLUMN,
-    GREY,
-    PAGE,
-    label_ends,
-    look_of,
-    panels,
-    spread,
-    styled,
-)
+from mp_lib.style import BLUE, COLUMN, GREY, PAGE, label_ends, look_of, panels, styled
 
 NO_ATTENTION = ", no attention"
 CURVES = {"loss": "loss", "success": "success (%)"}
-PUBLISHED = {"color": BLACK, "marker": "|", "linestyle": "", "markersize": 9, "markeredgewidth": 1.2}
 
 
 def row_name(method: str, attention: str = "") -> str:
@@ -55,7 +43,7 @@ def episodes(table: pd.DataFrame) -> Figure:
 def curves(metrics: pd.DataFrame, runs: pd.DataFrame, columns: int = 3) -> Figure:
     """Loss over steps, a panel a task and a line a run; below each, success where it was measured on the way.
 
-    ``metrics`` as ``mp_lib.results.load_metrics``, ``runs`` as ``load_runs``.
+    ``metrics`` as ``mp_lib.runs.load_metrics``, ``runs`` as ``load_runs``.
     """
     measured = "success_rate" in metrics and metrics["success_rate"].notna().any()
     metrics = metrics.assign(success=100 * metrics["success_rate"]) if measured else metrics
@@ -124,59 +112,6 @@ def plain_log(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
-
-
-@styled
-def success(table: pd.DataFrame, columns: int = 3) -> Figure:
-    """Success rate of every method with its interval, a panel a task; published rates, where comparable, as ticks.
-
-    ``table`` as ``mp_lib.results.success_table``.
-    """
-    tasks = list(table["task"].unique())
-    names = list(dict.fromkeys(zip(table["method"], table["attention"], strict=True)))
-    columns = min(columns, len(tasks))
-    rows = -(-len(tasks) // columns)
-    height = 0.55 + rows * (0.35 + 0.19 * len(names))
-    figure, axes = panels(rows, columns, COLUMN if columns == 1 else PAGE, height, sharex=True, sharey=True)
-    for place, task in zip(axes.flat, tasks, strict=False):
-        for row in table[table["task"] == task].itertuples():
-            position = names.index((row.method, row.attention))
-            look = look_of(row.method, row.attention)
-            place.plot([row.low, row.high], [position] * 2, color=look["color"], linewidth=1.4, solid_capstyle="butt")
-            place.plot([row.ours], [position], linestyle="", clip_on=False, zorder=3, **look)
-            if pd.notna(row.published) and row.comparable:
-                place.plot([row.published], [position], zorder=4, **PUBLISHED)
-        place.set(title=task, xlim=(0, 100), xticks=[0, 25, 50, 75, 100], ylim=(len(names) - 0.4, -0.6))
-        place.set(yticks=range(len(names)), yticklabels=[row_name(*name) for name in names])
-        place.grid(axis="x")
-        place.tick_params(left=False, labelbottom=True)
-    for place in axes.flat[len(tasks) :]:
-        place.set_visible(False)
-    figure.supxlabel("success (%)", fontsize=7.5)
-    if table.loc[table["comparable"], "published"].notna().any():
-        marks = [Line2D([], [], color=GREY, marker="o", markersize=5), Line2D([], [], **PUBLISHED)]
-        figure.legend(marks, ["here, 95 % interval", "published"], loc="outside upper right", ncols=2, frameon=False)
-    return figure
-
-
-@styled
-def success_by_parameters(table: pd.DataFrame) -> Figure:
-    """Success over all common tasks against the parameters that run. ``table`` as ``mp_lib.results.method_table``.
-
-    Methods of nearly the same size are moved apart a little.
-    """
-    figure, [[axes]] = panels(1, 1, COLUMN, 2.2)
-    places = 10 ** spread(np.log10(table["parameters"] / 1e6), gap=0.03)
-    for row, place in zip(table.itertuples(), places, strict=True):
-        look = look_of(row.method, row.attention)
-        axes.plot([place] * 2, [row.low, row.high], color=look["color"], linewidth=1, alpha=0.7)
-        axes.plot([place], [row.ours], linestyle="", zorder=3, label=row_name(row.method, row.attention), **look)
-    axes.set(xscale="log", xlabel="parameters that run (million)", ylabel="success (%)", ylim=(-3, 103))
-    axes.set_xlim(places.min() / 1.3, places.max() * 1.3)
-    plain_log(axes.xaxis)
-    axes.grid(axis="y")
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7, handletextpad=0.2)
-    return figure
 
 
 @styled

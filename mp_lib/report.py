@@ -9,7 +9,16 @@ from mp_lib.experiment import Experiment
 from mp_lib.files import write_atomically
 from mp_lib.steps import Step
 
-ORDER = ("05_tables", "00_overview", "01_demonstrations", "02_model", "03_train", "04_evaluate", "06_efficiency")
+ORDER = (
+    "05_tables",
+    "07_ablations",
+    "00_overview",
+    "01_demonstrations",
+    "02_model",
+    "03_train",
+    "04_evaluate",
+    "06_efficiency",
+)
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -46,7 +55,7 @@ def build_report(experiment: Experiment, steps: list[Step]) -> Path:
     bodies = [f'<section id="{name}">{notebook_body(shown[name].executed)}</section>' for name in names]
     links = "".join(f'<a href="#{name}">{html.escape(name.replace("_", " "))}</a>' for name in names)
     path = experiment.folder / "report.html"
-    title = f"Mamba Policy, reproduced: {experiment.scale}"
+    title = f"Mamba Policy, reproduced: {experiment.name}"
     write_atomically(path, PAGE.format(title=title, links=links, body="\n".join(bodies)).encode())
     return path
 

@@ -2,175 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
-from mp_lib.config import ATTENTION, METHODS, SCALES, TrainConfig, scale_config
-from mp_lib.interfaces import RunResult, look_up
+from mp_lib.config import METHODS
+from mp_lib.evidence import mean_over_runs
+from mp_lib.interfaces import RunResult
 from mp_lib.overview import protocol
-from mp_lib.paths import published_path, root
-from mp_lib.recordings import OTHER_DEMOS
+from mp_lib.paths import published_path
 from mp_lib.sentences import BEST_COLUMN
 from mp_lib.sim.tasks import TASKS, remarks_on
 from mp_lib.statistics import wilson_interval
-
-BEST = 5  # evaluations whose mean is the paper's score (dp3.yaml, SR_test_L5)
-
-
-def load_runs(folder: Path | None = None) -> pd.DataFrame:
-    """One row a readable finished run below ``folder`` (data/runs by default), sorted; an empty table if there is none.
-
-    Columns: the configuration, label, changed (of the scale's numbers), protocol, successes, outcomes (a digit an
-    episode, in the order of seeds), episodes, success_rate, best_five (None without a curve), expert, demonstrations,
-    depth_backend, parameters, seconds, peak_memory_bytes, device, commit, folder.
-    """
-    rows = [row for row in readable_rows(folder or root() / "data" / "runs") if row is not None]
-    columns = list(run_row_columns())
-    table = pd.DataFrame(rows, columns=columns)
-    order = {name: place for place, name in enumerate(METHODS)}
-    places = table["method"].map(order)
-    return table.assign(place=places).sort_values(["task", "place", "attention", "seed"]).drop(columns="place")
-
-
-def readable_rows(folder: Path) -> Iterator[dict | None]:
-    """The row of every result.json below a folder; None for one that is damaged, or that this version does not know."""
-    for path in sorted(folder.glob("*/result.json")):
-        try:
-            yield run_row(path)
-        except (OSError, ValueError, LookupError, TypeError, ArithmeticError):
-            yield None
-
-
-def count_unreadable() -> int:
-    """The number of finished runs that cannot be read."""
-    return sum(row is None for row in readable_rows(root() / "data" / "runs"))
-
-
-def run_row_columns() -> tuple[str, ...]:
-    """The names of the columns of ``load_runs``."""
-    config = tuple(TrainConfig.__dataclass_fields__)
-    return (
-        *config,
-        *(
-            "label",
-            "changed",
-            "protocol",
-            "successes",
-            "outcomes",
-            "episodes",
-            "success_rate",
-            "low",
-            "high",
-            "best_five",
-            "loss",
-            "expert",
-        ),
-        *("demonstrations", "depth_backend", "parameters", "train_seconds", "evaluate_seconds"),
-        *("peak_memory_bytes", "device", "commit", "folder"),
-    )
-
-
-def run_row(path: Path) -> dict:
-    """The row of one result.json."""
-    result = json.loads(path.read_text())
-    successes, (low, high) = result["final"]["successes"], result["final"]["interval"]
-    demos = result["demonstrations"]
-    config = asdict(TrainConfig(**result["config"]))
-    return config | {
-        "label": METHODS[config["method"]].label,
-        "changed": changes_of(config, path.parent.name),
-        "protocol": protocol(config),
-        "successes": sum(successes),
-        "outcomes": "".join(map(str, successes)),
-        "episodes": len(successes),
-        "success_rate": sum(successes) / len(successes),
-        "low": low,
-        "high": high,
-        "best_five": best_five(result["curve"]),
-        "loss": result["loss"],
-        "expert": demos["expert"],
-        "demonstrations": demos["episodes"],
-        "depth_backend": demos["depth_backend"],
-        "parameters": result["parameters"],
-        "train_seconds": result["seconds"]["train"],
-        "evaluate_seconds": result["seconds"]["evaluate"],
-        "peak_memory_bytes": result["peak_memory_bytes"],
-        "device": result["device"],
-        "commit": result["commit"],
-        "folder": path.parent.name,
-    }
-
-
-def changes_of(config: dict, folder: str = "") -> str:
-    """What a run changed of its scale, attention aside, e.g. "num_steps=10"; empty for a run as the scale has it.
-
-    Other demonstrations are a change, too; the name of its ``folder`` tells.
-    """
-    config = TrainConfig(**config)
-    chosen = {"attention": config.attention, "demonstrator": config.demonstrator}
-    usual = asdict(scale_config(config.scale, config.task, config.method, config.seed, **chosen))
-    changes = [f"{key}={value}" for key, value in asdict(config).items() if usual[key] != value]
-    _, marked, store = folder.partition(OTHER_DEMOS)
-    return ", ".join(changes + ([f"demos={store}"] if marked else []))
-
-
-def choose_runs(
-    scale: str,
-    tasks: Sequence[str] = (),
-    methods: Sequence[str] = (),
-    seeds: Sequence[int] = (),
-    attention: str = "",
-    expert: str = "default",
-) -> pd.DataFrame:
-    """The finished runs of a scale whose numbers nobody changed; of all tasks, methods or seeds where none are named.
-
-    ``attention`` chooses among the runs of methods that can have one; empty: both. One run a task, method,
-    attention and seed; those on demonstrations of another ``expert`` of the tasks are left out. An unknown scale,
-    task, method or attention raises a ValueError that lists those that exist.
-    """
-    look_up(SCALES, scale, "scale")
-    if attention:
-        look_up(ATTENTION, attention, "attention")
-    for registry, names, noun in ((TASKS, tasks, "task"), (METHODS, methods, "method")):
-        for name in names:
-            look_up(registry, name, noun)
-    runs = load_runs()
-    wanted = (runs["scale"] == scale) & (runs["changed"] == "") & (runs["demonstrator"] == expert)
-    for column, names in (("task", tasks), ("method", methods), ("seed", seeds)):
-        if len(names):
-            wanted &= runs[column].isin(names)
-    if attention:
-        bare = [name for name, method in METHODS.items() if not method.mixer]
-        wanted &= runs["method"].isin(bare) | (runs["attention"] == attention)
-    return runs[wanted].drop_duplicates(["task", "method", "attention", "seed"])
-
-
-def count_changed(scale: str) -> int:
-    """The number of finished runs of a scale that ``choose_runs`` leaves out, as they changed the scale's numbers."""
-    runs = load_runs()
-    return int(((runs["scale"] == scale) & (runs["changed"] != "")).sum())
-
-
-def result_files(runs: pd.DataFrame) -> list[Path]:
-    """The result.json of every run."""
-    return [root() / "data" / "runs" / folder / "result.json" for folder in runs["folder"]]
-
-
-def best_five(curve: list[dict]) -> float | None:
-    """The paper's score of a run: the mean of its best five evaluations; None if it was not evaluated on the way."""
-    rates = sorted((row["successes"] / row["episodes"] for row in curve), reverse=True)[:BEST]
-    return float(np.mean(rates)) if rates else None
-
-
-def runs_of(folders: Sequence[Path]) -> pd.DataFrame:
-    """The rows of ``load_runs`` of these folders."""
-    return pd.DataFrame([run_row(folder / "result.json") for folder in folders], columns=list(run_row_columns()))
 
 
 def result_table(result: RunResult) -> pd.DataFrame:
@@ -194,98 +37,100 @@ def result_table(result: RunResult) -> pd.DataFrame:
     return pd.DataFrame(rows.items(), columns=["fact", "value"])
 
 
-def load_metrics(folders: Sequence[str]) -> pd.DataFrame:
-    """The logged rows of runs, by folder name, of those that can be read: folder, step, loss, learning_rate, ...
-
-    ``success_rate`` is there if any run was evaluated on the way.
-    """
-    frames = []
-    for name in folders:
-        path = root() / "data" / "runs" / name / "metrics.jsonl"
-        with contextlib.suppress(OSError, ValueError):
-            frames.append(pd.read_json(path, lines=True).assign(folder=name))
-    columns = ["step", "loss", "learning_rate", "success_rate", "folder"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
-
-
 def load_published() -> pd.DataFrame:
     """The published numbers: table, method, task, value, spread, unit, evidence, source."""
     return pd.read_csv(published_path())
 
 
+def summary(runs: pd.DataFrame) -> dict:
+    """What trainings of one kind have found, in percent; the kind's parameters and minutes.
+
+    With two seeds or more in every task ``ours`` is the interquartile mean over runs, ``low`` and ``high`` its
+    stratified bootstrap interval, and ``over_runs`` true: they speak of trainings at large. Else ``ours`` is the rate
+    over all episodes, with Wilson's interval, and speaks of these trainings alone. ``by_run`` are the runs' rates,
+    ``over_seeds`` their standard deviation, empty for one. ``best_five`` and ``best_five_over_seeds`` are mean and
+    standard deviation of the runs' scores as the paper takes them, empty unless all were evaluated on the way.
+    """
+    successes, episodes = int(runs["successes"].sum()), int(runs["episodes"].sum())
+    rates, best = 100 * runs["success_rate"], 100 * pd.to_numeric(runs["best_five"])
+    several = mean_over_runs(runs)
+    value, low, high = (
+        (several.value, several.low, several.high)
+        if several
+        else (successes / episodes, *wilson_interval(successes, episodes))
+    )
+    return {
+        "ours": 100 * value,
+        "low": 100 * low,
+        "high": 100 * high,
+        "over_runs": several is not None,
+        "by_run": " ".join(f"{rate:.4g}" for rate in rates),
+        "over_seeds": rates.std(ddof=1) if len(runs) > 1 else None,
+        "best_five": best.mean(skipna=False),
+        "best_five_over_seeds": best.std(ddof=1, skipna=False),
+        "successes": successes,
+        "episodes": episodes,
+        "seeds": runs["seed"].nunique(),
+        "parameters": int(runs["parameters"].iloc[0]),
+        "train_minutes": runs["train_seconds"].mean() / 60,
+    }
+
+
+SUMMARY = (  # its keys
+    *("ours", "low", "high", "over_runs", "by_run", "over_seeds", "best_five", "best_five_over_seeds"),
+    *("successes", "episodes", "seeds", "parameters", "train_minutes"),
+)
+
+
+def kind_of(method: str, attention: str) -> dict:
+    """The columns that say which method it is."""
+    row = METHODS[method]
+    return {"method": method, "label": row.label, "attention": attention if row.mixer else ""}
+
+
 def success_table(runs: pd.DataFrame) -> pd.DataFrame:
     """One row a task and method: our success beside the published one, which is empty where none is known.
 
-    ``comparable`` is false for a task that is a re-creation. ``ours`` is the rate over the episodes of all seeds in
-    percent, ``low`` and ``high`` its Wilson interval, ``over_seeds`` the standard deviation of the seeds' rates (empty
-    for one seed). ``best_five`` and ``best_five_over_seeds`` are mean and standard deviation of the seeds' scores as
-    the paper takes them, in percent, empty unless all were evaluated on the way.
+    Columns: task, method, label, attention, those of ``summary``, published, published_spread, source, comparable
+    (false for a task that is a re-creation), expert, expert_rate (how often it
+    succeeded while recording, empty where that is not known), protocol.
     """
     published = load_published().query("table == 'success'").set_index(["method", "task"])
     rows = []
     for (task, method, attention), group in runs.groupby(["task", "method", "attention"], sort=False):
-        successes, episodes = int(group["successes"].sum()), int(group["episodes"].sum())
-        low, high = wilson_interval(successes, episodes)
         known = published.index.isin([(METHODS[method].published, task)])
-        scores = 100 * pd.to_numeric(group["best_five"])
         row = published[known].iloc[0] if known.any() else pd.Series(dtype=object)
         rows.append(
             {
                 "task": task,
-                "method": method,
-                "label": METHODS[method].label,
-                "attention": attention if METHODS[method].mixer else "",
-                "ours": 100 * successes / episodes,
-                "low": 100 * low,
-                "high": 100 * high,
-                "over_seeds": 100 * group["success_rate"].std(ddof=1) if len(group) > 1 else None,
-                "best_five": scores.mean(skipna=False),
-                "best_five_over_seeds": scores.std(ddof=1, skipna=False),
-                "successes": successes,
-                "episodes": episodes,
-                "seeds": len(group),
+                **kind_of(method, attention),
+                **summary(group),
                 "published": row.get("value"),
                 "published_spread": row.get("spread"),
                 "source": row.get("source", ""),
                 "comparable": task not in TASKS or not TASKS[task].remark,
-                "parameters": int(group["parameters"].iloc[0]),
-                "train_minutes": group["train_seconds"].mean() / 60,
                 "expert": group["expert"].iloc[0],
+                "expert_rate": group["expert_rate"].iloc[0],
                 "protocol": group["protocol"].iloc[0],
             }
         )
     return pd.DataFrame(rows)
 
 
-def method_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row a method and attention over the tasks that all of them have: rate in percent, interval, parameters.
+def method_table(runs: pd.DataFrame, by: Sequence[str] = ("method", "attention")) -> pd.DataFrame:
+    """One row a method and attention (or whatever else ``by`` names) over the tasks that all of them have.
 
-    Episodes of different tasks are pooled, so every task counts by its number of episodes.
+    Columns: method, label, attention, ``by``'s others, tasks, those of ``summary``.
     """
-    kinds = list(runs.groupby(["method", "attention"], sort=False))
+    kinds = list(runs.groupby(list(by), sort=False))
     common = set.intersection(*(set(group["task"]) for _, group in kinds)) if kinds else set()
     rows = []
-    for (method, attention), group in kinds:
+    for key, group in kinds:
         group = group[group["task"].isin(common)]
-        if group.empty:
-            continue
-        successes, episodes = int(group["successes"].sum()), int(group["episodes"].sum())
-        low, high = wilson_interval(successes, episodes)
-        rows.append(
-            {
-                "method": method,
-                "label": METHODS[method].label,
-                "attention": attention if METHODS[method].mixer else "",
-                "tasks": len(common),
-                "successes": successes,
-                "episodes": episodes,
-                "ours": 100 * successes / episodes,
-                "low": 100 * low,
-                "high": 100 * high,
-                "parameters": int(group["parameters"].iloc[0]),
-            }
-        )
-    columns = ["method", "label", "attention", "tasks", "successes", "episodes", "ours", "low", "high", "parameters"]
+        if len(group):
+            named = dict(zip(by, key, strict=True))
+            rows.append(named | kind_of(named["method"], named["attention"]) | {"tasks": len(common)} | summary(group))
+    columns = [*by, "label", "tasks", *SUMMARY]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -297,14 +142,25 @@ def reading_table(table: pd.DataFrame) -> pd.DataFrame:
         {
             "task": table["task"],
             "method": [row.label + (", no attention" if row.attention == "released" else "") for row in rows],
-            "success, % (95 % interval)": [f"{row.ours:.0f} ({row.low:.0f} to {row.high:.0f})" for row in rows],
+            "success, % (95 % interval)": [success_cell(row) for row in rows],
             **(best_five if table["best_five"].notna().any() else {}),
-            "episodes (seeds)": [f"{row.episodes} ({row.seeds})" for row in rows],
+            "episodes; by seed, %": [episodes_cell(row) for row in rows],
             "published, %": [published_cell(row) for row in rows],
+            "expert, %": 100 * table["expert_rate"],
             "parameters (M)": table["parameters"] / 1e6,
-            "training (min)": table["train_minutes"],
         }
     )
+
+
+def success_cell(row) -> str:
+    """A rate and its interval, e.g. "84 (71 to 93)"."""
+    return f"{row.ours:.0f} ({row.low:.0f} to {row.high:.0f})"
+
+
+def episodes_cell(row) -> str:
+    """How many episodes, and the rates of the single trainings if there are several, e.g. "100: 74, 80"."""
+    rates = [f"{float(rate):.0f}" for rate in row.by_run.split()]
+    return f"{row.episodes}" + (f": {', '.join(rates)}" if len(rates) > 1 else "")
 
 
 def published_cell(row) -> str:

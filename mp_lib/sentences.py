@@ -66,10 +66,30 @@ def of_runs(scale: str, runs: pd.DataFrame, changed: int = 0, unreadable: int = 
     if runs.empty:
         return no_runs(scale) + damaged
     return (
-        f"{count(len(runs), 'finished run')} of the scale `{scale}`: {count(runs['method'].nunique(), 'method')}, "
-        f"{count(runs['task'].nunique(), 'task')}, {count(runs['seed'].nunique(), 'seed')}. "
+        f"Scale `{scale}`: {of_origin(runs, f'./run_all.sh {scale}')} "
         f"{count(changed, 'run')} with other numbers than the scale's left out.{damaged}"
     )
+
+
+def of_origin(runs: pd.DataFrame, command: str) -> str:
+    """Whose runs these are: the reader's own, or those that are kept with the project."""
+    if runs.empty:
+        return f"Not run yet: `{command}` does."
+    seeds, tasks = (sorted(set(runs[column])) for column in ("seed", "task"))
+    number, methods = count(len(runs), "finished run"), count(runs["method"].nunique(), "method")
+    told = f"{number} of {methods} on {join(tasks)}, training {of_numbers(seeds, 'seed')}"
+    if not runs["kept"].any():
+        return f"{told}, run here."
+    devices, commits = (join(sorted(set(runs[column]))) for column in ("device", "commit"))
+    return (
+        f"{told}, as kept in `data/results/runs.csv`: measured on {devices} at commit {commits}, since nothing of it "
+        f"was run here; `{command}` does."
+    )
+
+
+def of_numbers(numbers: Sequence[int], noun: str) -> str:
+    """E.g. "seed 0", "seeds 0, 1 and 2"."""
+    return f"{noun if len(numbers) == 1 else noun + 's'} {join(numbers)}"
 
 
 def of_best(table: pd.DataFrame) -> str:

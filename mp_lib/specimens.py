@@ -21,7 +21,7 @@ from mp_lib.evaluate import CHECKPOINT, at_least_one
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.policy import DiffusionPolicy, build_policy
 from mp_lib.paths import demos_path, root
-from mp_lib.results import choose_runs
+from mp_lib.runs import choose_runs
 from mp_lib.sentences import join
 from mp_lib.train import policy_config, training_windows
 

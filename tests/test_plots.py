@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from mp_lib import anatomy, network_plots, pictures, plots, schematic, style
+from mp_lib import anatomy, network_plots, pictures, plots, schematic, style, success_plots
 from mp_lib.config import METHODS
 from mp_lib.figures import publish, save_figure, show
 from mp_lib.model.mixers import MIXERS
@@ -22,14 +22,25 @@ def success_table(tasks):
         for k, (method, attention) in enumerate(KINDS):
             ours = (17 * k + 31 * t) % 101
             row = {"task": task, "method": method, "attention": attention, "ours": ours}
-            row |= {"low": max(0, ours - 15), "high": min(100, ours + 15)}
+            row |= {"low": max(0, ours - 15), "high": min(100, ours + 15), "by_run": f"{ours} {ours / 2} 12.5"}
             rows.append(row | {"published": 50.0 if method == "dp3" else None, "comparable": True})
     return pd.DataFrame(rows)
 
 
 def method_table():
     rows = success_table(TASKS[:1])
-    return rows.assign(parameters=[10**6 * (300 - 20 * k) for k in range(len(rows))])
+    costs = [300 - 20 * k for k in range(len(rows))]
+    return rows.assign(parameters=[10**6 * cost for cost in costs], cost=costs)
+
+
+def conditions_table():
+    few = method_table().iloc[:4]
+    frames = [few.assign(value=value, arm=str(value)) for value in (1, 2, 4)]
+    return pd.concat(frames, ignore_index=True)
+
+
+def peers_table():
+    return pd.DataFrame({"method": ["HDP3"], "cost": [2.5], "success": [78.4], "task": ["ten"]})
 
 
 def runs_table(tasks):
@@ -140,9 +151,14 @@ FIGURES = {  # name: (how to draw it, what must be written on it)
     "field": (lambda: network_plots.receptive_fields(field_table()), [*LABELS, "from step", "share of a row (%)"]),
     "losses": (lambda: plots.curves(metrics_table(RUNS, False), RUNS), [*LABELS, "Hydra, no attention", "loss"]),
     "curves": (lambda: plots.curves(metrics_table(ONE, True), ONE), [*LABELS, "loss", "success (%)"]),
-    "success": (lambda: plots.success(success_table(TASKS)), [*LABELS, *TASKS, "Mamba-1, no attention"]),
-    "one_task": (lambda: plots.success(success_table(TASKS[:1])), [*LABELS, TASKS[0]]),
-    "parameters": (lambda: plots.success_by_parameters(method_table()), [*LABELS, "success (%)"]),
+    "success": (lambda: success_plots.by_task(success_table(TASKS)), [*LABELS, *TASKS, "Mamba-1, no attention"]),
+    "one_task": (lambda: success_plots.by_task(success_table(TASKS[:1])), [*LABELS, TASKS[0]]),
+    "parameters": (lambda: success_plots.against_cost(method_table(), peers_table(), "cost"), [*LABELS, "HDP3"]),
+    "no_peers": (lambda: success_plots.against_cost(method_table(), peers_table()[:0], "cost"), [*LABELS, "cost"]),
+    **{
+        f"ablation_{drawn}": (lambda draw=draw: draw(conditions_table(), "what is varied"), ["success (%)"])
+        for drawn, draw in success_plots.DRAWN.items()
+    },
     "costs": (lambda: plots.costs(costs_table()), [*LABELS, "multiply-adds\nT = 4"]),
 }
 
@@ -186,7 +202,7 @@ def test_a_saved_figure_is_four_files_with_the_same_bytes_twice(name, tmp_path):
 
 def test_the_table_behind_a_figure_comes_back():
     table = success_table(TASKS)
-    paths = {path.suffix: path for path in save_figure(plots.success(table), "09_test", table)}
+    paths = {path.suffix: path for path in save_figure(success_plots.by_task(table), "09_test", table)}
     pd.testing.assert_frame_equal(pd.read_csv(paths[".csv"], keep_default_na=True), table.replace("", np.nan))
 
 
@@ -216,9 +232,9 @@ def test_publish_without_saving_writes_nothing(tmp_path):
 def test_the_users_own_style_changes_nothing():
     import matplotlib
 
-    usual = show(plots.success(success_table(TASKS))).data
+    usual = show(success_plots.by_task(success_table(TASKS))).data
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "pink"}):
-        assert show(plots.success(success_table(TASKS))).data == usual
+        assert show(success_plots.by_task(success_table(TASKS))).data == usual
 
 
 def test_every_method_has_its_own_colour_and_marker():

@@ -16,6 +16,7 @@ from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
 from mp_lib.paths import published_path, run_path
 from mp_lib.rollout import Episode
+from mp_lib.runs import choose_runs, count_changed, count_unreadable, load_metrics, load_runs, result_files
 from mp_lib.sim.tasks import TASKS
 from mp_lib.statistics import wilson_interval
 from mp_lib.train import FINAL_SEEDS, policy_config
@@ -59,9 +60,9 @@ def write_run(task, method, successes, seed=0, curve=(), **changes):
 
 
 def test_without_runs_everything_is_empty_and_says_what_to_do():
-    runs = results.choose_runs("smoke")
+    runs = choose_runs("smoke")
     assert runs.empty and results.success_table(runs).empty and results.method_table(runs).empty
-    assert results.result_files(runs) == []
+    assert result_files(runs) == []
     assert "./run_all.sh smoke" in sentences.of_runs("smoke", runs)
 
 
@@ -69,13 +70,16 @@ def test_seeds_are_pooled_and_stand_beside_the_published_rate():
     write_run(TASK, "dp3", [1, 0, 1, 1])
     write_run(TASK, "dp3", [1, 1, 1, 1], seed=1)
     write_run(TASK, "dp3_mamba", [0, 0, 1, 0])
-    table = results.success_table(results.choose_runs("smoke")).set_index("method")
+    table = results.success_table(choose_runs("smoke")).set_index("method")
     assert table.loc["dp3", ["successes", "episodes", "seeds"]].tolist() == [7, 8, 2]
     assert table.loc["dp3", "ours"] == pytest.approx(87.5) and table.loc["dp3", "published"] == 99
     assert table.loc["dp3", "over_seeds"] == pytest.approx(100 * np.std([0.75, 1.0], ddof=1))
     assert pd.isna(table.loc["dp3_mamba", "published"]) and table.loc["dp3_mamba", "attention"] == "paper"
     shown = results.reading_table(table.reset_index())
-    assert shown["published, %"].tolist() == ["99 ± 1", ""] and shown["episodes (seeds)"].tolist() == ["8 (2)", "4 (1)"]
+    assert shown["published, %"].tolist() == ["99 ± 1", ""] and shown["episodes; by seed, %"].tolist() == [
+        "8: 75, 100",
+        "4",
+    ]
     assert len(shown.columns) <= 8 and sentences.BEST_COLUMN not in shown
     compare, missing, who = sentences.remarks(table)
     assert "no run here was evaluated during its training" in compare and "somebody" in who
@@ -88,7 +92,7 @@ def test_the_score_of_the_paper_stands_where_runs_were_evaluated_on_the_way():
         write_run(TASK, "dp3", [1, 0], seed, curve)
     write_run(TASK, "dp3_mamba", [1, 0], 0, curves[0])
     write_run(TASK, "dp3_mamba", [1, 0], 1)
-    table = results.success_table(results.choose_runs("smoke"))
+    table = results.success_table(choose_runs("smoke"))
     assert table["best_five"].tolist()[:1] == [50] and table["best_five_over_seeds"].tolist()[:1] == [0]
     assert table["best_five"].isna().tolist() == [False, True]  # one of its seeds has no curve
     shown = results.reading_table(table)
@@ -101,14 +105,14 @@ def test_runs_can_be_chosen_by_seed_and_attention():
     write_run(TASK, "dp3", [1], seed=1)
     for attention in ("paper", "released"):
         write_run(TASK, "dp3_mamba", [0], attention=attention)
-    assert results.choose_runs("smoke", seeds=[1])["method"].tolist() == ["dp3"]
+    assert choose_runs("smoke", seeds=[1])["method"].tolist() == ["dp3"]
     for attention in ("paper", "released"):
-        runs = results.choose_runs("smoke", attention=attention)
+        runs = choose_runs("smoke", attention=attention)
         assert runs["method"].tolist() == ["dp3", "dp3", "dp3_mamba"] and runs["attention"].iloc[-1] == attention
-    shown = results.reading_table(results.success_table(results.choose_runs("smoke")))
+    shown = results.reading_table(results.success_table(choose_runs("smoke")))
     assert shown["method"].tolist() == ["DP3", "Mamba-1", "Mamba-1, no attention"]
     with pytest.raises(ValueError, match="unknown attention 'none'; choose one of: paper, released"):
-        results.choose_runs("smoke", attention="none")
+        choose_runs("smoke", attention="none")
 
 
 def test_no_attention_is_told_of_methods_that_have_none_either_way():
@@ -119,7 +123,7 @@ def test_no_attention_is_told_of_methods_that_have_none_either_way():
     result = json.loads((run_path(config.name) / "result.json").read_text())
     result["config"]["attention"] = "released"
     (old / "result.json").write_text(json.dumps(result))
-    runs = results.choose_runs("smoke", attention="paper")
+    runs = choose_runs("smoke", attention="paper")
     assert len(runs) == len(results.success_table(runs)) == len(results.method_table(runs)) == 1
 
 
@@ -131,8 +135,8 @@ def test_a_run_that_cannot_be_read_is_counted_and_left_out(damage):
     changed = {"method": {"method": "dp4"}, "key": {"colour": 3}}.get(damage, {})
     text = json.dumps(result | {"config": result["config"] | changed})
     path.write_text({"half": text[:99], "kind": "[]", "empty": json.dumps(result | {"final": {}})}.get(damage, text))
-    runs = results.choose_runs("smoke")
-    assert runs["method"].tolist() == ["dp3"] and results.count_unreadable() == 1
+    runs = choose_runs("smoke")
+    assert runs["method"].tolist() == ["dp3"] and count_unreadable() == 1
     assert sentences.of_runs("smoke", runs, 0, 1).endswith("1 run folder left out, since unreadable.")
     assert "left out" in sentences.of_runs("smoke", runs[:0], 0, 1)
 
@@ -140,8 +144,9 @@ def test_a_run_that_cannot_be_read_is_counted_and_left_out(damage):
 def test_curves_that_cannot_be_read_are_left_out():
     first, second = write_run(TASK, "dp3", [1]), write_run(TASK, "dp3_mamba", [1])
     (run_path(second.name) / "metrics.jsonl").write_text('{"step": 0, "lo')
-    assert set(results.load_metrics([first.name, second.name])["folder"]) == {first.name}
-    assert results.load_metrics([second.name]).empty
+    runs = load_runs()
+    assert set(load_metrics(runs)["folder"]) == {first.name}
+    assert load_metrics(runs[runs["folder"] == second.name]).empty
 
 
 def test_a_run_on_a_given_store_has_its_own_folder_and_is_no_run_of_the_scale(toy_demos):
@@ -150,7 +155,7 @@ def test_a_run_on_a_given_store_has_its_own_folder_and_is_no_run_of_the_scale(to
     assert folder.name == f"{config.name}-demos={toy_demos.content_hash()[:8]}"
     assert recordings.run_folder(config, toy_demos) == run_path(config.name)
     run_path(config.name).rename(folder)
-    assert results.choose_runs("smoke").empty and results.count_changed("smoke") == 1
+    assert choose_runs("smoke").empty and count_changed("smoke") == 1
     with pytest.raises(ValueError, match=f"holds toy .*{TASK}"):
         recordings.demonstrations_of(config, path=str(toy_demos.path))
 
@@ -159,19 +164,19 @@ def test_runs_with_changed_numbers_are_left_out():
     write_run(TASK, "dp3", [1, 0])
     write_run(TASK, "dp3", [1, 1], num_steps=10)
     write_run(TASK, "dp3_mamba", [1, 1], attention="released")
-    runs = results.choose_runs("smoke")
+    runs = choose_runs("smoke")
     assert runs["successes"].tolist() == [1, 2] and set(runs["changed"]) == {""}
-    assert set(results.load_runs()["changed"]) == {"", "num_steps=10"}
-    said = sentences.of_runs("smoke", runs, results.count_changed("smoke"))
-    assert said.startswith("2 finished runs") and "1 run with other numbers" in said
+    assert set(load_runs()["changed"]) == {"", "num_steps=10"}
+    said = sentences.of_runs("smoke", runs, count_changed("smoke"))
+    assert "2 finished runs of 2 methods" in said and "1 run with other numbers" in said
 
 
 def test_runs_on_demonstrations_of_another_expert_are_a_table_of_their_own():
     write_run("adroit_pen", "dp3", [1, 0])
     write_run("adroit_pen", "dp3", [1, 1], demonstrator="dapg")
-    assert results.choose_runs("smoke")["successes"].tolist() == [1]
-    assert results.choose_runs("smoke", expert="dapg")["successes"].tolist() == [2]
-    assert set(results.load_runs()["changed"]) == {""}
+    assert choose_runs("smoke")["successes"].tolist() == [1]
+    assert choose_runs("smoke", expert="dapg")["successes"].tolist() == [2]
+    assert set(load_runs()["changed"]) == {""}
 
 
 def test_a_remark_on_an_expert_stands_under_tables_that_rest_on_it():
@@ -186,7 +191,7 @@ def test_a_remark_on_an_expert_stands_under_tables_that_rest_on_it():
 def test_rates_of_a_task_that_is_re_created_are_not_compared_with_published_ones():
     config = write_run("dexart_laptop", "dp3", [1, 0])
     write_run(TASK, "dp3", [1, 0])
-    table = results.success_table(results.choose_runs("smoke"))
+    table = results.success_table(choose_runs("smoke"))
     assert table.set_index("task")["comparable"].to_dict() == {"dexart_laptop": False, TASK: True}
     shown = results.reading_table(table.assign(published=83, published_spread=1))
     assert dict(zip(table["task"], shown["published, %"], strict=True)) == {"dexart_laptop": "(83 ± 1)", TASK: "83 ± 1"}
@@ -200,19 +205,19 @@ def test_rates_of_a_task_that_is_re_created_are_not_compared_with_published_ones
 def test_runs_can_be_chosen_by_task_and_method():
     write_run(TASK, "dp3", [1])
     write_run(OTHER, "dp3_mamba", [0])
-    assert results.choose_runs("smoke", tasks=[OTHER])["method"].tolist() == ["dp3_mamba"]
-    assert results.choose_runs("smoke", methods=["dp3"])["task"].tolist() == [TASK]
-    assert results.choose_runs("quick").empty
+    assert choose_runs("smoke", tasks=[OTHER])["method"].tolist() == ["dp3_mamba"]
+    assert choose_runs("smoke", methods=["dp3"])["task"].tolist() == [TASK]
+    assert choose_runs("quick").empty
     for wrong in ({"scale": "huge"}, {"scale": "smoke", "tasks": ["nope"]}, {"scale": "smoke", "methods": ["nope"]}):
         with pytest.raises(ValueError, match="choose one of"):
-            results.choose_runs(**wrong)
+            choose_runs(**wrong)
 
 
 def test_methods_are_compared_on_the_tasks_that_all_have():
     write_run(TASK, "dp3", [1, 1])
     write_run(OTHER, "dp3", [0, 0])
     write_run(TASK, "dp3_mamba", [1, 0])
-    table = results.method_table(results.choose_runs("smoke"))
+    table = results.method_table(choose_runs("smoke"))
     assert table["ours"].tolist() == [100, 50] and table["tasks"].tolist() == [1, 1]
     assert sentences.of_best(table).startswith("Highest rate over 1 common task: DP3 with 2 of 2")
 
@@ -220,13 +225,13 @@ def test_methods_are_compared_on_the_tasks_that_all_have():
 def test_methods_without_a_common_task_are_not_compared():
     write_run(TASK, "dp3", [1])
     write_run(OTHER, "dp3_mamba", [1])
-    table = results.method_table(results.choose_runs("smoke"))
+    table = results.method_table(choose_runs("smoke"))
     assert table.empty and "nothing to compare" in sentences.of_best(table)
 
 
 def test_metrics_know_their_run():
     config = write_run(TASK, "dp3", [1])
-    metrics = results.load_metrics([config.name])
+    metrics = load_metrics(load_runs())
     assert metrics["loss"].tolist() == [1.0, 0.5] and set(metrics["folder"]) == {config.name}
 
 
