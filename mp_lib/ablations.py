@@ -90,5 +90,6 @@ def difference_cell(row) -> str:
     """A paired difference, e.g. "+4 (-8 to +16)"; in brackets for single trainings, of which it speaks alone."""
     if pd.isna(row.difference):
         return ""
-    text = f"{row.difference:+.0f} ({row.difference_low:+.0f} to {row.difference_high:+.0f})"
+    value, low, high = (round(each) for each in (row.difference, row.difference_low, row.difference_high))
+    text = f"{value:+d} ({low:+d} to {high:+d})"
     return text if row.pairs > 1 else f"[{text}]"

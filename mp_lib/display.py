@@ -11,8 +11,13 @@ __all__ = ["Markdown", "show_film", "show_table"]
 
 
 def show_table(table: pd.DataFrame, digits: int = 1) -> HTML:
-    """A table without its index, ``digits`` after the point, and nothing where a number is unknown."""
-    return HTML(table.to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:,.{digits}f}"))
+    """A table without its index, ``digits`` after the point, and nothing where a number is unknown.
+
+    One that holds words alone is set flush left.
+    """
+    shown = table.to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:,.{digits}f}")
+    words = table.select_dtypes("number").empty
+    return HTML(shown.replace("<td>", '<td style="text-align: left; vertical-align: top">') if words else shown)
 
 
 def show_film(path: Path, width: int = 480) -> Video:

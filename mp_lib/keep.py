@@ -43,7 +43,9 @@ def thinned(rows: pd.DataFrame) -> pd.DataFrame:
     """A run's curve in at most about ``POINTS`` rows: means of neighbouring losses; every evaluation stays."""
     losses = rows[rows["loss"].notna()].reset_index(drop=True)
     means = losses.groupby(np.arange(len(losses)) // -(-max(len(losses), 1) // POINTS))[["step", "loss"]].mean()
-    parts = [means.assign(step=means["step"].round().astype(int), loss=means["loss"].map("{:.5g}".format))]
+    parts = [
+        means.assign(step=means["step"].round().astype(int), loss=[float(f"{loss:.5g}") for loss in means["loss"]])
+    ]
     if "success_rate" in rows:
         parts.append(rows.loc[rows["success_rate"].notna(), ["step", "success_rate"]])
     return pd.concat(parts).assign(folder=rows["folder"].iloc[0])

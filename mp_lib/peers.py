@@ -8,7 +8,7 @@ from mp_lib.benchmark_table import kept_path, read_table
 from mp_lib.efficiency import newest_device, pick
 from mp_lib.results import load_published
 
-SIZE, SPEED = "parameters of the policy (million)", "time of an action chunk, as a share of DP3's on the same device"
+SIZE, SPEED = "parameters of the policy (million)", "time of a chunk, as a share of DP3's"
 
 
 def sized_peers() -> pd.DataFrame:

@@ -240,19 +240,19 @@ def choose_runs(
 def runs_of_design(design: Design, scale: str, expert: str = "default") -> pd.DataFrame:
     """The finished runs of an experiment, with the columns arm and value of their conditions.
 
-    Any task and seed counts, not only those that the experiment plans. Where nobody has run any of it here, the kept
-    runs.
+    Any task and seed counts, not only those that the experiment plans. Where nobody has run it here, the kept runs; to
+    have run it takes two of its conditions, if it has several.
     """
     for runs in (load_runs(), load_kept()):
         tasks, seeds = sorted(set(runs["task"]) & set(TASKS)), sorted(set(runs["seed"]))
         configs = design.configs(scale, tasks, (), seeds, demonstrator=expert) if len(runs) else []
         arms = {config.name: arm for arm, config in configs}
         found = runs[runs["name"].isin(arms) & ~runs["folder"].str.contains(OTHER_DEMOS, regex=False)]
-        if len(found):
-            break
-    found = found.drop_duplicates("name")
-    chosen = [arms[name] for name in found["name"]]
-    return found.assign(arm=[arm.label for arm in chosen], value=[arm.value for arm in chosen])
+        chosen = [arms[name] for name in found["name"]]
+        found = found.assign(arm=[arm.label for arm in chosen], value=[arm.value for arm in chosen])
+        if found["arm"].nunique() >= min(2, len(design.arms)):
+            return found.drop_duplicates("name")
+    return found.iloc[:0]
 
 
 def count_changed(scale: str) -> int:

@@ -14,6 +14,7 @@ from mp_lib.plots import plain_log, row_name
 from mp_lib.style import BLACK, COLUMN, GREY, PAGE, label_ends, look_of, panels, spread, styled
 
 PUBLISHED = {"color": BLACK, "marker": "|", "linestyle": "", "markersize": 9, "markeredgewidth": 1.2}
+PEERS = "*ph8<>^v"  # markers
 RUN = {"linestyle": "", "marker": ".", "markersize": 3.5, "markeredgewidth": 0, "alpha": 0.55, "clip_on": False}
 
 
@@ -57,8 +58,8 @@ def draw_rows(axes: Axes, table: pd.DataFrame, names: list[tuple[str, str]]) -> 
         position, look = names.index((row.method, row.attention)), look_of(row.method, row.attention)
         axes.plot([row.low, row.high], [position] * 2, color=look["color"], linewidth=1.4, solid_capstyle="butt")
         axes.plot([row.ours], [position], linestyle="", clip_on=False, zorder=3, **look)
-        rates = rates_of(row)
-        axes.plot(rates, [position + 0.3] * len(rates), color=look["color"], zorder=2, **RUN)
+        if rates := rates_of(row):
+            axes.plot(rates, [position + 0.3] * len(rates), color=look["color"], zorder=2, **RUN)
         if pd.notna(row.published) and row.comparable:
             axes.plot([row.published], [position], zorder=4, **PUBLISHED)
     axes.set(xlim=(0, 100), xticks=[0, 25, 50, 75, 100], ylim=(len(names) - 0.3, -0.6))
@@ -93,8 +94,8 @@ def by_condition(table: pd.DataFrame, varied: str) -> Figure:
         axes.plot(places, rows["ours"], linewidth=1, zorder=3, clip_on=False, **look)
         axes.vlines(places, rows["low"], rows["high"], color=look["color"], linewidth=0.9, alpha=0.5)
         for place, row in zip(places, rows.itertuples(), strict=True):
-            rates = rates_of(row)
-            axes.plot([place] * len(rates), rates, color=look["color"], **RUN)
+            if rates := rates_of(row):
+                axes.plot([place] * len(rates), rates, color=look["color"], **RUN)
         if len(rows):
             ends.append((places.iloc[-1], rows["ours"].iloc[-1], row_name(method, attention), look["color"]))
     axes.set(xscale="log", xlabel=varied, ylabel="success (%)", ylim=(-3, 103), xticks=sorted(table["value"].unique()))
@@ -125,7 +126,7 @@ def by_size(table: pd.DataFrame, varied: str) -> Figure:
 
 @styled
 def against_cost(table: pd.DataFrame, peers: pd.DataFrame, axis: str) -> Figure:
-    """Success against a cost: our methods with intervals, published policies as grey stars with their names.
+    """Success against a cost: our methods with intervals, published policies as grey marks.
 
     ``table`` as ``method_table`` with the column cost; ``peers`` has method, cost, success and task. Methods of nearly
     the same cost are moved apart a little.
@@ -136,17 +137,14 @@ def against_cost(table: pd.DataFrame, peers: pd.DataFrame, axis: str) -> Figure:
         look = look_of(row.method, row.attention)
         axes.plot([place] * 2, [row.low, row.high], color=look["color"], linewidth=1, alpha=0.7)
         axes.plot([place], [row.ours], linestyle="", zorder=3, label=row_name(row.method, row.attention), **look)
-    for row in peers.itertuples():
-        axes.plot([row.cost], [row.success], marker="*", color="#AAAAAA", linestyle="", markersize=6, zorder=2)
-        axes.annotate(row.method, (row.cost, row.success), xytext=(0, 5), textcoords="offset points", fontsize=6,
-                      color=GREY, ha="center")  # fmt: skip
+    for row, marker in zip(peers.itertuples(), PEERS, strict=False):
+        look = {"color": "#999999", "marker": marker, "linestyle": "", "markersize": 5, "zorder": 2}
+        axes.plot([row.cost], [row.success], label=f"{row.method}, published", **look)
     costs = [*places, *peers["cost"]]
     axes.set(xscale="log", xlabel=axis, ylabel="success (%)", ylim=(-3, 106), yticks=[0, 25, 50, 75, 100])
     axes.set_xlim(min(costs) / 1.6, max(costs) * 1.6)
     plain_log(axes.xaxis)
     axes.grid(axis="y")
-    if len(peers):
-        axes.plot([], [], marker="*", color="#AAAAAA", linestyle="", markersize=6, label="published:\nother tasks")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7, handletextpad=0.2)
     return figure
 

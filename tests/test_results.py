@@ -1,7 +1,6 @@
 """From result.json files to tables and sentences that are true whatever the numbers are."""
 
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -18,8 +17,8 @@ from mp_lib.paths import published_path, run_path
 from mp_lib.rollout import Episode
 from mp_lib.runs import choose_runs, count_changed, count_unreadable, load_metrics, load_runs, result_files
 from mp_lib.sim.tasks import TASKS
-from mp_lib.statistics import wilson_interval
 from mp_lib.train import FINAL_SEEDS, policy_config
+from tests.finished import write_run
 
 TASK, OTHER = "metaworld_assembly", "metaworld_reach"
 PUBLISHED = (
@@ -32,31 +31,6 @@ def own_root(monkeypatch, tmp_path):
     monkeypatch.setenv("MP_ROOT", str(tmp_path))
     published_path().parent.mkdir(parents=True)
     published_path().write_text(PUBLISHED)
-
-
-def write_run(task, method, successes, seed=0, curve=(), **changes):
-    """A finished run that found these successes; returns its configuration."""
-    config = scale_config("smoke", task, method, seed, **changes)
-    folder = run_path(config.name)
-    folder.mkdir(parents=True)
-    seeds = list(range(FINAL_SEEDS, FINAL_SEEDS + len(successes)))
-    result = {
-        "config": asdict(config),
-        "demonstrations": {"expert": "somebody", "episodes": 2, "depth_backend": "opengl"},
-        "curve": list(curve),
-        "final": {"seeds": seeds, "successes": successes, "interval": wilson_interval(sum(successes), len(seeds))},
-        "loss": 0.1,
-        "parameters": 1000 * len(method),
-        "seconds": {"train": 60.0, "evaluate": 1.0},
-        "peak_memory_bytes": 2**20,
-        "device": "cpu",
-        "commit": "abc",
-        "versions": {"python": "3"},
-    }
-    (folder / "result.json").write_text(json.dumps(result))
-    rows = [{"step": 0, "loss": 1.0}, {"step": 7, "loss": 0.5}]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return config
 
 
 def test_without_runs_everything_is_empty_and_says_what_to_do():
