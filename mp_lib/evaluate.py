@@ -6,9 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import torch
 
 from mp_lib.demos import find_task
 from mp_lib.device import choose_device, device_name
@@ -19,7 +17,6 @@ from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.ddim import DDIM
 from mp_lib.paths import root
 from mp_lib.provenance import commit, file_hash
-from mp_lib.recordings import names_of
 from mp_lib.rollout import rollout
 from mp_lib.sentences import of_rate
 from mp_lib.sim.tasks import remarks_on
@@ -161,37 +158,3 @@ def beside_result(found: dict, result: dict) -> str:
         return f"{said} They have no seed in common."
     ending = "." if same == len(common) else ": rounding differs between machines and batches, and decides close calls."
     return f"{said} Of {len(common)} seeds in common, {same} ended alike{ending}"
-
-
-def keep_seen(policy: FrozenPolicy) -> list[tuple[np.ndarray, np.ndarray]]:
-    """A list that grows with every chunk the policy predicts from now on: (last cloud (N, 3), chunk (T, A))."""
-    seen, predict = [], policy.predict
-
-    def predict_and_keep(history: dict[str, torch.Tensor], noise: torch.Tensor) -> torch.Tensor:
-        chunk = predict(history, noise)
-        seen.append((history["point_cloud"][0, -1].cpu().numpy(), chunk[0].cpu().numpy()))
-        return chunk
-
-    policy.predict = predict_and_keep
-    return seen
-
-
-def watch(checkpoint: Path, seed: int, count: int = 5, num_inference_steps: int | None = None, device: str = "auto"):
-    """The arguments of ``pictures.film_strip``: ``count`` moments of one episode, the slice executed, names."""
-    policy, facts = load(checkpoint, num_inference_steps, device)
-    seen = keep_seen(policy)
-    spec = find_task(facts["task"]).with_state(policy.config.state_dim)
-    episode = rollout(policy, spec, [seed], films=1)[0]
-    every = policy.config.n_action_steps
-    calls = np.unique(np.linspace(0, len(seen) - 1, count).round().astype(int))
-    moments = [
-        {
-            "step": int(call * every),
-            "picture": episode.film[call * every],
-            "cloud": seen[call][0],
-            "actions": seen[call][1],
-        }
-        for call in calls
-    ]
-    start = policy.config.n_obs_steps - 1
-    return moments, slice(start, start + every), names_of(spec)[1]

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mp_lib.style import BLACK, BLUE, GREEN, GREY, ORANGE, PAGE, PINK, RED, SKY, bare, label_ends, panels, styled
+from mp_lib.watch import Watched
 
 LINES = (BLACK, ORANGE, SKY, GREEN, BLUE, RED, PINK, GREY)
 MOST_LABELS = 8  # lines of a panel that can be told apart by name
@@ -106,32 +107,54 @@ def traces(table: pd.DataFrame, highlight: int = 0, columns: int = 5) -> Figure:
 
 
 @styled
-def film_strip(moments: list[dict], executed: slice, names: Sequence[str]) -> Figure:
-    """Moments of an episode side by side: picture, cloud and the predicted actions, called ``names``.
-
-    A moment has step, picture (H, W, 3), cloud (N, 3) and actions (T, A), of which ``executed`` are executed.
-    """
-    figure, axes = panels(3, len(moments), PAGE, 3.5, height_ratios=(1, 0.85, 1.1), sharey="row")
-    clouds = np.concatenate([moment["cloud"] for moment in moments])
-    view = view_of(clouds[np.any(clouds != 0, axis=1)])
-    for column, moment in enumerate(moments):
+def film_strip(watched: Watched) -> Figure:
+    """Moments of an episode side by side: picture, cloud and predicted actions, of which those on grey are executed."""
+    figure, axes = panels(3, len(watched.steps), PAGE, 3.5, height_ratios=(1, 0.85, 1.1), sharey="row")
+    view = view_of(seen_points(watched.clouds.reshape(-1, 3)))
+    for column, step in enumerate(watched.steps):
         picture, cloud, actions = axes[:, column]
-        bare(picture).imshow(moment["picture"])
-        picture.set_title(f"step {moment['step']}")
-        draw_points(cloud, moment["cloud"][np.any(moment["cloud"] != 0, axis=1)], view)
-        draw_chunk(actions, moment["actions"], executed)
+        bare(picture).imshow(watched.pictures[column])
+        picture.set_title(f"step {step}")
+        draw_points(cloud, seen_points(watched.clouds[column]), view)
+        draw_chunk(actions, watched.chunks[column], watched.executed)
     axes[2, 0].set_ylabel("predicted action")
     figure.supxlabel("step of the chunk; those on grey are executed", fontsize=7.5)
-    last = moments[-1]["actions"]
-    if last.shape[1] <= MOST_LABELS:
-        ends = zip(last[-1], names, LINES, strict=False)
-        label_ends(axes[2, -1], [(len(last) - 1, value, name, color) for value, name, color in ends], gap=0.14)
+    name_actions(axes[2, -1], watched.chunks[-1], watched.names)
     return figure
 
 
-def draw_chunk(axes: Axes, actions: np.ndarray, executed: slice) -> None:
+def seen_points(cloud: np.ndarray) -> np.ndarray:
+    """A cloud (N, 3) without its padding."""
+    return cloud[np.any(cloud != 0, axis=1)]
+
+
+def name_actions(axes: Axes, chunk: np.ndarray, names: Sequence[str]) -> None:
+    """Write the names of a chunk's numbers behind their lines, if they are few enough to be told apart."""
+    if chunk.shape[1] <= MOST_LABELS:
+        ends = zip(chunk[-1], names, LINES, strict=False)
+        label_ends(axes, [(len(chunk) - 1, value, name, color) for value, name, color in ends], gap=0.14)
+
+
+@styled
+def denoising(watched: Watched, columns: int = 6) -> Figure:
+    """An action chunk on its way from noise, a panel a denoising step; grey is where it ends."""
+    chosen = np.unique(np.linspace(0, len(watched.noisy) - 1, columns).round().astype(int))
+    figure, axes = panels(1, len(chosen), PAGE, 1.7, sharey=True)
+    for place, index in zip(axes[0], chosen, strict=True):
+        for values in watched.noisy[-1].T:
+            place.plot(values, color="#BBBBBB", linewidth=1.6)
+        draw_chunk(place, watched.noisy[index], watched.executed)
+        steps = f"after {index} of {len(watched.noisy) - 1}" if index else "noise"
+        place.set_title(f"{steps}\nnoise {watched.levels[index]:.0%}".replace("%", " %"))
+    axes[0, 0].set_ylabel("action")
+    figure.supxlabel("step of the chunk; those on grey are executed", fontsize=7.5)
+    name_actions(axes[0, -1], watched.noisy[-1], watched.names)
+    return figure
+
+
+def draw_chunk(axes: Axes, actions: np.ndarray, executed: tuple[int, int]) -> None:
     """A chunk of actions (T, A) over its steps; what is executed lies on grey."""
-    axes.axvspan(executed.start - 0.5, executed.stop - 0.5, color="#E8E8E8", linewidth=0)
+    axes.axvspan(executed[0] - 0.5, executed[1] - 0.5, color="#E8E8E8", linewidth=0)
     for number, values in enumerate(actions.T):
         axes.plot(values, color=LINES[number % len(LINES)], linewidth=0.9)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))

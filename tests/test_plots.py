@@ -11,6 +11,7 @@ from mp_lib import anatomy, network_plots, pictures, plots, schematic, style, su
 from mp_lib.config import METHODS
 from mp_lib.figures import publish, save_figure, show
 from mp_lib.model.mixers import MIXERS
+from mp_lib.watch import Watched
 
 TASKS = ["metaworld_drawer-open", "metaworld_assembly", "metaworld_stick-push", "metaworld_reach"]
 KINDS = [(name, kind) for name, row in METHODS.items() for kind in (("paper", "released") if row.mixer else ("",))]
@@ -120,9 +121,21 @@ def look():
     }
 
 
-def moment(step):
-    actions = np.random.default_rng(step).normal(size=(16, 4))
-    return {"step": step, "picture": np.zeros((24, 32, 3), np.uint8), "cloud": cloud(32), "actions": actions}
+def watched():
+    draw = np.random.default_rng(0).normal
+    return Watched(
+        task=TASKS[0],
+        method="dp3",
+        seed=7,
+        success=True,
+        steps=np.array([0, 8]),
+        pictures=np.zeros((2, 24, 32, 3), np.uint8),
+        clouds=np.stack([cloud(32), cloud(32)]),
+        chunks=draw(size=(2, 16, 4)),
+        noisy=draw(size=(11, 16, 4)),
+        levels=np.linspace(1, 0, 11),
+        executed=(1, 9),
+    )
 
 
 def traces_table():
@@ -136,9 +149,10 @@ FIGURES = {  # name: (how to draw it, what must be written on it)
     "method": (schematic.method_figure, ["2 blocks", "x + attention(norm x)", "condition"]),
     "cloud": (lambda: pictures.camera_and_cloud(look()), ["camera", "seen: 500 points", "sampled: 10 points"]),
     "traces": (lambda: pictures.traces(traces_table()), ["state 0", "state 6", "step"]),
-    "strip": (
-        lambda: pictures.film_strip([moment(0), moment(8)], slice(1, 9), ["move x", "move y", "move z", "close"]),
-        ["step 0", "step 8", "move x", "close"],
+    "strip": (lambda: pictures.film_strip(watched()), ["step 0", "step 8", "move x", "close gripper"]),
+    "denoising": (
+        lambda: pictures.denoising(watched()),
+        ["noise\nnoise 100 %", "after 10 of 10\nnoise 0 %", "move x", "close gripper"],
     ),
     "episodes": (
         lambda: plots.episodes(pd.DataFrame({"seed": [1, 2, 3], "success": [True, False, True], "steps": [9, 200, 7]})),
@@ -153,7 +167,10 @@ FIGURES = {  # name: (how to draw it, what must be written on it)
     "curves": (lambda: plots.curves(metrics_table(ONE, True), ONE), [*LABELS, "loss", "success (%)"]),
     "success": (lambda: success_plots.by_task(success_table(TASKS)), [*LABELS, *TASKS, "Mamba-1, no attention"]),
     "one_task": (lambda: success_plots.by_task(success_table(TASKS[:1])), [*LABELS, TASKS[0]]),
-    "parameters": (lambda: success_plots.against_cost(method_table(), peers_table(), "cost"), [*LABELS, "HDP3"]),
+    "parameters": (
+        lambda: success_plots.against_cost(method_table(), peers_table(), "cost"),
+        [*LABELS, "HDP3, published"],
+    ),
     "no_peers": (lambda: success_plots.against_cost(method_table(), peers_table()[:0], "cost"), [*LABELS, "cost"]),
     **{
         f"ablation_{drawn}": (lambda draw=draw: draw(conditions_table(), "what is varied"), ["success (%)"])

@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from mp_lib import efficiency, evaluate, overview, recordings, results, sentences
 from mp_lib.benchmark_table import COLUMNS
-from mp_lib.config import SCALES, scale_config
+from mp_lib.config import SCALES
 from mp_lib.interfaces import RunResult
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
@@ -281,17 +280,6 @@ def test_other_denoising_steps_are_another_evaluation(monkeypatch):
     found = evaluate.evaluate(path, num_inference_steps=2, device="cpu")
     assert calls[0][1] == 2 and found["file"] == f"{FINAL_SEEDS}-2-2denoising.json"
     assert "Not comparable seed by seed" in evaluate.comparison(found, path)
-
-
-def test_what_a_policy_sees_is_kept_and_changes_nothing():
-    policy = build_policy(policy_config(scale_config("smoke", TASK, "simple_dp3"), TASKS[TASK])).eval()
-    history = {"point_cloud": torch.rand(1, 2, 64, 3), "state": torch.rand(1, 2, policy.config.state_dim)}
-    noise = torch.zeros(1, policy.config.horizon, policy.config.action_dim)
-    expected = policy.act(history, noise)
-    seen = evaluate.keep_seen(policy)
-    torch.testing.assert_close(policy.act(history, noise), expected)
-    (cloud, chunk), *others = seen
-    assert cloud.shape == (64, 3) and chunk.shape == (16, 4) and not others
 
 
 def test_without_a_run_there_is_no_checkpoint():
