@@ -178,7 +178,11 @@ class Experiment:
             "attention": self.attention if runs else "",
             "expert": self.expert,
         }
-        figures = [f"05_{name}_{self.scale}" for name in ("success", "parameters", "speed", "curves")] if runs else []
+        figures = (
+            [f"05_{name}_{self.scale}" for name in ("success", "seeds", "parameters", "speed", "curves")]
+            if runs
+            else []
+        )
         return self.reader("05_tables", "verdicts, tables and figures", parameters, after=runs, figures=figures)
 
     def ablations(self, runs: list[Step]) -> Step:

@@ -108,8 +108,9 @@ def thinned(rows: pd.DataFrame, most: int = 150) -> pd.DataFrame:
 
 
 def plain_log(axis: Axis) -> None:
-    """Ticks of a logarithmic axis at 1, 2 and 5, written as plain numbers."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    """Ticks of a logarithmic axis, whose limits are set, at 1, 2 and 5 or at 1 alone, written as plain numbers."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 60 * low else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
 

@@ -48,7 +48,8 @@ def by_task(table: pd.DataFrame, columns: int = 3) -> Figure:
         marks["one training"] = Line2D([], [], color=GREY, **RUN)
     if table.loc[table["comparable"], "published"].notna().any():
         marks["published"] = Line2D([], [], **PUBLISHED)
-    figure.legend(marks.values(), marks, loc="outside upper right", ncols=3, frameon=False)
+    style = {"ncols": 3, "frameon": False, "fontsize": 6.5, "handlelength": 1.2, "columnspacing": 1}
+    figure.legend(marks.values(), marks, loc="outside upper right", **style)
     return figure
 
 
@@ -65,6 +66,39 @@ def draw_rows(axes: Axes, table: pd.DataFrame, names: list[tuple[str, str]]) -> 
     axes.set(xlim=(0, 100), xticks=[0, 25, 50, 75, 100], ylim=(len(names) - 0.3, -0.6))
     axes.set(yticks=range(len(names)), yticklabels=[row_name(*name) for name in names])
     axes.grid(axis="x")
+
+
+@styled
+def by_seed(runs: pd.DataFrame, columns: int = 3) -> Figure:
+    """Every training with Wilson's interval, a panel a task; the seeds of a method lie below each other.
+
+    ``runs`` as ``mp_lib.runs.load_runs``.
+    """
+    tasks, seeds = list(runs["task"].unique()), sorted(runs["seed"].unique())
+    bare = runs["method"].map(lambda name: METHODS[name].mixer is None)
+    kinds = list(zip(runs["method"], runs["attention"].mask(bare, ""), strict=True))
+    names = list(dict.fromkeys(kinds))
+    columns = min(columns, len(tasks))
+    rows = -(-len(tasks) // columns)
+    height = 0.6 + rows * (0.35 + (0.12 + 0.08 * len(seeds)) * len(names))
+    figure, axes = panels(rows, columns, COLUMN if columns == 1 else PAGE, height, sharex=True, sharey=True)
+    offsets = dict(zip(seeds, 0.7 * (np.arange(len(seeds)) + 0.5) / len(seeds) - 0.35, strict=True))
+    for run, kind in zip(runs.itertuples(), kinds, strict=True):
+        place = axes.flat[tasks.index(run.task)]
+        position, look = names.index(kind) + offsets[run.seed], look_of(*kind)
+        place.plot([100 * run.low, 100 * run.high], [position] * 2, color=look["color"], linewidth=0.9, alpha=0.6)
+        shade = 1 - 0.3 * seeds.index(run.seed) / max(1, len(seeds) - 1)
+        place.plot([100 * run.success_rate], [position], linestyle="", alpha=shade, **look | {"markersize": 3.5})
+    for place, task in zip(axes.flat, tasks, strict=False):
+        place.set(title=task, xlim=(-2, 102), xticks=[0, 25, 50, 75, 100], ylim=(len(names) - 0.4, -0.6))
+        place.set(yticks=range(len(names)), yticklabels=[row_name(*name) for name in names])
+        place.tick_params(left=False, labelbottom=True)
+        place.grid(axis="x")
+    for place in axes.flat[len(tasks) :]:
+        place.set_visible(False)
+    told = ", ".join(f"seed {seed}" for seed in seeds)
+    figure.supxlabel(f"success (%); from top to bottom: {told}" if len(seeds) > 1 else "success (%)", fontsize=7.5)
+    return figure
 
 
 @styled

@@ -34,6 +34,13 @@ def method_table():
     return rows.assign(parameters=[10**6 * cost for cost in costs], cost=costs)
 
 
+def seeds_table(tasks):
+    rows = success_table(tasks).drop(columns="by_run")
+    tables = [rows.assign(seed=seed, success_rate=rows["ours"] / 100) for seed in (0, 1, 2)]
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(low=table["low"] / 100, high=table["high"] / 100)
+
+
 def conditions_table():
     few = method_table().iloc[:4]
     frames = [few.assign(value=value, arm=str(value)) for value in (1, 2, 4)]
@@ -145,6 +152,7 @@ def traces_table():
 
 RUNS, ONE = runs_table(TASKS), runs_table(TASKS[:1])
 LABELS = [row.label for row in METHODS.values()]
+ORDER = "success (%); from top to bottom: seed 0, seed 1, seed 2"
 FIGURES = {  # name: (how to draw it, what must be written on it)
     "method": (schematic.method_figure, ["2 blocks", "x + attention(norm x)", "condition"]),
     "cloud": (lambda: pictures.camera_and_cloud(look()), ["camera", "seen: 500 points", "sampled: 10 points"]),
@@ -167,10 +175,12 @@ FIGURES = {  # name: (how to draw it, what must be written on it)
     "curves": (lambda: plots.curves(metrics_table(ONE, True), ONE), [*LABELS, "loss", "success (%)"]),
     "success": (lambda: success_plots.by_task(success_table(TASKS)), [*LABELS, *TASKS, "Mamba-1, no attention"]),
     "one_task": (lambda: success_plots.by_task(success_table(TASKS[:1])), [*LABELS, TASKS[0]]),
-    "parameters": (
-        lambda: success_plots.against_cost(method_table(), peers_table(), "cost"),
-        [*LABELS, "HDP3, published"],
+    "peers": (lambda: success_plots.against_cost(method_table(), peers_table(), "cost"), ["Hydra", "HDP3, published"]),
+    "seeds": (
+        lambda: success_plots.by_seed(seeds_table(TASKS)),
+        [*LABELS, *TASKS, "success (%); from top to bottom: seed 0, seed 1, seed 2"],
     ),
+    "one_seed": (lambda: success_plots.by_seed(seeds_table(TASKS[:1])[:3]), [LABELS[0], TASKS[0]]),
     "no_peers": (lambda: success_plots.against_cost(method_table(), peers_table()[:0], "cost"), [*LABELS, "cost"]),
     **{
         f"ablation_{drawn}": (lambda draw=draw: draw(conditions_table(), "what is varied"), ["success (%)"])
