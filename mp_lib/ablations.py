@@ -13,12 +13,10 @@ from mp_lib.evidence import difference
 from mp_lib.figures import publish
 from mp_lib.interfaces import look_up
 from mp_lib.plots import row_name
-from mp_lib.results import episodes_cell, method_table, success_cell
+from mp_lib.results import KINDS, episodes_cell, method_table, success_cell
 from mp_lib.runs import result_files, runs_of_design
 from mp_lib.sentences import of_origin
 from mp_lib.success_plots import DRAWN
-
-KINDS = ("method", "attention", "arm", "value")
 
 
 def show(scale: str, names: Sequence[str] = (), expert: str = "default", figures: bool = True) -> Iterator:

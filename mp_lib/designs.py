@@ -181,6 +181,6 @@ REPORT = Design(  # of what there is, nothing is run for it
     "What holds",
     "Which of the paper's claims hold?",
     (),
-    pages=("05_tables", "07_ablations", "00_overview", "02_model_anatomy", "06_efficiency"),
+    pages=("05_tables", "07_ablations", "00_overview", "02_model_anatomy", "04_evaluate", "06_efficiency"),
 )
 ABLATIONS = tuple(name for name, design in DESIGNS.items() if "07_ablations" in design.pages)

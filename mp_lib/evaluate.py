@@ -24,12 +24,16 @@ from mp_lib.statistics import wilson_interval
 from mp_lib.train import FINAL_SEEDS
 
 CHECKPOINT = "policy.safetensors"
+KEPT = "kept"
 
 
 def find_checkpoint(path: str = "") -> Path | None:
-    """The checkpoint at ``path``; the newest one of a finished run if that is empty, None if there is none."""
+    """The checkpoint at ``path``; the newest one of a finished run if that is empty, None if there is none.
+
+    None for ``KEPT``, too: what is to be shown is then the episode that is kept with the project.
+    """
     if path:
-        return Path(path)
+        return None if path == KEPT else Path(path)
     results = (root() / "data" / "runs").glob("*/result.json")
     runs = [result.parent for result in results if (result.parent / CHECKPOINT).exists()]
     newest = max(runs, key=lambda run: (run / "result.json").stat().st_mtime, default=None)

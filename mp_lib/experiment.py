@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mp_lib.config import ATTENTION, METHODS, SCALES, TrainConfig, scale_config
 from mp_lib.designs import DEFAULT_TASK, DESIGNS, Design
+from mp_lib.evaluate import KEPT
 from mp_lib.interfaces import look_up
 from mp_lib.paths import demos_path, figures_path, published_path, root, run_path
 from mp_lib.runs import curves_path, kept_path
@@ -157,17 +158,17 @@ class Experiment:
         makers = {
             "00_overview": self.overview,
             "02_model_anatomy": lambda: self.anatomy(runs),
-            "04_evaluate": lambda: self.evaluation_again(runs[-1]),
+            "04_evaluate": lambda: self.evaluation_again(runs),
             "05_tables": lambda: self.tables(runs),
             "06_efficiency": lambda: self.efficiency(runs, cores),
             "07_ablations": lambda: self.ablations(runs),
         }
         return [makers[name]() for name in self.design.pages]
 
-    def evaluation_again(self, training: Step) -> Step:
-        checkpoint = training.products[1]
+    def evaluation_again(self, runs: list[Step]) -> Step:
+        *_, checkpoint, _ = runs[-1].products if runs else (KEPT, None)
         parameters = {"checkpoint": str(checkpoint), "device": self.device}
-        return self.reader("04_evaluate", "evaluate a stored checkpoint", parameters, needs=[training])
+        return self.reader("04_evaluate", "evaluate a stored checkpoint", parameters, needs=runs[-1:])
 
     def tables(self, runs: list[Step]) -> Step:
         parameters = {

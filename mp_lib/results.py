@@ -15,6 +15,8 @@ from mp_lib.sentences import BEST_COLUMN
 from mp_lib.sim.tasks import TASKS, remarks_on
 from mp_lib.statistics import wilson_interval
 
+KINDS = ("method", "attention", "arm", "value")  # by which runs of an experiment are told apart
+
 
 def result_table(result: RunResult) -> pd.DataFrame:
     """A result as rows: fact, value."""

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mp_lib import ablations, claims, results
+from mp_lib import ablations, claims, paper_tables, results
 from mp_lib.config import METHODS
 from mp_lib.designs import ABLATIONS, DESIGNS
 from mp_lib.display import Markdown
@@ -25,6 +25,7 @@ from mp_lib.runs import (
     result_files,
     runs_of_design,
 )
+from mp_lib.sim.tasks import PAPER_TASKS
 from mp_lib.train import FINAL_SEEDS
 from tests.finished import write_run
 
@@ -177,6 +178,26 @@ def test_several_seeds_give_an_interval_over_runs():
     assert several["over_runs"] and not single["over_runs"]
     assert several["ours"] == 50 and several["by_run"] == "75 50 25" and several["expert_rate"] == 0.5
     assert several["high"] - several["low"] > single["high"] - single["low"]
+
+
+def test_the_papers_tables_have_every_row_and_what_is_typed_in_appears():
+    for seed in (0, 1):
+        write_run("adroit_pen", "dp3", [1, 1, 0, 0], seed)
+        write_run("dexart_laptop", "dp3_mamba", [1, 0, 0, 0], seed)
+    main_table = paper_tables.main_table("smoke").set_index("task")
+    assert main_table.index.tolist() == [*PAPER_TASKS]
+    assert main_table.loc["adroit_pen", ["DP3, published", "expert here, %"]].tolist() == ["43 ± 6", "50"]
+    assert main_table.loc["adroit_pen", "DP3, here"].startswith("50 (")
+    assert main_table.loc["dexart_laptop", "Mamba Policy, here"].startswith("25 (")
+    assert set(main_table["Mamba Policy, published"]) == {""}
+    with published_path().open("a") as file:
+        for row in ("success,{},dexart_laptop", "variants,{},Hydra", "horizon,{},T = 16", "costs,{},parameters (M)"):
+            file.write(row.format("Mamba Policy") + ",7,,unit,author,a source\n")
+    main_table = paper_tables.main_table("smoke").set_index("task")
+    assert main_table.loc["dexart_laptop", "Mamba Policy, published"] == "(7)"  # a re-created task
+    assert paper_tables.variants_table("smoke")["published"].tolist() == ["", "", "", "7"]
+    assert paper_tables.horizon_table("smoke")["Mamba Policy, published"].tolist() == ["", "7", "", ""]
+    assert paper_tables.costs_table()["Mamba Policy, published"].tolist() == ["7", "", ""]
 
 
 def test_keeping_refuses_an_unknown_scale_in_one_line(capsys):
