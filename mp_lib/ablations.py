@@ -9,7 +9,7 @@ import pandas as pd
 from mp_lib.config import METHODS
 from mp_lib.designs import ABLATIONS, DESIGNS, Design
 from mp_lib.display import Markdown, show_table
-from mp_lib.evidence import difference
+from mp_lib.evidence import compare
 from mp_lib.figures import publish
 from mp_lib.interfaces import look_up
 from mp_lib.plots import row_name
@@ -19,18 +19,25 @@ from mp_lib.sentences import of_origin
 from mp_lib.success_plots import DRAWN
 
 
-def show(scale: str, names: Sequence[str] = (), expert: str = "default", figures: bool = True) -> Iterator:
+def show(
+    scale: str,
+    names: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    expert: str = "default",
+    figures: bool = True,
+) -> Iterator:
     """What a notebook displays of these experiments, all ablations if none are named, one thing after the other.
 
-    An unknown name raises a ValueError that lists those that exist.
+    ``methods`` are each experiment's own if none are named. An unknown name raises a ValueError that lists those that
+    exist.
     """
     for name in names or ABLATIONS:
         design = look_up(DESIGNS, name, "experiment")
-        runs = runs_of_design(design, scale, expert)
+        runs = runs_of_design(design, scale, expert, methods)
         yield Markdown(f"## {design.title}\n\n**{design.asks}** {of_origin(runs, how_to_run(design, scale))}")
         if len(runs):
             table = arm_table(design, runs)
-            given = {"scale": scale, "experiment": name, "expert": expert}
+            given = {"scale": scale, "experiment": name, "methods": list(methods), "expert": expert}
             figure = DRAWN[design.drawn](table, design.varied)
             yield publish(figure, f"07_{name}_{scale}", table, result_files(runs), given, save=figures)
             yield show_table(reading_table(design, table))
@@ -42,15 +49,19 @@ def how_to_run(design: Design, scale: str) -> str:
 
 
 def arm_table(design: Design, runs: pd.DataFrame) -> pd.DataFrame:
-    """``method_table`` with a row a condition, and how each differs from the experiment's reference.
+    """``method_table`` with a row a condition, and how each differs from the experiment's reference on the same tasks.
 
-    ``difference``, ``difference_low`` and ``difference_high`` are in points, empty for the reference itself; ``pairs``
-    is the number of training seeds that both have.
+    ``difference``, ``difference_low`` and ``difference_high`` are in points, empty for the reference itself;
+    ``difference_over_runs`` says whether they speak of trainings at large.
     """
+    kinds = runs.groupby(list(KINDS))["task"].agg(set)
+    runs = runs[runs["task"].isin(set.intersection(*kinds))]
     table = method_table(runs, KINDS)
+    order = {name: place for place, name in enumerate([*METHODS, *(arm.label for arm in design.arms)])}
+    table = table.sort_values(["method", "arm"], key=lambda column: column.map(order))
     rows = [difference_of(design, runs, row) for row in table.itertuples()]
-    columns = ["difference", "difference_low", "difference_high", "pairs"]
-    return pd.concat([table, pd.DataFrame(rows, columns=columns, index=table.index)], axis=1)
+    columns = ["difference", "difference_low", "difference_high", "difference_over_runs"]
+    return pd.concat([table, pd.DataFrame(rows, columns=columns, index=table.index)], axis=1).reset_index(drop=True)
 
 
 def difference_of(design: Design, runs: pd.DataFrame, row) -> tuple:
@@ -62,8 +73,13 @@ def difference_of(design: Design, runs: pd.DataFrame, row) -> tuple:
     else:
         theirs = runs[same_method & (runs["arm"] == design.reference)]
         is_reference = row.arm == design.reference
-    found = None if is_reference else difference(runs[same_arm & same_method], theirs)
-    return (100 * found.value, 100 * found.low, 100 * found.high, found.runs) if found else (None, None, None, 0)
+    if is_reference or theirs.empty:
+        return None, None, None, False
+    found = compare([runs[same_arm & same_method], theirs], (1, -1), same_runs=design.after_training)
+    if found is None:  # they have played other environment seeds
+        return None, None, None, False
+    estimate = found.estimate
+    return 100 * estimate.value, 100 * estimate.low, 100 * estimate.high, estimate.over_runs
 
 
 def reading_table(design: Design, table: pd.DataFrame) -> pd.DataFrame:
@@ -90,4 +106,4 @@ def difference_cell(row) -> str:
         return ""
     value, low, high = (round(each) for each in (row.difference, row.difference_low, row.difference_high))
     text = f"{value:+d} ({low:+d} to {high:+d})"
-    return text if row.pairs > 1 else f"[{text}]"
+    return text if row.difference_over_runs else f"[{text}]"

@@ -9,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mp_lib.benchmark import Measurement
+from mp_lib.benchmark_table import kept_path, read_table
 from mp_lib.config import ATTENTION, METHODS
 from mp_lib.model.policy import build_denoiser
 from mp_lib.sentences import join
@@ -116,6 +117,11 @@ def latencies(table: pd.DataFrame, horizon: int, backend: str) -> pd.DataFrame:
     """Action chunks at batch 1 and 1 thread of ``benchmark_table.read_table``: seconds, and the share of DP3's."""
     rows = pick(table, what="chunk", batch=1, threads=1, horizon=horizon, backend=backend)
     return rows.assign(share=rows["ratio_to_dp3_eager"])
+
+
+def kept_timings() -> pd.DataFrame:
+    """The kept benchmark, of the device that was measured last."""
+    return newest_device(read_table(kept_path()))
 
 
 def newest_device(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mp_lib.config import FINAL_SEEDS
 from mp_lib.demos import find_task
 from mp_lib.device import choose_device, device_name
 from mp_lib.files import write_atomically
@@ -21,7 +22,6 @@ from mp_lib.rollout import rollout
 from mp_lib.sentences import of_rate
 from mp_lib.sim.tasks import remarks_on
 from mp_lib.statistics import wilson_interval
-from mp_lib.train import FINAL_SEEDS
 
 CHECKPOINT = "policy.safetensors"
 KEPT = "kept"

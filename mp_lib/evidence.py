@@ -1,66 +1,81 @@
-"""What runs say about methods: means over runs, and differences on the same environment seeds."""
+"""What runs say about methods: rates over runs, and comparisons on the same environment seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from mp_lib.statistics import Estimate, mean_difference, stratified_interval
-
-# Outcomes (episodes,) of trainings by (stratum, training seed, first environment seed, episodes); strata are tasks
-# unless something else is said.
-Played = dict[tuple, np.ndarray]
+from mp_lib.statistics import Estimate, Outcomes, contrast, stratified_interval
 
 
-def played(runs: pd.DataFrame, by: Sequence[str] = ("task",)) -> Played:
-    """The outcomes of rows of ``load_runs``; ``by`` are the columns that make a stratum."""
-    return {
-        (tuple(getattr(row, name) for name in by), row.seed, row.first_seed, row.episodes): as_array(row.outcomes)
-        for row in runs.itertuples()
-    }
+@dataclass(frozen=True)
+class Comparison:
+    """A weighted sum of success rates: on which ``tasks``, and which were ``left_out`` as they have a single run."""
+
+    estimate: Estimate
+    tasks: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
-def as_array(outcomes: str) -> np.ndarray:
-    """A digit an episode as numbers."""
-    return np.array(list(outcomes), dtype=int)
+def compare(
+    groups: Sequence[pd.DataFrame], weights: Sequence[float], confidence: float = 0.95, same_runs: bool = False
+) -> Comparison | None:
+    """``statistics.contrast`` of groups of runs, rows of ``load_runs``, on the tasks that all of them have.
+
+    Runs count that played the same environment seeds as those of the other groups. Where some tasks have two runs or
+    more in every group, only these count, so that the estimate speaks of trainings at large. With ``same_runs`` rows
+    of one training seed belong together. None without a common task.
+    """
+    matched = {}
+    for task in dict.fromkeys(groups[0]["task"]):
+        arrays = match([group[group["task"] == task] for group in groups], same_runs)
+        if arrays is not None:
+            matched[task] = arrays
+    several = [task for task, arrays in matched.items() if min(map(len, arrays)) > 1]
+    tasks = several or list(matched)
+    if not tasks:
+        return None
+    samples = list(zip(*(matched[task] for task in tasks), strict=True))
+    left_out = tuple(task for task in matched if task not in tasks)
+    return Comparison(contrast(samples, weights, confidence, same_runs), tuple(tasks), left_out)
 
 
-def subtract(ours: Played, theirs: Played) -> Played:
-    """Ours less theirs, for trainings of the same seed that played the same environment seeds."""
-    return {key: ours[key] - theirs[key] for key in ours if key in theirs}
+def match(groups: Sequence[pd.DataFrame], same_runs: bool = False) -> list[np.ndarray] | None:
+    """Outcomes (runs, episodes) of each group, on those environment seeds that most runs of all groups have played.
+
+    With ``same_runs`` only training seeds that all groups have, in one order. None where nothing fits.
+    """
+    played = [
+        {
+            (row.first_seed, row.episodes, row.seed): np.array(list(row.outcomes), dtype=int)
+            for row in group.itertuples()
+        }
+        for group in groups
+    ]
+    common = set.intersection(*(set(each) if same_runs else {key[:2] for key in each} for each in played))
+    endings = sorted({key[:2] for key in common})
+    if not endings:
+        return None
+    usual = max(endings, key=lambda ending: min(sum(key[:2] == ending for key in each) for each in played))
+    return [
+        np.array([each[key] for key in sorted(each) if key[:2] == usual and (not same_runs or key in common)])
+        for each in played
+    ]
 
 
-def stack(found: Played) -> list[np.ndarray]:
-    """One array (trainings, episodes) a stratum, of those trainings that played its most usual environment seeds."""
-    arrays = []
-    for stratum in dict.fromkeys(key[0] for key in found):
-        keys = [key for key in found if key[0] == stratum]
-        endings = [key[2:] for key in keys]
-        usual = max(dict.fromkeys(endings), key=endings.count)
-        arrays.append(np.array([found[key] for key in keys if key[2:] == usual]))
-    return arrays
+def outcomes_by_task(runs: pd.DataFrame) -> Outcomes:
+    """Outcomes (runs, episodes) of every task, of the runs with its most usual environment seeds."""
+    return [match([group])[0] for _, group in runs.groupby("task", sort=False)]
 
 
-def mean_over_runs(runs: pd.DataFrame) -> Estimate | None:
-    """The interquartile mean of runs of one method with its stratified interval; None unless each task has two."""
-    arrays = stack(played(runs))
-    return stratified_interval(arrays) if arrays else None
+def rate(runs: pd.DataFrame, confidence: float = 0.95) -> Estimate:
+    """The success rate of runs of one method, a mean over tasks."""
+    return contrast([outcomes_by_task(runs)], (1,), confidence)
 
 
-def difference(
-    ours: pd.DataFrame, theirs: pd.DataFrame, by: Sequence[str] = ("task",), confidence: float = 0.95
-) -> Estimate | None:
-    """How much more often ``ours`` succeed than ``theirs``; the mean over strata, None without a pair."""
-    arrays = stack(subtract(played(ours, by), played(theirs, by)))
-    return mean_difference(arrays, confidence) if arrays else None
-
-
-def difference_of_changes(
-    ours: Sequence[pd.DataFrame], theirs: Sequence[pd.DataFrame], confidence: float = 0.95
-) -> Estimate | None:
-    """How much better ``ours`` keep up from a first to a second condition than ``theirs``; None without pairs."""
-    changes = [subtract(played(after), played(before)) for before, after in (ours, theirs)]
-    arrays = stack(subtract(*changes))
-    return mean_difference(arrays, confidence) if arrays else None
+def interquartile_rate(runs: pd.DataFrame) -> Estimate | None:
+    """The interquartile mean over runs with its stratified bootstrap interval; None unless each task has two runs."""
+    return stratified_interval(outcomes_by_task(runs))

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mp_lib.config import ATTENTION, METHODS, SCALES, TrainConfig, scale_config
+from mp_lib import claims
+from mp_lib.config import ATTENTION, FINAL_SEEDS, METHODS, SCALES, TrainConfig, scale_config
 from mp_lib.designs import DEFAULT_TASK, DESIGNS, Design
 from mp_lib.evaluate import KEPT
 from mp_lib.interfaces import look_up
-from mp_lib.paths import demos_path, figures_path, published_path, root, run_path
-from mp_lib.runs import curves_path, kept_path
+from mp_lib.paths import demos_path, figures_path, root, run_path
+from mp_lib.runs import all_files
 from mp_lib.sentences import count
 from mp_lib.sim.tasks import TASKS
 from mp_lib.steps import Step
-from mp_lib.train import FINAL_SEEDS, PRODUCTS
+from mp_lib.train import PRODUCTS
 
 MEASURED_ANEW = {"smoke": (), "quick": ("dp3_mamba_hydra",), "paper": tuple(METHODS)}  # in 06_efficiency
 CHOSEN_BY_NAME = ("task", "method", "scale", "seed", "attention", "demonstrator")  # 03_train has parameters for them
@@ -50,6 +51,8 @@ class Experiment:
             look_up(METHODS, method, "method")
         for task in self.tasks:
             look_up(TASKS, task, "task")
+        if self.attention != "paper" and "05_tables" not in self.design.pages:
+            raise ValueError(f"attention {self.attention} given; experiment {self.design.name} has its own conditions")
         for config in self.configs():
             TASKS[config.task].with_expert(self.expert)
 
@@ -147,7 +150,12 @@ class Experiment:
             title=f"evaluate {config.method} on {config.task}, seed {config.seed}, {count(steps, 'denoising step')}",
             notebook="04_evaluate.ipynb",
             executed=kept.with_suffix(".ipynb"),
-            parameters={"checkpoint": str(checkpoint), "num_inference_steps": steps, "device": self.device},
+            parameters={
+                "checkpoint": str(checkpoint),
+                "num_inference_steps": steps,
+                "device": self.device,
+                "figures": False,
+            },
             inputs=(result,),
             products=(kept,),
             needs=(training.name,),
@@ -188,7 +196,8 @@ class Experiment:
 
     def ablations(self, runs: list[Step]) -> Step:
         experiments, figures = ([self.design.name], [f"07_{self.design.name}_{self.scale}"]) if runs else ([], [])
-        parameters = {"scale": self.scale, "experiments": experiments, "expert": self.expert}
+        parameters = {"scale": self.scale, "experiments": experiments, "methods": list(self.methods)}
+        parameters["expert"] = self.expert
         return self.reader("07_ablations", self.design.title.lower(), parameters, after=runs, figures=figures)
 
     def efficiency(self, runs: list[Step], cores: int) -> Step:
@@ -220,15 +229,14 @@ class Experiment:
     ) -> Step:
         """A step that takes seconds and so depends on the package's code, too."""
         results = (product for step in (*needs, *after) for product in step.products if product.suffix == ".json")
-        own = (root() / "notebooks" / f"{notebook}.ipynb", Path(__file__).parent, published_path())
-        kept = (path for path in (kept_path(), curves_path()) if path.exists())
+        own = (root() / "notebooks" / f"{notebook}.ipynb", Path(__file__).parent, *claims.other_files())
         return Step(
             name=f"{self.name}-{notebook}",
             title=title,
             notebook=f"{notebook}.ipynb",
             executed=self.folder / f"{notebook}.ipynb",
             parameters=parameters,
-            inputs=(*own, *kept, *results),
+            inputs=tuple(dict.fromkeys([*own, *all_files(self.scale), *results])),
             products=tuple(figures_path() / f"{name}.png" for name in figures),
             needs=tuple(step.name for step in needs),
             after=tuple(step.name for step in after),

@@ -26,10 +26,12 @@ def keep(scales: Sequence[str]) -> int:
     """Keep the finished runs of these scales, and return how many there were."""
     own = load_runs()
     own = own[own["scale"].isin(scales) & ~own["folder"].str.contains(OTHER_DEMOS, regex=False)]
-    own = own.drop_duplicates("name")
+    own = own[~own["changed"].str.contains("first_seed=")].drop_duplicates("name")
     before = load_kept()
     before = before[~before["name"].isin(own["name"])]
     curves = [load_metrics(before), *(thinned(rows) for _, rows in load_metrics(own).groupby("folder"))]
+    if own.empty:
+        return 0
     runs = pd.concat([each for each in (before, own) if len(each)]).sort_values("name")
     kept_path().parent.mkdir(parents=True, exist_ok=True)
     write_atomically(kept_path(), runs[[*CONFIG, *MEASURED]].to_csv(index=False).encode())

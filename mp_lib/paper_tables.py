@@ -10,19 +10,33 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from mp_lib import benchmark_table, efficiency
+from mp_lib import efficiency
 from mp_lib.config import METHODS
 from mp_lib.designs import DESIGNS, MAMBA
 from mp_lib.results import KINDS, load_published, method_table, success_cell, success_table, with_spread
 from mp_lib.runs import choose_runs, runs_of_design
+from mp_lib.sentences import count, join
 from mp_lib.sim.tasks import PAPER_TASKS, TASKS
 
 COMPARED = ("dp3", "simple_dp3", "dp3_mamba")  # those of the main table that have a published name
-HOW_TO_FILL = (
-    "An empty published cell could not be obtained. To fill it, append a row to `data/paper/published.csv`: the table "
-    "(`success`, `variants`, `horizon` or `costs`), the method and the row's name as they stand here, the value, and "
-    "its source, e.g. `arXiv:2409.07163 Table II`."
-)
+TABLES = ("success", "variants", "horizon", "costs")  # their names in data/paper/published.csv
+
+
+def how_to_fill() -> str:
+    """Where the published numbers come from, and how to type in one that is not known here."""
+    known = load_published()
+    sources = list(dict.fromkeys(known.loc[known["table"].isin(TABLES), "source"]))
+    return (
+        f"Published numbers are from {join(sources)}. An empty published cell is not known to this project: the tables "
+        "of arXiv 2409.07163 could not be obtained. To fill it, append a row to `data/paper/published.csv`: the table "
+        f"({join([f'`{name}`' for name in TABLES])}, as they stand here from top to bottom), the method and the row's "
+        "name as they stand here, the value, and its source, e.g. `arXiv:2409.07163 Table II`."
+    )
+
+
+def all_tables(scale: str, expert: str = "default") -> list[pd.DataFrame]:
+    """The paper's tables in the order of ``TABLES``."""
+    return [main_table(scale, expert), variants_table(scale, expert), horizon_table(scale, expert), costs_table()]
 
 
 def published_cells(table: str, method: str, rows: Iterable[str]) -> list[str]:
@@ -34,9 +48,9 @@ def published_cells(table: str, method: str, rows: Iterable[str]) -> list[str]:
     ]
 
 
-def main_table(scale: str) -> pd.DataFrame:
+def main_table(scale: str, expert: str = "default") -> pd.DataFrame:
     """Success by task, in percent, as published and here; published rates of re-created tasks stand in brackets."""
-    runs = choose_runs(scale, attention="paper")
+    runs = choose_runs(scale, attention="paper", expert=expert)
     table = success_table(runs)
     ours = {(row.task, row.method): success_cell(row) for row in table.itertuples()}
     shown = {"task": list(PAPER_TASKS)}
@@ -51,19 +65,19 @@ def main_table(scale: str) -> pd.DataFrame:
     return pd.DataFrame(shown).assign(**{"expert here, %": ["" if pd.isna(x) else f"{100 * x:.0f}" for x in rates]})
 
 
-def variants_table(scale: str) -> pd.DataFrame:
+def variants_table(scale: str, expert: str = "default") -> pd.DataFrame:
     """The state-space variants: mean success over common tasks, in percent."""
-    runs = choose_runs(scale, methods=MAMBA, attention="paper")
-    ours = {row.label: f"{success_cell(row)}, {row.tasks} tasks" for row in method_table(runs).itertuples()}
+    runs = choose_runs(scale, methods=MAMBA, attention="paper", expert=expert)
+    ours = {row.label: f"{success_cell(row)}, {count(row.tasks, 'task')}" for row in method_table(runs).itertuples()}
     labels = [METHODS[name].label for name in MAMBA]
     published = published_cells("variants", "Mamba Policy", labels)
     return pd.DataFrame({"variant": labels, "published": published, "here": [ours.get(label, "") for label in labels]})
 
 
-def horizon_table(scale: str) -> pd.DataFrame:
+def horizon_table(scale: str, expert: str = "default") -> pd.DataFrame:
     """Mean success by horizon, in percent; half of what is predicted is executed here."""
     design = DESIGNS["horizon"]
-    table = method_table(runs_of_design(design, scale), KINDS)
+    table = method_table(runs_of_design(design, scale, expert), KINDS)
     ours = {(row.arm, row.method): success_cell(row) for row in table.itertuples()}
     rows = [f"T = {arm.label}" for arm in design.arms]
     shown = {"horizon": rows}
@@ -77,10 +91,15 @@ def horizon_table(scale: str) -> pd.DataFrame:
 def costs_table() -> pd.DataFrame:
     """Parameters, multiply-adds and memory at the paper's widths: as published, and as counted or measured here."""
     counted = efficiency.cost_table().set_index(["method", "attention"])
-    kept = benchmark_table.read_table(benchmark_table.kept_path())
-    memory = efficiency.pick(kept, what="train_step", backend="torch", batch=128, threads=2, horizon=16)
+    memory = efficiency.pick(
+        efficiency.kept_timings(), what="train_step", backend="torch", batch=128, threads=2, horizon=16
+    )
     memory = memory.set_index(["method", "attention"])["peak_megabytes"]
-    rows = ("parameters (M)", "multiply-adds of a call, T = 16 (M)", "memory of a training step, CPU (MB)")
+    rows = (
+        "parameters of the denoiser (M)",
+        "multiply-adds of a call, T = 16 (M)",
+        "memory of a training step, CPU (MB)",
+    )
     shown = {"cost": list(rows)}
     for key, name in ((("dp3", ""), "DP3"), (("dp3_mamba", "released"), "Mamba Policy")):
         values = [counted.loc[key, "parameters"] / 1e6, counted.loc[key, "multiply_adds"] / 1e6, memory.get(key)]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mp_lib.benchmark_table import kept_path, read_table
-from mp_lib.efficiency import newest_device, pick
+from mp_lib.efficiency import kept_timings, pick
 from mp_lib.results import load_published
 
 SIZE, SPEED = "parameters of the policy (million)", "time of a chunk, as a share of DP3's"
@@ -46,8 +45,7 @@ def by_speed(table: pd.DataFrame, horizon: int = 16, backend: str = "onnx") -> p
 
     Times are the kept benchmark's: the paper's widths, batch 1, one thread. What was not timed is left out.
     """
-    timed = newest_device(read_table(kept_path()))
-    timed = pick(timed, what="chunk", batch=1, threads=1, horizon=horizon, backend=backend)
+    timed = pick(kept_timings(), what="chunk", batch=1, threads=1, horizon=horizon, backend=backend)
     seconds = timed.set_index(["method", "attention"])["median_seconds"]
     if ("dp3", "") not in seconds.index:
         return table.iloc[:0].assign(cost=0.0)

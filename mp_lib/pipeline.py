@@ -59,6 +59,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if len(scales) > 1:
         parser.error(f"{' '.join(options.scale)} given; give one scale, of {', '.join(SCALES)}")
     options.scale = scales[0]
+    ignored = ("experiment", "task", "methods", "seeds", "attention")
+    given = {name: value for name in ignored if (value := getattr(options, name)) != parser.get_default(name)}
+    if options.report_only and given:
+        parser.error(f"report was given with {given}; it runs nothing and shows all that there is")
     return options
 
 

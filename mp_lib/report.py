@@ -45,12 +45,13 @@ pre {{ font-size: .8rem; overflow-x: auto; white-space: pre-wrap; }}
 def build_report(experiment: Experiment, steps: list[Step]) -> Path:
     """Write the page of an experiment and return its path: tables first, then how each number was obtained.
 
-    Of the trainings, which all look alike, the last one's notebook stands for all.
+    Of trainings and evaluations, whose notebooks lie beside their results, the last one stands for all.
     """
     shown: dict[str, Step] = {}
     for step in steps:
         if step.executed.exists():
-            shown[step.executed.stem if step.notebook != "03_train.ipynb" else "03_train"] = step
+            page = step.executed if step.executed.parent == experiment.folder else Path(step.notebook)
+            shown[page.stem] = step
     names = sorted(
         shown, key=lambda name: next((i for i, start in enumerate(ORDER) if name.startswith(start)), len(ORDER))
     )

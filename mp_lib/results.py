@@ -7,15 +7,17 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mp_lib.config import METHODS
-from mp_lib.evidence import mean_over_runs
+from mp_lib.evidence import interquartile_rate, rate
 from mp_lib.interfaces import RunResult
 from mp_lib.overview import protocol
 from mp_lib.paths import published_path
 from mp_lib.sentences import BEST_COLUMN
 from mp_lib.sim.tasks import TASKS, remarks_on
-from mp_lib.statistics import wilson_interval
 
 KINDS = ("method", "attention", "arm", "value")  # by which runs of an experiment are told apart
+
+
+IQM = "interquartile mean over runs, %"
 
 
 def result_table(result: RunResult) -> pd.DataFrame:
@@ -47,31 +49,30 @@ def load_published() -> pd.DataFrame:
 def summary(runs: pd.DataFrame) -> dict:
     """What trainings of one kind have found, in percent; the kind's parameters and minutes.
 
-    With two seeds or more in every task ``ours`` is the interquartile mean over runs, ``low`` and ``high`` its
-    stratified bootstrap interval, and ``over_runs`` true: they speak of trainings at large. Else ``ours`` is the rate
-    over all episodes, with Wilson's interval, and speaks of these trainings alone. ``by_run`` are the runs' rates,
-    ``over_seeds`` their standard deviation, empty for one. ``best_five`` and ``best_five_over_seeds`` are mean and
+    ``ours`` is the success rate, a mean over tasks, with its interval ``low`` to ``high``. ``over_runs``: every task
+    has two runs or more, so that it speaks of trainings at large; else it speaks of these trainings alone, and for a
+    single one it is Wilson's interval. ``iqm``, ``iqm_low`` and ``iqm_high`` are the interquartile mean over runs with
+    its stratified bootstrap interval, empty for single runs; ``by_run`` the runs' rates, ``over_seeds`` their standard
+    deviation within a task (mean over tasks), empty for one. ``best_five`` and ``best_five_over_seeds`` are mean and
     standard deviation of the runs' scores as the paper takes them, empty unless all were evaluated on the way.
     """
-    successes, episodes = int(runs["successes"].sum()), int(runs["episodes"].sum())
     rates, best = 100 * runs["success_rate"], 100 * pd.to_numeric(runs["best_five"])
-    several = mean_over_runs(runs)
-    value, low, high = (
-        (several.value, several.low, several.high)
-        if several
-        else (successes / episodes, *wilson_interval(successes, episodes))
-    )
+    whole, middle = rate(runs), interquartile_rate(runs)
+    single = runs.iloc[0] if len(runs) == 1 else None
     return {
-        "ours": 100 * value,
-        "low": 100 * low,
-        "high": 100 * high,
-        "over_runs": several is not None,
-        "by_run": " ".join(f"{rate:.4g}" for rate in rates),
-        "over_seeds": rates.std(ddof=1) if len(runs) > 1 else None,
+        "ours": 100 * whole.value,
+        "low": 100 * (whole.low if single is None else single["low"]),
+        "high": 100 * (whole.high if single is None else single["high"]),
+        "over_runs": whole.over_runs,
+        "iqm": 100 * middle.value if middle else None,
+        "iqm_low": 100 * middle.low if middle else None,
+        "iqm_high": 100 * middle.high if middle else None,
+        "by_run": " ".join(f"{each:.4g}" for each in rates),
+        "over_seeds": rates.groupby(runs["task"]).std(ddof=1).mean(),
         "best_five": best.mean(skipna=False),
-        "best_five_over_seeds": best.std(ddof=1, skipna=False),
-        "successes": successes,
-        "episodes": episodes,
+        "best_five_over_seeds": best.groupby(runs["task"]).std(ddof=1).mean(skipna=False),
+        "successes": int(runs["successes"].sum()),
+        "episodes": int(runs["episodes"].sum()),
         "seeds": runs["seed"].nunique(),
         "parameters": int(runs["parameters"].iloc[0]),
         "train_minutes": runs["train_seconds"].mean() / 60,
@@ -79,7 +80,8 @@ def summary(runs: pd.DataFrame) -> dict:
 
 
 SUMMARY = (  # its keys
-    *("ours", "low", "high", "over_runs", "by_run", "over_seeds", "best_five", "best_five_over_seeds"),
+    *("ours", "low", "high", "over_runs", "iqm", "iqm_low", "iqm_high", "by_run", "over_seeds"),
+    *("best_five", "best_five_over_seeds"),
     *("successes", "episodes", "seeds", "parameters", "train_minutes"),
 )
 
@@ -145,10 +147,10 @@ def reading_table(table: pd.DataFrame) -> pd.DataFrame:
             "task": table["task"],
             "method": [row.label + (", no attention" if row.attention == "released" else "") for row in rows],
             "success, % (95 % interval)": [success_cell(row) for row in rows],
+            **({IQM: [iqm_cell(row) for row in rows]} if table["iqm"].notna().any() else {}),
             **(best_five if table["best_five"].notna().any() else {}),
             "episodes; by seed, %": [episodes_cell(row) for row in rows],
             "published, %": [published_cell(row) for row in rows],
-            "expert, %": 100 * table["expert_rate"],
             "parameters (M)": table["parameters"] / 1e6,
         }
     )
@@ -157,6 +159,11 @@ def reading_table(table: pd.DataFrame) -> pd.DataFrame:
 def success_cell(row) -> str:
     """A rate and its interval, e.g. "84 (71 to 93)"."""
     return f"{row.ours:.0f} ({row.low:.0f} to {row.high:.0f})"
+
+
+def iqm_cell(row) -> str:
+    """The interquartile mean and its interval, e.g. "84 (71 to 93)"; nothing for single runs."""
+    return "" if pd.isna(row.iqm) else f"{row.iqm:.0f} ({row.iqm_low:.0f} to {row.iqm_high:.0f})"
 
 
 def episodes_cell(row) -> str:

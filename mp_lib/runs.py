@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mp_lib.config import ATTENTION, METHODS, SCALES, TrainConfig, scale_config
+from mp_lib.config import ATTENTION, FINAL_SEEDS, METHODS, SCALES, TrainConfig, scale_config
 from mp_lib.designs import Design
 from mp_lib.interfaces import look_up
 from mp_lib.overview import protocol
 from mp_lib.paths import root
+from mp_lib.provenance import file_hash
 from mp_lib.recordings import OTHER_DEMOS
 from mp_lib.sim.tasks import TASKS
 from mp_lib.statistics import wilson_interval
@@ -91,10 +92,11 @@ def readable_rows(folder: Path) -> Iterator[dict | None]:
     for path in sorted(folder.glob("*/result.json")):
         try:
             row = run_row(path)
-            yield row
-            yield from evaluation_rows(row, path.parent)
         except (OSError, ValueError, LookupError, TypeError, ArithmeticError):
             yield None
+            continue
+        yield row
+        yield from evaluation_rows(row, path.parent)
 
 
 def count_unreadable() -> int:
@@ -137,16 +139,24 @@ def scores(seeds: Sequence[int], successes: Sequence[int]) -> dict:
 
 
 def evaluation_rows(row: dict, folder: Path) -> Iterator[dict]:
-    """The rows of a run's evaluations with other numbers of denoising steps, on the same environment seeds."""
-    for path in sorted(folder.glob("evaluations/*denoising.json")):
-        found = json.loads(path.read_text())
-        config = TrainConfig(**{key: row[key] for key in CONFIG})
-        same = found["seeds"][0] == row["first_seed"] and len(found["seeds"]) == row["episodes"]
-        if same and found["backend"] == "torch" and found["num_inference_steps"] != config.num_inference_steps:
-            config = replace(config, num_inference_steps=found["num_inference_steps"])
-            measured = {key: row[key] for key in MEASURED} | scores(found["seeds"], found["successes"])
-            measured |= {"best_five": None, "device": found["device"], "commit": found["commit"]}
-            yield derive(config, measured, row["folder"], kept=False)
+    """The rows of a run's evaluations with other numbers of denoising steps, on the same environment seeds.
+
+    Those that are damaged, or of another checkpoint than the run's, are left out.
+    """
+    paths = sorted(folder.glob("evaluations/*denoising.json"))
+    checkpoint = folder / "policy.safetensors"
+    digest = file_hash(checkpoint) if paths and checkpoint.exists() else None
+    config = TrainConfig(**{key: row[key] for key in CONFIG})
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            found = json.loads(path.read_text())
+            same = found["seeds"][0] == row["first_seed"] and len(found["seeds"]) == row["episodes"]
+            other = found["num_inference_steps"] != config.num_inference_steps
+            if same and other and found["backend"] == "torch" and found["checkpoint"] == digest:
+                measured = {key: row[key] for key in MEASURED} | scores(found["seeds"], found["successes"])
+                measured |= {"best_five": None, "device": found["device"], "commit": found["commit"]}
+                run = replace(config, num_inference_steps=found["num_inference_steps"])
+                yield derive(run, measured, row["folder"], kept=False)
 
 
 def kept_row(texts: dict[str, str]) -> dict:
@@ -170,7 +180,7 @@ def derive(config: TrainConfig, measured: dict, folder: str, kept: bool) -> dict
         **measured,
         "name": config.name,
         "label": METHODS[config.method].label,
-        "changed": changes_of(config, folder),
+        "changed": changes_of(config, measured["first_seed"], folder),
         "protocol": protocol(asdict(config)),
         "success_rate": measured["successes"] / measured["episodes"],
         "folder": folder or config.name,
@@ -178,16 +188,17 @@ def derive(config: TrainConfig, measured: dict, folder: str, kept: bool) -> dict
     }
 
 
-def changes_of(config: TrainConfig, folder: str = "") -> str:
+def changes_of(config: TrainConfig, first_seed: int, folder: str = "") -> str:
     """What a run changed of its scale, attention aside, e.g. "num_steps=10"; empty for a run as the scale has it.
 
-    Other demonstrations are a change, too; the name of its ``folder`` tells.
+    Other demonstrations, which the name of its ``folder`` tells, and other environment seeds are changes, too.
     """
     chosen = {"attention": config.attention, "demonstrator": config.demonstrator}
     usual = asdict(scale_config(config.scale, config.task, config.method, config.seed, **chosen))
     changes = [f"{key}={value}" for key, value in asdict(config).items() if usual[key] != value]
     _, marked, store = folder.partition(OTHER_DEMOS)
-    return ", ".join(changes + ([f"demos={store}"] if marked else []))
+    changes += [f"demos={store}"] if marked else []
+    return ", ".join(changes + ([f"first_seed={first_seed}"] if first_seed != FINAL_SEEDS else []))
 
 
 def best_five(curve: list[dict]) -> float | None:
@@ -237,17 +248,18 @@ def choose_runs(
     return found if len(found) else select(load_kept())
 
 
-def runs_of_design(design: Design, scale: str, expert: str = "default") -> pd.DataFrame:
+def runs_of_design(design: Design, scale: str, expert: str = "default", methods: Sequence[str] = ()) -> pd.DataFrame:
     """The finished runs of an experiment, with the columns arm and value of their conditions.
 
-    Any task and seed counts, not only those that the experiment plans. Where nobody has run it here, the kept runs; to
-    have run it takes two of its conditions, if it has several.
+    Any task and seed counts, not only those that the experiment plans; of methods its own, if none are given. Where
+    nobody has run it here, the kept runs; to have run it takes two of its conditions, if it has several.
     """
     for runs in (load_runs(), load_kept()):
         tasks, seeds = sorted(set(runs["task"]) & set(TASKS)), sorted(set(runs["seed"]))
-        configs = design.configs(scale, tasks, (), seeds, demonstrator=expert) if len(runs) else []
+        configs = design.configs(scale, tasks, methods, seeds, demonstrator=expert) if len(runs) else []
         arms = {config.name: arm for arm, config in configs}
-        found = runs[runs["name"].isin(arms) & ~runs["folder"].str.contains(OTHER_DEMOS, regex=False)]
+        as_planned = ~runs["changed"].str.contains("demos=|first_seed=")
+        found = runs[runs["name"].isin(arms) & as_planned]
         chosen = [arms[name] for name in found["name"]]
         found = found.assign(arm=[arm.label for arm in chosen], value=[arm.value for arm in chosen])
         if found["arm"].nunique() >= min(2, len(design.arms)):
@@ -257,8 +269,15 @@ def runs_of_design(design: Design, scale: str, expert: str = "default") -> pd.Da
 
 def count_changed(scale: str) -> int:
     """The number of finished runs of a scale that ``choose_runs`` leaves out, as they changed the scale's numbers."""
-    runs = load_runs()
+    runs = load_runs().drop_duplicates("folder")  # evaluations come behind their run
     return int(((runs["scale"] == scale) & (runs["changed"] != "")).sum())
+
+
+def all_files(scale: str) -> list[Path]:
+    """All that runs of a scale are read from: results and evaluations found here, and those kept."""
+    folders = sorted((root() / "data" / "runs").glob(f"{scale}-*"))
+    own = [path for folder in folders for path in (folder / "result.json", *sorted(folder.glob("evaluations/*.json")))]
+    return [path for path in (*own, kept_path(), curves_path()) if path.exists()]
 
 
 def result_files(runs: pd.DataFrame) -> list[Path]:

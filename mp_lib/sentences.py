@@ -92,21 +92,6 @@ def of_numbers(numbers: Sequence[int], noun: str) -> str:
     return f"{noun if len(numbers) == 1 else noun + 's'} {join(numbers)}"
 
 
-def of_best(table: pd.DataFrame) -> str:
-    """Which method succeeds most often, and whether the others are told apart from it. ``table``: ``method_table``."""
-    if table.empty:
-        return "No task has been trained with every method, so there is nothing to compare."
-    names = [row.label + (", no attention" if row.attention == "released" else "") for row in table.itertuples()]
-    best = table.loc[table["ours"].idxmax()]
-    leaders = [name for name, rate in zip(names, table["ours"], strict=True) if rate == best["ours"]]
-    behind = [name for name, high in zip(names, table["high"], strict=True) if high < best["low"]]
-    told = f"Intervals wholly below: {join(behind)}." if behind else "No interval lies wholly below."
-    return (
-        f"Highest rate over {count(best['tasks'], 'common task')}: {join(leaders)} with "
-        f"{of_rate(best['successes'], best['episodes'])}. {told}"
-    )
-
-
 def remarks(table: pd.DataFrame) -> list[str]:
     """What a reader of ``results.reading_table``; ``table``: ``success_table`` has to know."""
     return [how_to_compare(table), what_is_missing(table), who_demonstrated(table)]

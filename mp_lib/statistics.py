@@ -1,8 +1,9 @@
 """Intervals for success rates, for their means over runs, and for differences between methods.
 
 Outcomes are 0 or 1 an episode. Runs (trainings) of one method on one task are the rows, environment seeds the columns
-of an array (R, E); several tasks are a sequence of such arrays. Tasks are taken as given; runs and environment seeds
-are samples of all that could have been drawn, so an interval over runs speaks of trainings that nobody has made yet.
+of an array (R, E); several tasks are a sequence of such arrays. Tasks and demonstrations are taken as given; runs and
+environment seeds are samples of all that could have been drawn. So an interval over runs speaks of trainings on these
+demonstrations that nobody has made yet.
 """
 
 from __future__ import annotations
@@ -19,15 +20,20 @@ Outcomes = Sequence[np.ndarray]  # one (R, E) a task
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its interval. ``over_runs``: whether it speaks of trainings at large, or of these alone."""
+    """A mean over tasks with its interval, and the degrees of ``freedom`` that its standard error has.
+
+    ``over_runs``: whether it speaks of trainings at large, or of these alone. ``runs`` is the smallest number that any
+    task has, ``seeds`` the number of environment seeds of all tasks.
+    """
 
     value: float
     low: float
     high: float
+    freedom: float
     over_runs: bool
     tasks: int
-    runs: int  # the smallest number that any task has
-    episodes: int  # of all tasks and runs
+    runs: int
+    seeds: int
 
 
 def wilson_interval(successes: int, episodes: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -41,12 +47,17 @@ def wilson_interval(successes: int, episodes: int, confidence: float = 0.95) -> 
             f"{successes} successes in {episodes} episodes; give 0 <= successes <= episodes, episodes >= 1"
         )
     z = NormalDist().inv_cdf((1 + check_confidence(confidence)) / 2)
-    rate, weight = successes / episodes, z**2 / episodes
+    return score_interval(successes / episodes, episodes, z)
+
+
+def score_interval(rate: float, trials: float, z: float) -> tuple[float, float]:
+    """Wilson's interval of a rate in ``trials``, which need not be whole, ``z`` standard errors to both sides."""
+    weight = z**2 / trials
     centre = (rate + weight / 2) / (1 + weight)
-    half = z * np.sqrt(rate * (1 - rate) / episodes + weight / (4 * episodes)) / (1 + weight)
+    half = z * np.sqrt(rate * (1 - rate) / trials + weight / (4 * trials)) / (1 + weight)
     # Rounding must not push the interval off a rate of exactly 0 or 1.
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == episodes else centre + half
+    low = 0.0 if rate == 0 else centre - half
+    high = 1.0 if rate == 1 else centre + half
     return float(low), float(high)
 
 
@@ -57,13 +68,9 @@ def check_confidence(confidence: float) -> float:
     return confidence
 
 
-def check_outcomes(outcomes: Outcomes) -> list[np.ndarray]:
-    """The arrays as floats; a ValueError unless there is one, and each is (R, E) with at least one of each."""
-    arrays = [np.asarray(each, float) for each in outcomes]
-    shapes = [each.shape for each in arrays]
-    if not arrays or any(len(shape) != 2 or 0 in shape for shape in shapes):
-        raise ValueError(f"outcomes of shapes {shapes} given; give at least one array (runs, episodes)")
-    return arrays
+def multiple(confidence: float, freedom: float) -> float:
+    """How many standard errors an interval extends to both sides: Student's t."""
+    return float(student.ppf((1 + check_confidence(confidence)) / 2, freedom))
 
 
 def interquartile_mean(scores: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -78,103 +85,134 @@ def interquartile_mean(scores: Sequence[float] | np.ndarray) -> np.ndarray:
     return ordered @ (inside / inside.sum())
 
 
+def contrast(
+    samples: Sequence[Outcomes], weights: Sequence[float], confidence: float = 0.95, same_runs: bool = False
+) -> Estimate:
+    """The sum of ``weights`` times the samples' success rates, each a mean over tasks, with its interval.
+
+    (1,) gives a rate, (1, -1) how much more often one method succeeds than another on the same environment seeds,
+    (1, -1, -1, 1) a difference of changes. The variance is that of runs and environment seeds drawn at random and
+    crossed (``crossed_variance``); runs of different samples are independent, unless ``same_runs`` says that row k of
+    all samples is the same training. With a single run somewhere the interval speaks of these trainings alone.
+
+    To respect that rates end at 0 and 1 the interval is put together from Wilson's of the single samples, each with as
+    many trials as would give its variance, squared and added (R. G. Newcombe, Statistics in Medicine 17 (1998),
+    2635-2650), and scaled by what pairing saves. A ValueError for arrays that do not fit each other.
+    """
+    arrays = check_samples(samples)
+    weights = np.asarray(weights, float)
+    if same_runs:
+        sums = [
+            sum(weight * each for weight, each in zip(weights, task, strict=True)) for task in zip(*arrays, strict=True)
+        ]
+        variance, freedom = crossed_variance([sums], np.ones(1))
+    else:
+        variance, freedom = crossed_variance(arrays, weights)
+    seeds = sum(each.shape[1] for each in arrays[0])
+    rates = np.array([np.mean([each.mean() for each in sample]) for sample in arrays])
+    singles = [crossed_variance([sample], np.ones(1))[0] for sample in arrays]
+    # Where all runs agree in everything, episodes on the same environment seed count once.
+    trials = [rate * (1 - rate) / single if single > 0 else seeds for rate, single in zip(rates, singles, strict=True)]
+    sizes = [sum(each.size for each in sample) for sample in arrays]
+    trials = np.minimum(trials, np.where(np.array(singles) > 0, sizes, seeds))
+    limits = np.array(
+        [score_interval(*each, multiple(confidence, freedom)) for each in zip(rates, trials, strict=True)]
+    )
+    value, share = float(weights @ rates), 1.0
+    if len(arrays) > 1:
+        # Agresti and Min's variance of pairs that all agree is the least: A. Agresti and Y. Min, Statistics in
+        # Medicine 24 (2005), 729-740.
+        apart = weights**2 @ np.maximum(singles, 1 / (seeds + 2) ** 2)
+        share = np.sqrt(max(variance, 1 / (seeds + 2) ** 2) / apart)
+    below, above = np.abs(limits - rates[:, None]).T
+    down, up = (np.sqrt(weights**2 @ np.where(weights > 0, *pair) ** 2) for pair in ((below, above), (above, below)))
+    least, most = weights[weights < 0].sum(), weights[weights > 0].sum()
+    return Estimate(
+        value,
+        float(max(least, value - share * down)),
+        float(min(most, value + share * up)),
+        freedom,
+        over_runs=min(len(each) for sample in arrays for each in sample) > 1,
+        tasks=len(arrays[0]),
+        runs=min(len(each) for sample in arrays for each in sample),
+        seeds=seeds,
+    )
+
+
+def check_samples(samples: Sequence[Outcomes]) -> list[list[np.ndarray]]:
+    """The arrays as floats; a ValueError unless all samples have the same tasks and environment seeds, one at least."""
+    arrays = [[np.asarray(each, float) for each in sample] for sample in samples]
+    shapes = [[each.shape for each in sample] for sample in arrays]
+    columns = {tuple(shape[-1:] for shape in sample) for sample in shapes}
+    whole = all(len(shape) == 2 and 0 not in shape for sample in shapes for shape in sample)
+    if not whole or len(columns) != 1 or columns == {()}:
+        raise ValueError(
+            f"outcomes of shapes {shapes} given; give every sample one array (runs, episodes) a task, with the same "
+            "number of episodes in all samples"
+        )
+    return arrays
+
+
+def crossed_variance(samples: Sequence[Outcomes], weights: np.ndarray) -> tuple[float, float]:
+    """The variance of a weighted sum of means over tasks, and its degrees of freedom.
+
+    Environment seeds are common to all samples: the variance between the columns of their weighted means holds what
+    seeds and single episodes contribute. Runs add what rows differ by beyond that, for each sample the sum over tasks,
+    0 at least. Degrees of freedom: F. E. Satterthwaite, Biometrics Bulletin 2 (1946), 110-114.
+    """
+    tasks = len(samples[0])
+    total = spread = 0.0
+    for task in range(tasks):
+        columns = sum(weight * sample[task].mean(axis=0) for weight, sample in zip(weights, samples, strict=True))
+        between, rest = columns.var(ddof=1) / len(columns) if len(columns) > 1 else 0.0, max(1, len(columns) - 1)
+        total, spread = total + between, spread + between**2 / rest
+    for weight, sample in zip(weights, samples, strict=True):
+        excess, parts = map(sum, zip(*(excess_between_runs(each) for each in sample), strict=True))
+        if excess > 0:
+            total, spread = total + weight**2 * excess, spread + weight**4 * parts
+    if spread == 0:
+        return total / tasks**2, float(sum(max(1, each.shape[1] - 1) for each in samples[0]))
+    least = min(max(1, min(each.shape) - 1) for sample in samples for each in sample)
+    return total / tasks**2, max(total**2 / spread, least)
+
+
+def excess_between_runs(outcomes: np.ndarray) -> tuple[float, float]:
+    """What runs add to the variance of the mean of outcomes (R, E), perhaps negative, and its share of ``spread``."""
+    runs, episodes = outcomes.shape
+    if runs == 1:
+        return 0.0, 0.0
+    by_run, by_seed = outcomes.mean(1, keepdims=True), outcomes.mean(0, keepdims=True)
+    rest = (runs - 1) * max(1, episodes - 1)
+    of_runs = by_run.var(ddof=1) / runs
+    of_rest = np.sum((outcomes - by_run - by_seed + outcomes.mean()) ** 2) / rest / outcomes.size
+    return float(of_runs - of_rest), float(of_runs**2 / (runs - 1) + of_rest**2 / rest)
+
+
 def stratified_interval(
-    outcomes: Outcomes, confidence: float = 0.95, resamples: int = 4000, seed: int = 0
+    outcomes: Outcomes, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Estimate | None:
     """The interquartile mean of all runs' success rates, with a stratified bootstrap interval; None for single runs.
 
-    Runs are drawn anew within each task. Percentiles of three runs would cover far less often than they say, so the
-    bootstrap gives the standard error alone: deviations from a task's mean are scaled by sqrt(R / (R - 1)), and
-    Student's t with the runs' degrees of freedom gives its multiple (T. Hesterberg, The American Statistician 69
-    (2015), 371-386, section 5). It is never narrower than Wilson's interval of all episodes together, which counts
-    where all runs happen to agree.
+    Within each task runs and environment seeds are drawn anew (A. B. Owen, Annals of Applied Statistics 1 (2007),
+    386-411). Percentiles of three runs would cover far less often than they say, so the bootstrap gives the standard
+    error, with deviations of runs scaled by sqrt(R / (R - 1)), and Student's t with ``contrast``'s degrees of freedom
+    its multiple. It counts the noise of single episodes twice and so covers rather too often.
     """
-    arrays = check_outcomes(outcomes)
+    (arrays,) = check_samples([outcomes])
     if any(len(each) < 2 for each in arrays):
         return None
     generator, draws = np.random.default_rng(seed), []
-    for rates in (each.mean(axis=1) for each in arrays):
-        runs = len(rates)
-        drawn = rates[generator.integers(runs, size=(resamples, runs))]
-        draws.append(rates.mean() + (drawn - rates.mean()) * np.sqrt(runs / (runs - 1)))
+    for each in arrays:
+        runs, episodes = each.shape
+        rows = generator.integers(runs, size=(resamples, runs))
+        counts = generator.multinomial(episodes, np.full(episodes, 1 / episodes), size=resamples)
+        rates = counts @ each.T / episodes  # (resamples, runs): every run on the environment seeds that were drawn
+        drawn, middle = np.take_along_axis(rates, rows, axis=1), rates.mean(axis=1, keepdims=True)
+        draws.append(middle + (drawn - middle) * np.sqrt(runs / (runs - 1)))
     value = float(interquartile_mean(np.concatenate([each.mean(axis=1) for each in arrays])))
-    freedom = sum(len(each) - 1 for each in arrays)
-    half = multiple(confidence, freedom) * interquartile_mean(np.concatenate(draws, axis=1)).std()
-    episodes = sum(each.size for each in arrays)
-    low, high = wilson_interval(round(sum(each.sum() for each in arrays)), episodes, confidence)
-    return Estimate(
-        value,
-        max(0.0, min(low, value - half)),
-        min(1.0, max(high, value + half)),
-        over_runs=True,
-        tasks=len(arrays),
-        runs=min(map(len, arrays)),
-        episodes=episodes,
-    )
-
-
-def multiple(confidence: float, freedom: float) -> float:
-    """How many standard errors an interval extends to both sides: Student's t."""
-    return float(student.ppf((1 + check_confidence(confidence)) / 2, freedom))
-
-
-def paired_difference(ours: Outcomes, theirs: Outcomes, confidence: float = 0.95) -> Estimate:
-    """How much more often one method succeeds than another on the same environment seeds, -1 to 1.
-
-    Arrays of both have the same shapes, task by task (a ValueError if not). See ``mean_difference``.
-    """
-    pairs = list(zip(check_outcomes(ours), check_outcomes(theirs), strict=True))
-    for first, second in pairs:
-        if first.shape != second.shape:
-            raise ValueError(f"outcomes of shapes {first.shape} and {second.shape} given; pair them first")
-    return mean_difference([first - second for first, second in pairs], confidence)
-
-
-def mean_difference(differences: Outcomes, confidence: float = 0.95) -> Estimate:
-    """The mean over tasks of paired differences (R, E) a task, with its interval.
-
-    With two runs or more in every task, runs and environment seeds both count as drawn at random: the variance is that
-    of a two-way crossed layout, its degrees of freedom are Satterthwaite's (F. E. Satterthwaite, Biometrics Bulletin 2
-    (1946), 110-114). With a single run the interval speaks of these trainings alone: A. Agresti and Y. Min, Statistics
-    in Medicine 24 (2005), 729-740, whose variance also is the least that is taken for several.
-    """
-    arrays = check_outcomes(differences)
-    over_runs = all(len(each) > 1 for each in arrays)
-    parts = [variance_of_mean(each) if over_runs else (least_variance(each), np.inf) for each in arrays]
-    variances, freedoms = np.array(parts).T
-    variance = variances.sum() / len(arrays) ** 2
-    freedom = variances.sum() ** 2 / np.sum(variances**2 / freedoms) if over_runs else np.inf
-    value = float(np.mean([each.mean() for each in arrays]))
-    half = multiple(confidence, freedom) * np.sqrt(variance)
-    return Estimate(
-        value,
-        value - half,
-        value + half,
-        over_runs,
-        tasks=len(arrays),
-        runs=min(map(len, arrays)),
-        episodes=sum(each.size for each in arrays),
-    )
-
-
-def variance_of_mean(differences: np.ndarray) -> tuple[float, float]:
-    """Variance of the mean of differences (R, E) between runs and seeds drawn at random, and its degrees of freedom."""
-    runs, episodes = differences.shape
-    by_run, by_seed, mean = differences.mean(1, keepdims=True), differences.mean(0, keepdims=True), differences.mean()
-    least, rest = least_variance(differences), (runs - 1) * max(episodes - 1, 1)
-    of_runs = episodes * by_run.var(ddof=1)
-    of_seeds = runs * by_seed.var(ddof=1) if episodes > 1 else 0.0
-    of_rest = np.sum((differences - by_run - by_seed + mean) ** 2) / rest
-    # Each component is at least 0: no layout has less variance between rows than within.
-    total = max(of_runs, of_rest) + max(of_seeds, of_rest) - of_rest
-    variance = total / differences.size
-    if variance <= least:
-        return least, rest
-    spread = of_runs**2 / (runs - 1) + of_seeds**2 / max(episodes - 1, 1) + of_rest**2 / rest
-    return variance, max(total**2 / spread, runs - 1)
-
-
-def least_variance(differences: np.ndarray) -> float:
-    """Agresti and Min's variance of a mean paired difference: half an episode more in each of the four cells."""
-    count = differences.size + 2
-    return float((np.sum(differences**2) + 1 - differences.sum() ** 2 / count) / count**2)
+    mean = contrast([arrays], (1,), confidence)
+    half = multiple(confidence, mean.freedom) * interquartile_mean(np.concatenate(draws, axis=1)).std()
+    low, high = max(0.0, value - half), min(1.0, value + half)
+    if half < 1e-9:  # all runs agree, and say nothing of how they differ
+        low, high = mean.low, mean.high
+    return Estimate(value, low, high, mean.freedom, True, len(arrays), mean.runs, mean.seeds)

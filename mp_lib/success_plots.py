@@ -162,7 +162,7 @@ def by_size(table: pd.DataFrame, varied: str) -> Figure:
 def against_cost(table: pd.DataFrame, peers: pd.DataFrame, axis: str) -> Figure:
     """Success against a cost: our methods with intervals, published policies as grey marks.
 
-    ``table`` as ``method_table`` with the column cost; ``peers`` has method, cost, success and task. Methods of nearly
+    ``table`` as ``method_table`` with the column cost; ``peers`` has method, cost and success. Methods of nearly
     the same cost are moved apart a little.
     """
     figure, [[axes]] = panels(1, 1, COLUMN, 2.5)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from mp_lib import provenance
-from mp_lib.config import PolicyConfig, TrainConfig
+from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS, PolicyConfig, TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows, split_episodes
 from mp_lib.device import choose_device, device_name, peak_memory
@@ -29,8 +29,6 @@ from mp_lib.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
-# First environment seeds; those of demonstrations start at 0. No choice was made on the second ones.
-CURVE_SEEDS, FINAL_SEEDS = 10_000, 40_000
 SAVE_SECONDS = 60.0
 LOG_STEPS = 10
 PRODUCTS = ("result.json", "policy.safetensors", "rollout.mp4")  # of a finished run
@@ -71,8 +69,10 @@ def check_owner(folder: Path, config: TrainConfig, demos: ReplayBuffer) -> None:
     if (folder / "config.json").exists():
         found = json.loads((folder / "config.json").read_text())
     if (folder / "result.json").exists():
-        wanted["demonstrations"] = demos.content_hash()
-        found["demonstrations"] = json.loads((folder / "result.json").read_text())["demonstrations"]["content_hash"]
+        result = json.loads((folder / "result.json").read_text())
+        wanted |= {"demonstrations": demos.content_hash(), "first environment seed": FINAL_SEEDS}
+        found["demonstrations"] = result["demonstrations"]["content_hash"]
+        found["first environment seed"] = result["final"]["seeds"][0]
     for key in sorted(found):
         refuse_difference(folder, key, found[key], wanted.get(key))
 

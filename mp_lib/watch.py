@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from mp_lib.config import FINAL_SEEDS
 from mp_lib.demos import find_task
 from mp_lib.evaluate import load
 from mp_lib.files import write_atomically
@@ -23,7 +24,6 @@ from mp_lib.model.backends import FrozenPolicy
 from mp_lib.paths import root
 from mp_lib.recordings import names_of
 from mp_lib.rollout import rollout
-from mp_lib.train import FINAL_SEEDS
 
 
 @dataclass(frozen=True)

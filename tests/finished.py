@@ -3,10 +3,9 @@
 import json
 from dataclasses import asdict
 
-from mp_lib.config import scale_config
+from mp_lib.config import FINAL_SEEDS, scale_config
 from mp_lib.paths import run_path
 from mp_lib.statistics import wilson_interval
-from mp_lib.train import FINAL_SEEDS
 
 
 def write_run(task, method, successes, seed=0, curve=(), scale="smoke", **changes):

@@ -35,6 +35,10 @@ def run_pipeline(*arguments, root=ROOT, **variables):
         (["smoke", "--jobs", "0"], "at least 1"),
         (["smoke", "--tasks"], "--task,"),
         (["smoke", "--seeds", "one"], "--seeds"),
+        (["smoke", "--experiment", "heights"], "horizon"),
+        (["smoke", "--experiment", "horizon", "--attention", "released"], "its own conditions"),
+        (["report", "--methods", "dp3"], "it runs nothing"),
+        (["smoke", "quick"], "one scale"),
     ],
 )
 def test_bad_argument_ends_in_one_line_that_lists_the_choices(arguments, listed, tmp_path):

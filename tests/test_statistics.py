@@ -5,28 +5,20 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from mp_lib.statistics import (
-    interquartile_mean,
-    mean_difference,
-    paired_difference,
-    stratified_interval,
-    wilson_interval,
-)
+from mp_lib.statistics import contrast, interquartile_mean, stratified_interval, wilson_interval
 
 
-def draw_outcomes(rng, rate, runs, episodes, run_spread, seeds=None):
+def draw_outcomes(rng, rate, runs, run_spread, seeds, seed_spread=0):
     """Outcomes (runs, episodes) that succeed at ``rate`` in the mean over runs and environment seeds.
 
-    ``seeds`` (episodes,) says how hard each environment seed is, in standard deviations of the noise; drawn by the
-    caller, so that two methods can share it.
+    ``seeds`` (episodes,) says how easy each environment seed is, in standard deviations of the noise; drawn by the
+    caller with ``seed_spread``, so that methods can share it.
     """
-    seeds = np.zeros(episodes) if seeds is None else seeds
-    threshold = NormalDist().inv_cdf(rate) * np.sqrt(1 + run_spread**2 + SEED_SPREAD**2 * bool(seeds.any()))
+    if rate == 1:
+        return np.ones((runs, len(seeds)), int)
+    threshold = NormalDist().inv_cdf(rate) * np.sqrt(1 + run_spread**2 + seed_spread**2)
     skill = threshold + run_spread * rng.normal(size=(runs, 1)) + seeds
-    return (rng.normal(size=(runs, episodes)) < skill).astype(int)
-
-
-SEED_SPREAD = 0.7
+    return (rng.normal(size=(runs, len(seeds))) < skill).astype(int)
 
 
 @pytest.mark.parametrize(
@@ -76,102 +68,149 @@ def test_one_bad_run_of_eight_does_not_move_the_interquartile_mean():
     assert interquartile_mean([0.9] * 7 + [0.0]) == interquartile_mean([0.9] * 8)
 
 
-@pytest.mark.parametrize(
-    ("rate", "tasks", "runs", "run_spread"),
-    [(0.5, 1, 3, 0.5), (0.8, 1, 3, 0.5), (0.95, 1, 3, 0.3), (0.8, 1, 3, 0.0), (0.8, 1, 5, 0.5), (0.6, 10, 3, 0.3)],
-)
-def test_the_stratified_interval_covers_the_true_interquartile_mean(rate, tasks, runs, run_spread):
-    rng, tries = np.random.default_rng(0), 400
-    many = NormalDist().inv_cdf(rate) * np.sqrt(1 + run_spread**2) + run_spread * rng.normal(size=200_000)
-    many = rng.binomial(50, [NormalDist().cdf(value) for value in many]) / 50
-    truth = interquartile_mean(many[: tasks * runs * (len(many) // (tasks * runs))].reshape(-1, tasks * runs)).mean()
-    found = [
-        stratified_interval([draw_outcomes(rng, rate, runs, 50, run_spread) for _ in range(tasks)], resamples=400)
-        for _ in range(tries)
+CASES = [  # rate, tasks, runs, spread of runs, spread of environment seeds
+    (0.5, 1, 3, 0.5, 0),
+    (0.8, 1, 3, 0, 0),
+    (0.8, 1, 3, 0.5, 1.2),
+    (0.8, 1, 5, 0.1, 1.7),
+    (0.4, 1, 3, 0.1, 2),
+    (0.6, 10, 3, 0.3, 1.2),
+    (0.6, 10, 3, 0, 1.7),
+    (0.95, 10, 3, 0.3, 1.2),
+]
+
+
+@pytest.mark.parametrize(("rate", "tasks", "runs", "run_spread", "seed_spread"), CASES)
+def test_a_rates_interval_covers_the_truth(rate, tasks, runs, run_spread, seed_spread):
+    rng, tries, covered = np.random.default_rng(0), 500, 0
+    for _ in range(tries):
+        seeds = seed_spread * rng.normal(size=(tasks, 50))
+        found = contrast([[draw_outcomes(rng, rate, runs, run_spread, each, seed_spread) for each in seeds]], (1,))
+        covered += found.low <= rate <= found.high
+    assert covered / tries >= 0.92  # 0.95 less three standard deviations of 500 tries
+
+
+@pytest.mark.parametrize(("rate", "tasks", "runs", "run_spread", "seed_spread"), CASES[1::2])
+def test_the_stratified_interval_covers_the_true_interquartile_mean(rate, tasks, runs, run_spread, seed_spread):
+    rng, tries = np.random.default_rng(0), 200
+    many = [
+        interquartile_mean(
+            np.concatenate(
+                [
+                    draw_outcomes(rng, rate, runs, run_spread, seed_spread * rng.normal(size=50), seed_spread).mean(1)
+                    for _ in range(tasks)
+                ]
+            )
+        )
+        for _ in range(2000)
     ]
-    covered = np.mean([each.low <= truth <= each.high for each in found])
-    assert covered >= 0.92  # four standard deviations of 400 tries below 0.96
-    assert all(each.low <= each.value <= each.high and each.over_runs for each in found)
+    truth, covered = np.mean(many), 0
+    for _ in range(tries):
+        seeds = seed_spread * rng.normal(size=(tasks, 50))
+        found = stratified_interval(
+            [draw_outcomes(rng, rate, runs, run_spread, each, seed_spread) for each in seeds], resamples=300
+        )
+        covered += found.low <= truth <= found.high
+    assert covered / tries >= 0.92
 
 
 def test_a_stratified_interval_needs_two_runs_in_every_task_and_repeats():
     rng = np.random.default_rng(0)
-    outcomes = [draw_outcomes(rng, 0.6, 3, 20, 0.5) for _ in range(2)]
+    outcomes = [draw_outcomes(rng, 0.6, 3, 0.5, np.zeros(20)) for _ in range(2)]
     assert stratified_interval([*outcomes, outcomes[0][:1]]) is None
     assert stratified_interval(outcomes) == stratified_interval(outcomes) != stratified_interval(outcomes, seed=1)
 
 
-def test_runs_that_agree_still_leave_the_episodes_uncertainty():
-    estimate = stratified_interval([np.ones((3, 20))])
-    assert (estimate.value, estimate.high) == (1, 1) and estimate.low == wilson_interval(60, 60)[0]
+def test_runs_that_agree_still_leave_the_environment_seeds_uncertainty():
+    for estimate in (contrast([[np.ones((3, 20))]], (1,)), stratified_interval([np.ones((3, 20))])):
+        assert (estimate.value, estimate.high) == (1, 1)
+        assert estimate.low == pytest.approx(wilson_interval(20, 20)[0], abs=0.02)
 
 
 @pytest.mark.parametrize(
-    ("rates", "tasks", "runs", "run_spread"),
+    ("rates", "tasks", "runs", "run_spread", "seed_spread"),
     [
-        ((0.5, 0.5), 1, 3, 0.5),
-        ((0.8, 0.6), 1, 3, 0.5),
-        ((0.95, 0.9), 1, 3, 0.3),
-        ((0.8, 0.8), 1, 3, 0.0),
-        ((0.6, 0.5), 10, 3, 0.5),
-        ((0.8, 0.7), 1, 6, 0.5),
+        ((0.5, 0.5), 1, 3, 0.5, 0),
+        ((0.8, 0.6), 1, 3, 0.5, 1.2),
+        ((0.8, 0.6), 1, 3, 0, 1.7),
+        ((1, 0.97), 1, 3, 0.3, 1.2),
+        ((1, 0.95), 1, 2, 0.5, 1.2),
+        ((1, 0.95), 1, 1, 0, 1.2),
+        ((0.95, 0.95), 10, 3, 0.3, 1.2),
+        ((0.6, 0.5), 10, 3, 0.5, 1.2),
+        ((0.8, 0.8), 1, 1, 0, 1.2),
     ],
 )
-def test_the_paired_difference_covers_the_true_one(rates, tasks, runs, run_spread):
-    rng, tries = np.random.default_rng(0), 1500
-    covered = 0
+def test_a_difference_covers_the_true_one(rates, tasks, runs, run_spread, seed_spread):
+    rng, tries, covered = np.random.default_rng(0), 500, 0
     for _ in range(tries):
-        seeds = [SEED_SPREAD * rng.normal(size=50) for _ in range(tasks)]
-        ours, theirs = ([draw_outcomes(rng, rate, runs, 50, run_spread, each) for each in seeds] for rate in rates)
-        estimate = paired_difference(ours, theirs)
-        covered += estimate.low <= rates[0] - rates[1] <= estimate.high
-    assert covered / tries >= 0.93
+        seeds = seed_spread * rng.normal(size=(tasks, 50))
+        samples = [[draw_outcomes(rng, rate, runs, run_spread, each, seed_spread) for each in seeds] for rate in rates]
+        found = contrast(samples, (1, -1))
+        covered += found.low <= rates[0] - rates[1] <= found.high
+        assert found.over_runs == (runs > 1) and -1 <= found.low <= found.high <= 1
+    assert covered / tries >= 0.92
 
 
-@pytest.mark.parametrize("rates", [(0.5, 0.5), (0.9, 0.7), (0.95, 0.95)])
-def test_with_one_run_the_paired_difference_is_that_of_two_checkpoints(rates):
-    rng, tries = np.random.default_rng(0), 1500
-    found = [paired_difference(*([rng.binomial(1, rate, size=(1, 50))] for rate in rates)) for _ in range(tries)]
-    assert not any(each.over_runs for each in found)
-    assert np.mean([each.low <= rates[0] - rates[1] <= each.high for each in found]) >= 0.93
+def test_several_seeds_of_a_mean_of_variants_that_share_environment_seeds():
+    """What a condition does on certain environment seeds is common to all variants; in the mean it does nothing."""
+    rng, tries, covered = np.random.default_rng(0), 400, 0
+    for _ in range(tries):
+        shared, groups = rng.normal(size=50), []
+        for _ in range(4):
+            groups += [[draw_outcomes(rng, 0.6, 3, 0.3, np.zeros(50))], [draw_outcomes(rng, 0.6, 3, 0.3, shared, 1)]]
+        found = contrast(groups, [0.25, -0.25] * 4)
+        covered += found.low <= 0 <= found.high
+    assert covered / tries >= 0.92
 
 
-def test_the_variance_of_single_runs_is_that_of_the_table_with_half_an_observation_more_a_cell():
-    # 3 of 20 pairs succeed with ours alone, 1 with theirs alone.
-    difference = np.array([[1] * 3 + [-1] * 1 + [0] * 16])
-    estimate = mean_difference([difference])
-    half = 1.959964 * np.sqrt((3.5 + 1.5) - (3.5 - 1.5) ** 2 / 22) / 22
-    assert (estimate.value, estimate.high - estimate.value) == pytest.approx((0.1, half), rel=1e-5)
-
-
-def test_a_difference_mirrors_and_pairing_on_shared_seeds_narrows_it():
+def test_a_difference_mirrors_and_shared_environment_seeds_narrow_it():
     rng = np.random.default_rng(0)
     seeds = 3 * rng.normal(size=200)
-    ours, theirs = ([draw_outcomes(rng, rate, 3, 200, 0.0, seeds)] for rate in (0.6, 0.5))
-    forth, back = paired_difference(ours, theirs), paired_difference(theirs, ours)
+    ours, theirs = ([draw_outcomes(rng, rate, 3, 0.0, seeds, 3)] for rate in (0.6, 0.5))
+    forth, back = contrast([ours, theirs], (1, -1)), contrast([theirs, ours], (1, -1))
     assert (forth.value, forth.low, forth.high) == pytest.approx((-back.value, -back.high, -back.low))
-    unpaired = paired_difference(ours, [rng.permuted(theirs[0], axis=1)])
-    assert forth.high - forth.low < unpaired.high - unpaired.low
+    unpaired = contrast([ours, [rng.permuted(theirs[0], axis=1)]], (1, -1))
+    assert forth.high - forth.low < 0.7 * (unpaired.high - unpaired.low)
+
+
+def test_the_same_trainings_under_two_conditions_are_told_apart_better():
+    rng = np.random.default_rng(0)
+    skill, seeds = rng.normal(size=(4, 1)), rng.normal(size=50)
+    ours, theirs = ((rng.normal(size=(4, 50)) < 0.5 * gain + skill + seeds).astype(int) for gain in (1, 0))
+    apart, same = (contrast([[ours], [theirs]], (1, -1), same_runs=each) for each in (False, True))
+    assert apart.value == same.value and same.high - same.low < 0.7 * (apart.high - apart.low)
+
+
+def test_a_change_of_differences_is_its_sum_and_stays_in_its_range():
+    rng = np.random.default_rng(0)
+    four = [[draw_outcomes(rng, rate, 3, 0.3, np.zeros(30))] for rate in (0.9, 0.1, 0.2, 0.8)]
+    found = contrast(four, (1, -1, -1, 1))
+    means = [each[0].mean() for each in four]
+    assert found.value == pytest.approx(means[0] - means[1] - means[2] + means[3])
+    assert -2 <= found.low < found.value < found.high <= 2
 
 
 def test_more_confidence_widens_every_interval():
     rng = np.random.default_rng(0)
-    outcomes = [draw_outcomes(rng, 0.6, 3, 20, 0.5) for _ in range(2)]
-    for interval in (stratified_interval, mean_difference):
-        narrow, wide = interval(outcomes, confidence=0.8), interval(outcomes, confidence=0.99)
+    outcomes = [draw_outcomes(rng, 0.6, 3, 0.5, np.zeros(20)) for _ in range(2)]
+    other = [draw_outcomes(rng, 0.6, 3, 0.5, np.zeros(20)) for _ in range(2)]
+    for interval in (
+        lambda **options: stratified_interval(outcomes, **options),
+        lambda **options: contrast([outcomes], (1,), **options),
+        lambda **options: contrast([outcomes, other], (1, -1), **options),
+    ):
+        narrow, wide = interval(confidence=0.5), interval(confidence=0.9)
         assert wide.low < narrow.low < narrow.high < wide.high
 
 
-@pytest.mark.parametrize("wrong", [[], [np.zeros(3)], [np.zeros((0, 5))], [np.zeros((2, 0))]])
-def test_what_are_no_outcomes_is_refused(wrong):
-    for interval in (stratified_interval, mean_difference):
-        with pytest.raises(ValueError, match="give at least one array"):
-            interval(wrong)
-
-
-def test_outcomes_that_do_not_pair_are_refused():
-    with pytest.raises(ValueError, match="pair them first"):
-        paired_difference([np.zeros((2, 5))], [np.zeros((2, 4))])
+@pytest.mark.parametrize(
+    "wrong",
+    [[[]], [[np.zeros(3)]], [[np.zeros((0, 5))]], [[np.zeros((2, 0))]], [[np.zeros((2, 5))], [np.zeros((2, 4))]]],
+)
+def test_what_are_no_outcomes_that_fit_each_other_is_refused(wrong):
+    with pytest.raises(ValueError, match="give every sample one array"):
+        contrast(wrong, [1] * len(wrong))
 
 
 @pytest.mark.parametrize("wrong", [(1, 0), (-1, 5), (6, 5), (1, 5, 1.0), (1, 5, 0)])

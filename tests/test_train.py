@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from mp_lib import train as module
-from mp_lib.config import scale_config
+from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS, scale_config
 from mp_lib.interfaces import RunResult
 from mp_lib.model.checkpoint import load_policy, load_tensors
-from mp_lib.train import CURVE_SEEDS, FINAL_SEEDS, train
+from mp_lib.train import train
 from mp_lib.trainer import Trainer
 from tests.conftest import TOY
 
@@ -82,6 +82,7 @@ def test_a_result_says_all_that_is_known(finished, toy_demos):
     assert result.demonstrations == {
         "task": "toy",
         "expert": "swinging",
+        "expert_rate": 1.0,
         "episodes": 3,
         "depth_backend": "toy",
         "content_hash": toy_demos.content_hash(),
