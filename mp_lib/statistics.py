@@ -102,41 +102,45 @@ def contrast(
     arrays = check_samples(samples)
     weights = np.asarray(weights, float)
     if same_runs:
-        sums = [
-            sum(weight * each for weight, each in zip(weights, task, strict=True)) for task in zip(*arrays, strict=True)
-        ]
+        tasks = zip(*arrays, strict=True)
+        sums = [sum(weight * each for weight, each in zip(weights, task, strict=True)) for task in tasks]
         variance, freedom = crossed_variance([sums], np.ones(1))
     else:
         variance, freedom = crossed_variance(arrays, weights)
+    singles = [extent(sample, confidence, freedom) for sample in arrays]
+    rates, variances, below, above = (np.array(each) for each in zip(*singles, strict=True))
     seeds = sum(each.shape[1] for each in arrays[0])
-    rates = np.array([np.mean([each.mean() for each in sample]) for sample in arrays])
-    singles = [crossed_variance([sample], np.ones(1))[0] for sample in arrays]
-    # Where all runs agree in everything, episodes on the same environment seed count once.
-    trials = [rate * (1 - rate) / single if single > 0 else seeds for rate, single in zip(rates, singles, strict=True)]
-    sizes = [sum(each.size for each in sample) for sample in arrays]
-    trials = np.minimum(trials, np.where(np.array(singles) > 0, sizes, seeds))
-    limits = np.array(
-        [score_interval(*each, multiple(confidence, freedom)) for each in zip(rates, trials, strict=True)]
-    )
     value, share = float(weights @ rates), 1.0
     if len(arrays) > 1:
-        # Agresti and Min's variance of pairs that all agree is the least: A. Agresti and Y. Min, Statistics in
-        # Medicine 24 (2005), 729-740.
-        apart = weights**2 @ np.maximum(singles, 1 / (seeds + 2) ** 2)
-        share = np.sqrt(max(variance, 1 / (seeds + 2) ** 2) / apart)
-    below, above = np.abs(limits - rates[:, None]).T
+        # The least variance is Agresti and Min's of pairs that all agree (Statistics in Medicine 24 (2005), 729-740).
+        least = 1 / (seeds + 2) ** 2
+        share = np.sqrt(max(variance, least) / (weights**2 @ np.maximum(variances, least)))
     down, up = (np.sqrt(weights**2 @ np.where(weights > 0, *pair) ** 2) for pair in ((below, above), (above, below)))
-    least, most = weights[weights < 0].sum(), weights[weights > 0].sum()
+    runs = min(len(each) for sample in arrays for each in sample)
     return Estimate(
         value,
-        float(max(least, value - share * down)),
-        float(min(most, value + share * up)),
+        float(max(weights[weights < 0].sum(), value - share * down)),
+        float(min(weights[weights > 0].sum(), value + share * up)),
         freedom,
-        over_runs=min(len(each) for sample in arrays for each in sample) > 1,
+        over_runs=runs > 1,
         tasks=len(arrays[0]),
-        runs=min(len(each) for sample in arrays for each in sample),
+        runs=runs,
         seeds=seeds,
     )
+
+
+def extent(sample: Outcomes, confidence: float, freedom: float) -> tuple[float, float, float, float]:
+    """A sample's rate and variance, and how far its interval extends below and above the rate.
+
+    Wilson's with as many trials as would give its variance, but no more than there are, and Student's multiple for the
+    contrast's degrees of ``freedom``. Where all runs agree in everything, episodes on the same environment seed count
+    once, and the degrees of freedom are theirs.
+    """
+    rate, (variance, own) = float(np.mean([each.mean() for each in sample])), crossed_variance([sample], np.ones(1))
+    seeds, size = sum(each.shape[1] for each in sample), sum(each.size for each in sample)
+    trials = min(rate * (1 - rate) / variance, size) if variance > 0 else seeds
+    low, high = score_interval(rate, trials, multiple(confidence, freedom if variance > 0 else own))
+    return rate, variance, rate - low, high - rate
 
 
 def check_samples(samples: Sequence[Outcomes]) -> list[list[np.ndarray]]:
