@@ -13,7 +13,7 @@ from mp_lib.evidence import compare
 from mp_lib.figures import publish
 from mp_lib.interfaces import look_up
 from mp_lib.plots import row_name
-from mp_lib.results import KINDS, episodes_cell, method_table, success_cell
+from mp_lib.results import KINDS, common_tasks, episodes_cell, method_table, success_cell
 from mp_lib.runs import result_files, runs_of_design
 from mp_lib.sentences import of_origin
 from mp_lib.success_plots import DRAWN
@@ -34,6 +34,7 @@ def show(
     for name in names or ABLATIONS:
         design = look_up(DESIGNS, name, "experiment")
         runs = runs_of_design(design, scale, expert, methods)
+        runs = on_common_tasks(runs)
         yield Markdown(f"## {design.title}\n\n**{design.asks}** {of_origin(runs, how_to_run(design, scale))}")
         if len(runs):
             table = arm_table(design, runs)
@@ -48,14 +49,19 @@ def how_to_run(design: Design, scale: str) -> str:
     return f"./run_all.sh {scale} --experiment {design.name}"
 
 
-def arm_table(design: Design, runs: pd.DataFrame) -> pd.DataFrame:
-    """``method_table`` with a row a condition, and how each differs from the experiment's reference on the same tasks.
+def on_common_tasks(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of ``common_tasks``: rates and differences of a table are of the same tasks."""
+    return runs[runs["task"].isin(common_tasks(runs, KINDS))] if len(runs) else runs
 
+
+def arm_table(design: Design, runs: pd.DataFrame) -> pd.DataFrame:
+    """``method_table`` with a row a condition, and how each differs from the experiment's reference.
+
+    ``runs`` are those of ``common_tasks``, so that rates and differences are of the same tasks.
     ``difference``, ``difference_low`` and ``difference_high`` are in points, empty for the reference itself;
     ``difference_over_runs`` says whether they speak of trainings at large.
     """
-    kinds = runs.groupby(list(KINDS))["task"].agg(set)
-    runs = runs[runs["task"].isin(set.intersection(*kinds))]
+    runs = on_common_tasks(runs)
     table = method_table(runs, KINDS)
     order = {name: place for place, name in enumerate([*METHODS, *(arm.label for arm in design.arms)])}
     table = table.sort_values(["method", "arm"], key=lambda column: column.map(order))

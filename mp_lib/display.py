@@ -17,7 +17,9 @@ def show_table(table: pd.DataFrame, digits: int = 1) -> HTML:
     """
     shown = table.to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:,.{digits}f}")
     words = table.select_dtypes("number").empty
-    return HTML(shown.replace("<td>", '<td style="text-align: left; vertical-align: top">') if words else shown)
+    for cell in ("td", "th") if words else ():
+        shown = shown.replace(f"<{cell}>", f'<{cell} style="text-align: left; vertical-align: top">')
+    return HTML(shown)
 
 
 def show_film(path: Path, width: int = 480) -> Video:

@@ -198,7 +198,8 @@ class Experiment:
         experiments, figures = ([self.design.name], [f"07_{self.design.name}_{self.scale}"]) if runs else ([], [])
         parameters = {"scale": self.scale, "experiments": experiments, "methods": list(self.methods)}
         parameters["expert"] = self.expert
-        return self.reader("07_ablations", self.design.title.lower(), parameters, after=runs, figures=figures)
+        title = self.design.title.lower() if runs else "ablations"
+        return self.reader("07_ablations", title, parameters, after=runs, figures=figures)
 
     def efficiency(self, runs: list[Step], cores: int) -> Step:
         # Behind the trainings and alone, so that nothing else disturbs what it times.

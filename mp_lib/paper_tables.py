@@ -6,20 +6,26 @@ can type its numbers in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
 from mp_lib import efficiency
 from mp_lib.config import METHODS
 from mp_lib.designs import DESIGNS, MAMBA
+from mp_lib.display import Markdown, show_table
 from mp_lib.results import KINDS, load_published, method_table, success_cell, success_table, with_spread
 from mp_lib.runs import choose_runs, runs_of_design
 from mp_lib.sentences import count, join
 from mp_lib.sim.tasks import PAPER_TASKS, TASKS
 
 COMPARED = ("dp3", "simple_dp3", "dp3_mamba")  # those of the main table that have a published name
-TABLES = ("success", "variants", "horizon", "costs")  # their names in data/paper/published.csv
+TABLES = {  # by their names in data/paper/published.csv
+    "success": "Success by task, %",
+    "variants": "State-space variants: mean success over the tasks that all of them have here, %",
+    "horizon": "Horizon: mean success, %",
+    "costs": "Costs at the paper's widths, as released",
+}
 
 
 def how_to_fill() -> str:
@@ -34,9 +40,13 @@ def how_to_fill() -> str:
     )
 
 
-def all_tables(scale: str, expert: str = "default") -> list[pd.DataFrame]:
-    """The paper's tables in the order of ``TABLES``."""
-    return [main_table(scale, expert), variants_table(scale, expert), horizon_table(scale, expert), costs_table()]
+def show(scale: str, expert: str = "default") -> Iterator:
+    """What a notebook displays: the paper's tables in the order of ``TABLES``, each below its title."""
+    tables = main_table(scale, expert), variants_table(scale, expert), horizon_table(scale, expert), costs_table()
+    for title, table in zip(TABLES.values(), tables, strict=True):
+        yield Markdown(f"**{title}**")
+        yield show_table(table)
+    yield Markdown(how_to_fill())
 
 
 def published_cells(table: str, method: str, rows: Iterable[str]) -> list[str]:

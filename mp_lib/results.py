@@ -121,19 +121,21 @@ def success_table(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def common_tasks(runs: pd.DataFrame, by: Sequence[str]) -> list[str]:
+    """The tasks that every kind of run has; those with two runs or more of every kind alone, if there are such."""
+    counts = runs.groupby([*by, "task"], sort=False).size().unstack(fill_value=0).min()
+    return list(counts.index[counts > 1]) or list(counts.index[counts > 0])
+
+
 def method_table(runs: pd.DataFrame, by: Sequence[str] = ("method", "attention")) -> pd.DataFrame:
-    """One row a method and attention (or whatever else ``by`` names) over the tasks that all of them have.
+    """One row a method and attention (or whatever else ``by`` names) over ``common_tasks``.
 
     Columns: method, label, attention, ``by``'s others, tasks, those of ``summary``.
     """
-    kinds = list(runs.groupby(list(by), sort=False))
-    common = set.intersection(*(set(group["task"]) for _, group in kinds)) if kinds else set()
-    rows = []
-    for key, group in kinds:
-        group = group[group["task"].isin(common)]
-        if len(group):
-            named = dict(zip(by, key, strict=True))
-            rows.append(named | kind_of(named["method"], named["attention"]) | {"tasks": len(common)} | summary(group))
+    common, rows = common_tasks(runs, by) if len(runs) else [], []
+    for key, group in runs[runs["task"].isin(common)].groupby(list(by), sort=False):
+        named = dict(zip(by, key, strict=True))
+        rows.append(named | kind_of(named["method"], named["attention"]) | {"tasks": len(common)} | summary(group))
     columns = [*by, "label", "tasks", *SUMMARY]
     return pd.DataFrame(rows, columns=columns)
 

@@ -15,7 +15,7 @@ from mp_lib.style import BLACK, COLUMN, GREY, PAGE, label_ends, look_of, panels,
 
 PUBLISHED = {"color": BLACK, "marker": "|", "linestyle": "", "markersize": 9, "markeredgewidth": 1.2}
 PEERS = "*ph8<>^v"  # markers
-RUN = {"linestyle": "", "marker": ".", "markersize": 3.5, "markeredgewidth": 0, "alpha": 0.55, "clip_on": False}
+RUN = {"linestyle": "", "marker": ".", "markersize": 4.5, "markeredgewidth": 0, "alpha": 0.7, "clip_on": False}
 
 
 def rates_of(row) -> list[float]:

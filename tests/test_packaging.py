@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mp_lib.config import METHODS, SCALES
+from mp_lib.config import METHODS, SCALES, SPECIAL
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -60,6 +60,7 @@ def test_readme_states_the_numbers_of_the_quick_scale():
     text, quick = (ROOT / "README.md").read_text(), SCALES["quick"]
     assert not re.search(r"@[A-Z_]+@", text)
     rate = f"{quick['learning_rate']:.0e}".replace("e-0", "e-")
+    assert f"{SPECIAL['quick', 'dexart']['num_steps']} steps" in text
     assert f"{quick['num_steps']} steps of batch {quick['batch_size']} at {rate} instead of" in text
     assert all(f"`{method}`" in text for method in METHODS)
 

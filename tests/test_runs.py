@@ -197,13 +197,25 @@ def test_conditions_are_compared_on_the_tasks_that_all_of_them_have():
                 write_run(TASK, method, rng.binomial(1, share, 20).tolist(), seed, **changes)
         write_run("adroit_pen", "dp3", [1] * 20, seed)
         write_run("adroit_pen", "dp3_mamba", [0] * 20, seed)
-    table = ablations.arm_table(DESIGNS["horizon"], runs_of_design(DESIGNS["horizon"], "smoke")).set_index(
-        ["method", "arm"]
-    )
+    runs = runs_of_design(DESIGNS["horizon"], "smoke")
+    table = ablations.arm_table(DESIGNS["horizon"], runs).set_index(["method", "arm"])
     assert [arm for _, arm in table.index] == ["4", "16"] * 2 and set(table["tasks"]) == {1}
     for arm in ("4", "16"):
         row = table.loc["dp3_mamba", arm]
         assert row["difference"] == pytest.approx(row["ours"] - table.loc["dp3", arm]["ours"])
+
+
+def test_tasks_with_several_trainings_of_every_kind_count_alone():
+    for seed in (0, 1):
+        for method in ("dp3", "dp3_mamba"):
+            write_run(TASK, method, [1, 0], seed)
+    write_run("adroit_pen", "dp3", [1, 1])
+    runs = choose_runs("smoke")
+    assert results.common_tasks(runs, ("method", "attention")) == [TASK]
+    write_run("adroit_pen", "dp3_mamba", [0, 0])
+    assert results.common_tasks(choose_runs("smoke"), ("method", "attention")) == [TASK]
+    assert set(results.method_table(choose_runs("smoke"))["ours"]) == {50}
+    assert results.common_tasks(choose_runs("smoke", seeds=[0]), ("method", "attention")) == ["adroit_pen", TASK]
 
 
 def test_runs_on_other_environment_seeds_are_not_those_of_the_scale():
