@@ -12,7 +12,7 @@ from mp_lib.designs import DEFAULT_TASK, DESIGNS, Design
 from mp_lib.evaluate import KEPT
 from mp_lib.interfaces import look_up
 from mp_lib.paths import demos_path, figures_path, root, run_path
-from mp_lib.runs import all_files
+from mp_lib.runs import patterns
 from mp_lib.sentences import count
 from mp_lib.sim.tasks import TASKS
 from mp_lib.steps import Step
@@ -192,14 +192,15 @@ class Experiment:
             if runs
             else []
         )
-        return self.reader("05_tables", "verdicts, tables and figures", parameters, after=runs, figures=figures)
+        title = "verdicts, tables and figures"
+        return self.reader("05_tables", title, parameters, after=runs, figures=figures, reads_runs=True)
 
     def ablations(self, runs: list[Step]) -> Step:
         experiments, figures = ([self.design.name], [f"07_{self.design.name}_{self.scale}"]) if runs else ([], [])
         parameters = {"scale": self.scale, "experiments": experiments, "methods": list(self.methods)}
         parameters["expert"] = self.expert
         title = self.design.title.lower() if runs else "ablations"
-        return self.reader("07_ablations", title, parameters, after=runs, figures=figures)
+        return self.reader("07_ablations", title, parameters, after=runs, figures=figures, reads_runs=True)
 
     def efficiency(self, runs: list[Step], cores: int) -> Step:
         # Behind the trainings and alone, so that nothing else disturbs what it times.
@@ -227,8 +228,9 @@ class Experiment:
         after: Sequence[Step] = (),
         figures: Sequence[str] = (),
         cores: int = 1,
+        reads_runs: bool = False,
     ) -> Step:
-        """A step that takes seconds and so depends on the package's code, too."""
+        """A step that takes seconds and so depends on the package's code, too; ``reads_runs``: on all of the scale."""
         results = (product for step in (*needs, *after) for product in step.products if product.suffix == ".json")
         own = (root() / "notebooks" / f"{notebook}.ipynb", Path(__file__).parent, *claims.other_files())
         return Step(
@@ -237,7 +239,8 @@ class Experiment:
             notebook=f"{notebook}.ipynb",
             executed=self.folder / f"{notebook}.ipynb",
             parameters=parameters,
-            inputs=tuple(dict.fromkeys([*own, *all_files(self.scale), *results])),
+            inputs=tuple(dict.fromkeys([*own, *results])),
+            patterns=patterns(self.scale) if reads_runs else (),
             products=tuple(figures_path() / f"{name}.png" for name in figures),
             needs=tuple(step.name for step in needs),
             after=tuple(step.name for step in after),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -275,9 +276,14 @@ def count_changed(scale: str) -> int:
 
 def all_files(scale: str) -> list[Path]:
     """All that runs of a scale are read from: results and evaluations found here, and those kept."""
-    folders = sorted((root() / "data" / "runs").glob(f"{scale}-*"))
-    own = [path for folder in folders for path in (folder / "result.json", *sorted(folder.glob("evaluations/*.json")))]
-    return [path for path in (*own, kept_path(), curves_path()) if path.exists()]
+    return [path for pattern in patterns(scale) for path in sorted(root().glob(pattern))]
+
+
+def patterns(scale: str) -> tuple[str, ...]:
+    """What ``all_files`` are called, below the root."""
+    runs = f"data/runs/{scale}-*"
+    kept = (os.path.relpath(path, root()) for path in (kept_path(), curves_path()))
+    return f"{runs}/result.json", f"{runs}/evaluations/*denoising.json", *kept
 
 
 def result_files(runs: pd.DataFrame) -> list[Path]:

@@ -25,9 +25,10 @@ from mp_lib.provenance import file_hash
 class Step:
     """One notebook execution.
 
-    ``inputs`` are files or folders whose content it depends on, ``facts`` what else its result depends
-    on; ``products`` must be there when it is done. It starts when the steps it ``needs`` are done and
-    those it comes ``after`` have ended in any way; ``cores`` is how many it may keep busy.
+    ``inputs`` are files or folders whose content it depends on, ``patterns`` name more of them below the root, such as
+    data/runs/*/result.json, whichever there are when it begins; ``facts`` is what else its result depends on.
+    ``products`` must be there when it is done. It starts when the steps it ``needs`` are done and those it comes
+    ``after`` have ended in any way; ``cores`` is how many it may keep busy.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Step:
     parameters: dict = field(default_factory=dict)
     facts: dict = field(default_factory=dict)
     inputs: tuple[Path, ...] = ()
+    patterns: tuple[str, ...] = ()
     products: tuple[Path, ...] = ()
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
@@ -54,7 +56,8 @@ class Step:
 
     def key(self) -> str:
         """The digest of all that the step's result depends on."""
-        inputs = {os.path.relpath(path, root()): file_hash(path) for path in self.inputs}
+        found = (path for pattern in self.patterns for path in sorted(root().glob(pattern)))
+        inputs = {os.path.relpath(path, root()): file_hash(path) for path in (*self.inputs, *found)}
         text = json.dumps([self.notebook, self.parameters, self.facts, inputs], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

@@ -64,6 +64,15 @@ def test_step_runs_once_and_again_when_parameters_inputs_or_products_change(note
     assert not step.is_done()
 
 
+def test_a_step_runs_again_when_there_is_more_of_what_it_reads(notebook_root, capsys):
+    step = make_step(notebook_root, patterns=("data/runs/*/result.json",))
+    assert Runner([step], jobs=1).run() == [] and step.is_done()
+    (notebook_root / "data" / "runs" / "a").mkdir(parents=True)
+    assert step.is_done()
+    (notebook_root / "data" / "runs" / "a" / "result.json").write_text("{}")
+    assert not step.is_done()
+
+
 def test_failed_step_says_why_and_stops_those_that_need_it_alone(notebook_root, capsys):
     steps = [
         make_step(notebook_root, "bad", value=-1),
