@@ -57,7 +57,7 @@ def on_common_tasks(runs: pd.DataFrame) -> pd.DataFrame:
 def arm_table(design: Design, runs: pd.DataFrame) -> pd.DataFrame:
     """``method_table`` with a row a condition, and how each differs from the experiment's reference.
 
-    ``runs`` are those of ``common_tasks``, so that rates and differences are of the same tasks.
+    Runs on other tasks than ``common_tasks`` are left out, so that rates and differences are of the same tasks.
     ``difference``, ``difference_low`` and ``difference_high`` are in points, empty for the reference itself;
     ``difference_over_runs`` says whether they speak of trainings at large.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mp_lib.config import METHODS, SCALES, TrainConfig, scale_config
@@ -12,6 +12,7 @@ from mp_lib.sim.tasks import PAPER_TASKS, TASKS
 DEFAULT_TASK = "metaworld_drawer-open"
 A_TASK_OF_EACH_SUITE = (DEFAULT_TASK, "adroit_hammer", "dexart_laptop")
 SHORT_TASKS = tuple(task for task in PAPER_TASKS if not task.startswith("dexart"))  # ten demonstrations, not a hundred
+CONTRASTED = ("dp3", "dp3_narrow", "dp3_mamba", "dp3_mamba_hydra")  # where all seven would take too long
 MAMBA = tuple(name for name, method in METHODS.items() if method.mixer)
 
 SEEDS = {"smoke": (0,), "quick": (0, 1, 2), "paper": (0, 1, 2)}
@@ -40,6 +41,11 @@ class Arm:
         }
         divisor = usual.get("width_divisor", 1) * self.narrower
         return scale_config(scale, task, method, seed, **{"width_divisor": divisor, **chosen, **changes})
+
+
+def arms_over(values: Sequence[int], changes: Callable[[int], dict]) -> tuple[Arm, ...]:
+    """A condition a value, named after it."""
+    return tuple(Arm(str(value), value, changes(value)) for value in values)
 
 
 @dataclass(frozen=True)
@@ -135,28 +141,28 @@ DESIGNS = {
             "horizon",
             "Horizon",
             "Is Mamba Policy more robust than DP3 where long chunks are predicted and half of each is executed?",
-            ("dp3", "dp3_narrow", "dp3_mamba", "dp3_mamba_hydra"),
+            CONTRASTED,
             varied="horizon T",
             drawn="conditions",
-            arms=tuple(Arm(str(T), T, {"horizon": T, "n_action_steps": T // 2}) for T in (4, 16, 32, 64)),
+            arms=arms_over((4, 16, 32, 64), lambda T: {"horizon": T, "n_action_steps": T // 2}),
         ),
         Design(
             "demonstrations",
             "Number of demonstrations",
             "Which method needs the fewest demonstrations?",
-            ("dp3", "dp3_narrow", "dp3_mamba", "dp3_mamba_hydra"),
+            CONTRASTED,
             varied="demonstrations",
             drawn="conditions",
-            arms=tuple(Arm(str(count), count, {"num_demos": count}) for count in (5, 10, 20)),
+            arms=arms_over((5, 10, 20), lambda count: {"num_demos": count}),
         ),
         Design(
             "denoising",
             "Denoising steps",
             "How many denoising steps does a trained policy need?",
-            ("dp3", "dp3_narrow", "dp3_mamba", "dp3_mamba_hydra"),
+            CONTRASTED,
             varied="denoising steps",
             drawn="conditions",
-            arms=tuple(Arm(str(steps), steps, {"num_inference_steps": steps}) for steps in (1, 2, 4, 10)),
+            arms=arms_over((1, 2, 4, 10), lambda steps: {"num_inference_steps": steps}),
             reference="10",
             after_training=True,
         ),

@@ -71,9 +71,9 @@ def outcomes_by_task(runs: pd.DataFrame) -> Outcomes:
     return [match([group])[0] for _, group in runs.groupby("task", sort=False)]
 
 
-def rate(runs: pd.DataFrame, confidence: float = 0.95) -> Estimate:
+def rate(runs: pd.DataFrame) -> Estimate:
     """The success rate of runs of one method, a mean over tasks."""
-    return contrast([outcomes_by_task(runs)], (1,), confidence)
+    return contrast([outcomes_by_task(runs)], (1,))
 
 
 def interquartile_rate(runs: pd.DataFrame) -> Estimate | None:

@@ -14,6 +14,7 @@ from mp_lib.demos import collect, find_task
 from mp_lib.film import write_film
 from mp_lib.interfaces import TaskSpec
 from mp_lib.paths import demos_path, run_path
+from mp_lib.provenance import expert_record
 from mp_lib.sentences import join, of_rate
 from mp_lib.sim.tasks import remarks_on
 
@@ -121,7 +122,7 @@ def expert_sentence(demos: ReplayBuffer) -> str:
     """How often the expert succeeded while these demonstrations were recorded, and how many episodes were kept."""
     rows = demos.attributes["episodes"]
     left_out = [seed for row in rows for seed in row["failed_seeds"]]
-    solved, tries = sum(len(row["solved_seeds"]) for row in rows), len(rows) + len(left_out)
+    solved, tries = expert_record(demos.attributes)
     needed = demos.attributes["settings"]["min_success_steps"]
     seeds = f"Seeds left out: {join(left_out)}." if left_out else "None was left out."
     return (

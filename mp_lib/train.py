@@ -116,13 +116,6 @@ def policy_config(config: TrainConfig, spec: TaskSpec) -> PolicyConfig:
     )
 
 
-def expert_rate(attributes: dict) -> float | None:
-    """How often the expert succeeded by the policies' rule while a store was recorded; None where it does not say."""
-    rows = attributes.get("episodes", [])
-    tried = sum(1 + len(row["failed_seeds"]) for row in rows)
-    return sum(len(row["solved_seeds"]) for row in rows) / tried if tried else None
-
-
 class Run:
     """The stages of a run around its trainer."""
 
@@ -231,12 +224,13 @@ class Run:
         interval = wilson_interval(sum(successes), len(seeds))
         parameters = sum(each.numel() for each in self.trainer.policy.parameters())
         attributes = self.demos.attributes
+        solved, tried = provenance.expert_record(attributes)
         return RunResult(
             config=json.loads(json.dumps(asdict(self.config))),
             demonstrations={
                 "task": self.config.task,
                 "expert": attributes.get("expert", "unknown"),
-                "expert_rate": expert_rate(attributes),
+                "expert_rate": solved / tried if tried else None,
                 "episodes": self.demos.num_episodes,
                 "depth_backend": attributes.get("settings", {}).get("depth_backend", "unknown"),
                 "content_hash": self.demos.content_hash(),
