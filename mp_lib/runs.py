@@ -295,8 +295,10 @@ def patterns(scale: str) -> tuple[str, ...]:
 
 def result_files(runs: pd.DataFrame) -> list[Path]:
     """What the rows were read from."""
-    own = sorted(set(runs.loc[~runs["kept"].astype(bool), "folder"]))
-    files = [root() / "data" / "runs" / folder / "result.json" for folder in own]
+    own, folder = runs[~runs["kept"].astype(bool)], root() / "data" / "runs"
+    files = [folder / name / "result.json" for name in sorted(set(own["folder"]))]
+    for name in sorted(set(own.loc[own["name"] != own["folder"], "folder"])):
+        files += sorted((folder / name).glob("evaluations/*denoising.json"))
     return files + ([kept_path()] if runs["kept"].any() else [])
 
 

@@ -139,6 +139,7 @@ def test_an_evaluation_with_fewer_denoising_steps_is_a_row_of_its_own():
     assert choose_runs("smoke")["successes"].tolist() == [1] and count_changed("smoke") == count_unreadable() == 0
     runs = runs_of_design(DESIGNS["denoising"], "smoke")
     assert dict(zip(runs["arm"], runs["successes"], strict=True)) == {"10": 1, "2": 0}
+    assert folder / "usual-2denoising.json" in result_files(runs) and len(result_files(runs[runs["arm"] == "10"])) == 1
 
 
 def test_an_experiment_of_which_one_condition_was_run_was_not_run():
