@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import functools
 import json
 import logging
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -24,8 +22,9 @@ from pathlib import Path
 import numpy as np
 
 import mp_lib
-from mp_lib.data.replay_buffer import KEYS, ReplayBuffer, writing
+from mp_lib.data.replay_buffer import KEYS, ReplayBuffer
 from mp_lib.interfaces import Environment, TaskSpec, look_up
+from mp_lib.locks import sole_user
 from mp_lib.progress import track
 from mp_lib.provenance import commit
 from mp_lib.sim.env import SimulationDiverged
@@ -117,7 +116,7 @@ def collect(
     buffer = _existing(path, provenance, num_demos)
     if buffer and buffer.num_episodes == num_demos:
         return buffer
-    with _only_writer(path):
+    with sole_user(Path(f"{path}.lock"), str(path)):
         return _record(spec, num_demos, path, provenance, jobs)
 
 
@@ -274,20 +273,6 @@ def _refuse_difference(path: Path, buffer: ReplayBuffer, provenance: dict) -> No
                 f"{path} was recorded with {key}={found.get(key)!r}, {value!r} was asked for; "
                 f"ask for the same, give another path or delete it"
             )
-
-
-@contextlib.contextmanager
-def _only_writer(path: Path) -> Iterator[None]:
-    """Hold a lock beside ``path``, which ends with the process; a requeued job may meet its older self."""
-    with contextlib.ExitStack() as stack:
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(f"{path}.lock", "w"))
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(f"another process is recording {path}; wait for it or end it") from None
-        yield
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import sys
@@ -26,6 +27,18 @@ def choose_device(name: str = "auto") -> torch.device:
     if not available[kind]:
         raise ValueError(f"device {name!r} was asked for, but torch finds none here; choose cpu or auto")
     return torch.device(name)
+
+
+def visible_gpus(name: str = "auto") -> list[str]:
+    """The GPUs that steps on the device of that name may be spread over, as CUDA_VISIBLE_DEVICES names them.
+
+    None for a device without CUDA, and none for one that is named by its number: that choice is the user's.
+    """
+    if name not in ("auto", "cuda"):
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return [str(index) for index in range(count)] if named is None else named.split(",")[:count]
 
 
 def device_name(device: torch.device) -> str:

@@ -12,7 +12,8 @@ from mp_lib.config import FINAL_SEEDS
 from mp_lib.demos import find_task
 from mp_lib.device import choose_device, device_name
 from mp_lib.files import write_atomically
-from mp_lib.film import write_film
+from mp_lib.journal import Journal
+from mp_lib.locks import sole_user
 from mp_lib.model.backends import FrozenPolicy, freeze
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.ddim import DDIM
@@ -64,7 +65,7 @@ def evaluate(
     episodes: int | None = None,
     first_seed: int = FINAL_SEEDS,
     num_inference_steps: int | None = None,
-    jobs: int = 1,
+    jobs: int | None = 1,
     device: str = "auto",
     backend: str = "torch",
 ) -> dict:
@@ -86,9 +87,10 @@ def evaluate(
         return found
     policy, facts = load(checkpoint, num_inference_steps, device, backend)
     spec = find_task(facts["task"]).with_state(policy.config.state_dim)
-    played = rollout(policy, spec, range(first_seed, first_seed + episodes), jobs=jobs, films=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    film = write_film(path.with_suffix(".mp4"), played[0].film)
+    film, seeds = path.with_suffix(".mp4"), range(first_seed, first_seed + episodes)
+    with sole_user(path.with_suffix(".lock"), str(path)):
+        journal = Journal(path.with_suffix(".partial"), origin, film)
+        played = rollout(policy, spec, seeds, jobs=jobs, films=1, journal=journal)
     successes = [int(episode.success) for episode in played]
     found = {
         **origin,
@@ -104,6 +106,7 @@ def evaluate(
         "file": path.name,
     }
     write_atomically(path, json.dumps(found, indent=1).encode())
+    journal.forget()
     return found
 
 

@@ -139,6 +139,7 @@ class Experiment:
             inputs=(self.demos(config),),
             products=tuple(folder / name for name in PRODUCTS),
             needs=(self.recording_name(config),),
+            gpu=True,
         )
 
     def evaluation(self, config: TrainConfig, training: Step) -> Step:
@@ -159,6 +160,7 @@ class Experiment:
             inputs=(result,),
             products=(kept,),
             needs=(training.name,),
+            gpu=True,
         )
 
     def pages(self, runs: list[Step], cores: int) -> list[Step]:

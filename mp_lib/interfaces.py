@@ -148,7 +148,8 @@ class RunResult:
 
     ``curve`` has a row an evaluation during training, {step, successes, episodes}; ``final`` is the last
     checkpoint on fresh seeds: {seeds, successes (0 or 1 each), interval}; ``loss`` is the last one logged,
-    ``parameters`` counts the policy's, all of which run; ``seconds`` by stage.
+    ``parameters`` counts the policy's, all of which run; ``seconds`` by stage; ``threads`` are torch's on the CPU,
+    whose number decides the last bits of a training there; 0 where it was not noted.
     """
 
     config: dict
@@ -162,3 +163,4 @@ class RunResult:
     device: str
     commit: str
     versions: dict[str, str]
+    threads: int = 0

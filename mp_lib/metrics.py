@@ -10,26 +10,31 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mp_lib.files import write_atomically
+
 log = logging.getLogger(__name__)
 
 
 class Metrics:
     """Appends rows to ``path``; rows that are not before ``step`` are dropped, since they will come again.
 
-    The mirror follows WANDB_MODE and is offline if that is not set; it never asks for a login.
+    A row that is there already is not written a second time. The mirror follows WANDB_MODE and is offline if that is
+    not set; it never asks for a login.
     """
 
     def __init__(self, path: Path, step: int, mirror: dict):
         kept = [line for line in read_lines(path) if json.loads(line)["step"] < step]
-        draft = path.with_name(f".{path.name}.partial")
-        draft.write_text("".join(f"{line}\n" for line in kept))
-        draft.replace(path)
+        write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
+        self._kept = set(kept)
         self._file = open(path, "a", buffering=1)  # noqa: SIM115 (closed in close)
         self._run = start_mirror(path.parent, mirror)
 
     def write(self, step: int, **values: float) -> None:
         """Add one row."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        line = json.dumps({"step": step, **values})
+        if line in self._kept:
+            return
+        self._file.write(f"{line}\n")
         if self._run:
             self._run.log(values, step=step)
 

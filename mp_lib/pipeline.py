@@ -52,7 +52,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--expert", default="default", help="which of the task's experts demonstrates, e.g. dapg for Adroit"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
-    parser.add_argument("--jobs", type=int, help="steps side by side (default: one a core, at most 4)")
+    parser.add_argument("--jobs", type=int, help="steps side by side (default: one a GPU, or by cores and memory)")
     options = parser.parse_args(arguments)
     options.report_only = options.scale[0] == "report"
     scales = options.scale[options.report_only :] or ["quick"]
@@ -71,15 +71,18 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     # Imported only now: --help needs no package but Python's own.
     from mp_lib.designs import DESIGNS, REPORT
+    from mp_lib.device import choose_device, visible_gpus
     from mp_lib.experiment import Experiment
     from mp_lib.interfaces import look_up
     from mp_lib.report import build_report
     from mp_lib.runner import Runner, spell_seconds
-    from mp_lib.workers import usable_cores
+    from mp_lib.workers import default_jobs, usable_cores
 
     began = time.monotonic()
-    jobs = min(4, usable_cores()) if options.jobs is None else options.jobs
     try:
+        choose_device(options.device)  # an error now rather than in every training
+        gpus = visible_gpus(options.device)
+        jobs = default_jobs(len(gpus)) if options.jobs is None else options.jobs
         if jobs < 1:
             raise ValueError(f"--jobs {jobs} was given; it must be at least 1")
         experiment = Experiment(
@@ -89,12 +92,12 @@ def main(arguments: list[str] | None = None) -> int:
             tuple(dict.fromkeys(options.methods)),
             tuple(dict.fromkeys(options.seeds)),
             options.attention,
-            checked_device(options.device),
+            options.device,
             options.expert,
         )
         steps = experiment.steps(usable_cores())
         print(f"{experiment.name}: {len(steps)} steps, {jobs} side by side", flush=True)
-        failed = Runner(steps, jobs).run()
+        failed = Runner(steps, jobs, gpus).run()
         report = build_report(experiment, [step for step in steps if step.name not in failed])
     except (ValueError, OSError, RuntimeError) as error:
         print(f"run_all.sh: {error}", file=sys.stderr)
@@ -107,14 +110,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"failed: {name}", file=sys.stderr)
     print(report, flush=True)
     return 1 if failed else 0
-
-
-def checked_device(name: str) -> str:
-    """The device's name, or a ValueError now rather than in every training."""
-    from mp_lib.device import choose_device
-
-    choose_device(name)
-    return name
 
 
 if __name__ == "__main__":

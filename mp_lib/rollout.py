@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from mp_lib.interfaces import Obs, TaskSpec
+from mp_lib.journal import Journal
 from mp_lib.model.backends import FrozenPolicy
 from mp_lib.model.policy import DiffusionPolicy
 from mp_lib.progress import track
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 # Episodes that share policy calls. A constant: rounding depends on the size of a batch, so results
 # would otherwise depend on the number of processes.
 GROUP = 10
+ROW = ("seed", "success", "steps")  # of an episode in a journal
 
 
 @dataclass
@@ -177,26 +179,38 @@ def rollout(
     spec: TaskSpec,
     seeds: Sequence[int],
     *,
-    jobs: int = 1,
+    jobs: int | None = 1,
     films: int = 0,
+    journal: Journal | None = None,
 ) -> list[Episode]:
     """Play one episode a seed and return them in order; the first ``films`` of them are filmed.
 
     Repeatable: the noise of an episode is drawn from its seed alone, and the number of processes that
-    simulate (``jobs``; 1 is this process) changes nothing. Which episodes are played together changes
-    no more than the rounding of a batched policy call. The policy is put into evaluation mode and runs
-    on the device it is on; ``mp_lib.model.backends.freeze`` makes one that runs under another backend.
+    simulate (``jobs``; 1 is this process, None one a thread of torch's) changes nothing. Which episodes are
+    played together changes no more than the rounding of a batched policy call. The policy is put into
+    evaluation mode and runs on the device it is on; ``mp_lib.model.backends.freeze`` makes one that runs under
+    another backend.
+    Episodes in ``journal`` are not played again, and those of each group are added to it, with the film of the first.
     """
     policy.eval()
+    jobs = min(GROUP, torch.get_num_threads()) if jobs is None else jobs
     arguments = (spec, policy.config.num_points, policy.config.n_obs_steps)
     tables = Table(*arguments) if jobs == 1 else RemoteTables(jobs, *arguments)
     with contextlib.closing(tables), track(len(seeds), f"roll out {spec.name}") as progress:
         episodes: list[Episode | None] = [None] * len(seeds)
         for first in range(0, len(seeds), GROUP):
-            group = [(seed, first + index < films) for index, seed in enumerate(seeds[first : first + GROUP])]
+            members = seeds[first : first + GROUP]
+            if journal and (rows := journal.recall(first, members)):
+                episodes[first : first + GROUP] = [Episode(**row) for row in rows]
+                progress.advance(len(rows))
+                continue
+            group = [(seed, first + index < films) for index, seed in enumerate(members)]
             for index, episode in play_group(policy, tables, group):
                 episodes[first + index] = episode
                 progress.advance()
+            if journal:
+                ended = episodes[first : first + GROUP]
+                journal.add(first, [{key: getattr(each, key) for key in ROW} for each in ended], ended[0].film)
     return episodes
 
 

@@ -2,43 +2,62 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from mp_lib.locks import InUseError
 from mp_lib.steps import Execution, Step
+from mp_lib.stopping import Stop
 from mp_lib.workers import usable_cores
 
 POLL_SECONDS = 0.5
+STOP_SECONDS = 9  # from a signal to the end of all that runs
 LINE_SECONDS = 30  # between lines about what runs, where there is no terminal to draw bars on
 
 
 class Runner:
-    """Runs ``steps``, at most ``jobs`` at a time."""
+    """Runs ``steps``, at most ``jobs`` at a time, those that compute on a GPU spread over ``gpus``.
 
-    def __init__(self, steps: list[Step], jobs: int):
-        self.waiting, self.jobs = list(steps), jobs
+    ``gpus`` are numbers or names as CUDA_VISIBLE_DEVICES takes them. A step that another process runs is waited for.
+    """
+
+    def __init__(self, steps: list[Step], jobs: int, gpus: Sequence[str] = ()):
+        self.waiting, self.jobs, self.gpus = list(steps), jobs, gpus
         self.total = len(steps)
         self.running: list[Execution] = []
         self.finished: set[str] = set()
         self.failed: list[str] = []
+        self.elsewhere: set[str] = set()
         self.screen = Bars() if sys.stderr.isatty() else Lines()
 
     def run(self) -> list[str]:
         """Run to the end and return the names of the steps that failed or could not run."""
-        try:
-            while self.waiting or self.running:
-                self.start_ready()
-                self.collect_ended()
-                self.screen.show(self.running)
-                if self.running:
-                    time.sleep(POLL_SECONDS)
-        finally:
-            for execution in self.running:
-                execution.stop()
-            self.screen.close()
+        with Stop() as stop:
+            try:
+                while self.waiting or self.running:
+                    self.start_ready()
+                    self.collect_ended()
+                    self.screen.show(self.running)
+                    if self.running or self.elsewhere:
+                        time.sleep(POLL_SECONDS)
+            finally:
+                with stop.hold():
+                    self.end()
         return self.failed
+
+    def end(self) -> None:
+        """Let all that runs save and end, within STOP_SECONDS."""
+        last = time.monotonic() + STOP_SECONDS
+        for execution in self.running:
+            execution.interrupt()
+        for execution in self.running:
+            execution.end(last - time.monotonic())
+        self.screen.close()
 
     def start_ready(self) -> None:
         """Start steps, or skip them, as far as cores and what they need allow."""
@@ -48,12 +67,33 @@ class Runner:
                 self.failed.append(step.name)
                 self.screen.say(f"      not run: {step.title}, since a step before it failed")
             elif self.is_ready(step) and self.has_room(step):
-                self.waiting.remove(step)
-                if step.is_done():
-                    self.finished.add(step.name)
-                    self.screen.say(f"{self.place()} there already: {step.title}")
-                else:
-                    self.running.append(Execution(step, max(1, usable_cores() // self.jobs)))
+                self.start(step)
+
+    def start(self, step: Step) -> None:
+        """Start a step, or skip it; if another process runs it, say so and leave it waiting."""
+        with contextlib.ExitStack() as stack:
+            try:
+                lock = stack.enter_context(step.claim())
+            except InUseError as error:
+                if step.name not in self.elsewhere:
+                    self.screen.say(f"      waiting: {error}")
+                self.elsewhere.add(step.name)
+                return
+            self.elsewhere.discard(step.name)
+            self.waiting.remove(step)
+            if step.is_done():
+                self.finished.add(step.name)
+                self.screen.say(f"{self.place()} there already: {step.title}")
+            else:
+                self.running.append(Execution(step, lock, self.share(step), release=stack.pop_all().close))
+
+    def share(self, step: Step) -> dict[str, str]:
+        """What a step gets of the machine, as environment variables: threads, and the GPU with the fewest steps."""
+        variables = {"OMP_NUM_THREADS": str(max(1, usable_cores() // self.jobs))}
+        if step.gpu and self.gpus:
+            busy = Counter(execution.gpu for execution in self.running)
+            variables["CUDA_VISIBLE_DEVICES"] = min(self.gpus, key=lambda gpu: busy[gpu])
+        return variables
 
     def is_ready(self, step: Step) -> bool:
         """Whether all steps before it have ended, and those that it needs well."""
@@ -76,6 +116,7 @@ class Runner:
             else:
                 self.failed.append(step.name)
                 self.screen.say(f"      FAILED: {step.title}: {execution.error()} (see {step.log})")
+            execution.release()
 
     def place(self) -> str:
         """E.g. "[ 3/14]"."""

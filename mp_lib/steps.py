@@ -6,16 +6,23 @@ A step's key is a digest of its notebook's name, parameters and the contents of 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from mp_lib.files import write_atomically
+from mp_lib.locks import sign, sole_user
 from mp_lib.paths import root
 from mp_lib.progress import FILE_VARIABLE
 from mp_lib.provenance import file_hash
@@ -28,7 +35,7 @@ class Step:
     ``inputs`` are files or folders whose content it depends on, ``patterns`` name more of them below the root, such as
     data/runs/*/result.json, whichever there are when it begins; ``facts`` is what else its result depends on.
     ``products`` must be there when it is done. It starts when the steps it ``needs`` are done and those it comes
-    ``after`` have ended in any way; ``cores`` is how many it may keep busy.
+    ``after`` have ended in any way; ``cores`` is how many it may keep busy, ``gpu`` whether it computes on one.
     """
 
     name: str
@@ -43,6 +50,7 @@ class Step:
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     cores: int = 1
+    gpu: bool = False
 
     @property
     def stamp(self) -> Path:
@@ -61,6 +69,10 @@ class Step:
         text = json.dumps([self.notebook, self.parameters, self.facts, inputs], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
+    def claim(self) -> AbstractContextManager[int]:
+        """Its lock, a descriptor; an InUseError at once if another process runs the step."""
+        return sole_user(self.stamp.with_suffix(".lock"), self.title, patience=0)
+
     def is_done(self) -> bool:
         """Whether it was finished with the same parameters and inputs, and its products are there."""
         if not all(path.exists() for path in (self.stamp, self.executed, *self.products)):
@@ -77,23 +89,31 @@ class Step:
 
 
 class Execution:
-    """A step's papermill process."""
+    """A step's papermill process, which inherits the step's lock: even if this process is killed, the next one waits.
 
-    def __init__(self, step: Step, threads: int):
+    ``lock`` is the descriptor that ``Step.claim`` yields, and ``release`` ends this process's hold of it;
+    ``variables`` are added to the environment.
+    """
+
+    def __init__(self, step: Step, lock: int, variables: Mapping[str, str], release: Callable[[], None]):
+        self.release = release
         self.step, self.key, self.began = step, step.key(), time.monotonic()
+        self.gpu = variables.get("CUDA_VISIBLE_DEVICES")
         self.progress_file = step.stamp.with_suffix(".progress")
-        for folder in (step.executed.parent, step.stamp.parent):
-            folder.mkdir(parents=True, exist_ok=True)
+        step.executed.parent.mkdir(parents=True, exist_ok=True)
         self.progress_file.unlink(missing_ok=True)
         # Spinning threads take the other step's core away; a waiting thread costs nothing.
-        variables = os.environ | {
-            FILE_VARIABLE: str(self.progress_file),
-            "MP_ROOT": str(root()),
-            "OMP_NUM_THREADS": str(threads),
-            "OMP_WAIT_POLICY": "passive",
-        }
+        settings = {FILE_VARIABLE: str(self.progress_file), "MP_ROOT": str(root()), "OMP_WAIT_POLICY": "passive"}
         with open(step.log, "w") as log:
-            self.process = subprocess.Popen(papermill_command(step), env=variables, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                papermill_command(step),
+                env=os.environ | settings | variables,
+                stdout=log,
+                stderr=log,
+                pass_fds=(lock,),
+                start_new_session=True,  # a terminal's Ctrl-C would have papermill kill the kernel
+            )
+        sign(lock, self.process.pid)
 
     @property
     def seconds(self) -> float:
@@ -107,13 +127,21 @@ class Execution:
         except (OSError, ValueError):
             return None
 
-    def stop(self) -> None:
-        """End the process; what it has saved stays."""
-        self.process.terminate()
+    def interrupt(self) -> None:
+        """Ask the notebook's kernel to stop, as JupyterLab's button does; papermill ends when it has."""
+        with contextlib.suppress(psutil.Error):
+            for kernel in psutil.Process(self.process.pid).children():
+                kernel.send_signal(signal.SIGINT)
+
+    def end(self, seconds: float) -> None:
+        """Wait for its end, and kill all of it after ``seconds``; what it has saved stays."""
         try:
-            self.process.wait(10)
+            self.process.wait(max(seconds, 0.1))
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            with contextlib.suppress(psutil.Error):
+                for process in (*psutil.Process(self.process.pid).children(recursive=True), self.process):
+                    process.kill()
+            self.process.wait()
 
     def error(self) -> str:
         """The last line of what it printed that says something: the exception's own words."""

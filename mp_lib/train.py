@@ -18,13 +18,15 @@ from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows, split_episodes
 from mp_lib.device import choose_device, device_name, peak_memory
 from mp_lib.files import write_atomically
-from mp_lib.film import write_film
 from mp_lib.interfaces import RunResult, TaskSpec
+from mp_lib.journal import Journal
+from mp_lib.locks import sole_user
 from mp_lib.metrics import Metrics
-from mp_lib.model.checkpoint import save_policy
-from mp_lib.progress import track
-from mp_lib.rollout import rollout
+from mp_lib.model.checkpoint import checksum, save_policy
+from mp_lib.progress import Progress, track
+from mp_lib.rollout import Episode, rollout
 from mp_lib.statistics import wilson_interval
+from mp_lib.stopping import Stop
 from mp_lib.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -41,26 +43,40 @@ def train(
     folder: Path,
     *,
     device: str = "auto",
-    jobs: int = 1,
+    jobs: int | None = 1,
     form: str = "torch",
 ) -> RunResult:
     """Train and evaluate one run in ``folder`` and return its result, which result.json also holds.
 
-    A folder with a finished result is read, one with a half-finished training is resumed; one that was
-    made with another configuration raises a ValueError. ``jobs`` processes simulate in evaluations; ``form`` says
-    how training steps are run: torch, compiled, or cuda, one CUDA graph.
+    A folder with a finished result is read, one with a half-finished training is resumed; one that was made with
+    another configuration raises a ValueError, one that another process works in an InUseError, which is a
+    RuntimeError. ``jobs`` processes simulate in evaluations (None: one a thread of torch's); ``form`` says how
+    training steps are run: torch, compiled, or cuda, one CUDA graph. Ctrl-C and SIGTERM end the step in hand, save,
+    and raise KeyboardInterrupt.
     """
     check_owner(folder, config, demos)
-    if not all((folder / name).exists() for name in PRODUCTS):
-        with torch.random.fork_rng():
-            run = Run(config, spec, demos, folder, choose_device(device), jobs, form)
-            write_atomically(folder / "config.json", json.dumps(asdict(config), indent=1).encode())
-            result = run.complete()
-        write_atomically(folder / "result.json", json.dumps(asdict(result), indent=1).encode())
-    for pattern in ("training.*", ".*.partial*"):  # the second: of writers that were killed
-        for leftover in folder.glob(pattern):
-            leftover.unlink()
+    if not is_finished(folder) or leftovers(folder):
+        # Beside the folder, which so holds results alone.
+        with sole_user(folder.with_name(f".{folder.name}.lock"), str(folder)):
+            if not is_finished(folder):
+                with torch.random.fork_rng():
+                    run = Run(config, spec, demos, folder, choose_device(device), jobs, form)
+                    write_atomically(folder / "config.json", json.dumps(asdict(config), indent=1).encode())
+                    result = run.complete()
+                write_atomically(folder / "result.json", json.dumps(asdict(result), indent=1).encode())
+            for leftover in leftovers(folder):
+                leftover.unlink()
     return RunResult(**json.loads((folder / "result.json").read_text()))
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the folder holds all that a finished run leaves."""
+    return all((folder / name).exists() for name in PRODUCTS)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Files that only a run in progress needs, and those of writers that were killed."""
+    return [path for pattern in ("training.*", ".*.partial*") for path in folder.glob(pattern)]
 
 
 def check_owner(folder: Path, config: TrainConfig, demos: ReplayBuffer) -> None:
@@ -126,7 +142,7 @@ class Run:
         demos: ReplayBuffer,
         folder: Path,
         device: torch.device,
-        jobs: int,
+        jobs: int | None,
         form: str,
     ):
         self.demos = demos.check(spec)
@@ -138,55 +154,79 @@ class Run:
         self.curve: list[dict] = []
         self.seconds = {"train": 0.0, "evaluate": 0.0}
         self.loss = float("nan")
+        self.last_loss = torch.zeros(())
+        self.saved = time.perf_counter()
 
     def complete(self) -> RunResult:
         """Go on from where the run was left, to its end."""
         if self.state.exists():
-            facts = self.trainer.resume(self.state)
+            facts = self.resumed()
             refuse_difference(self.folder, "demonstrations", facts["demonstrations"], self.demos.content_hash())
             self.curve, self.seconds, self.loss = facts["curve"], facts["seconds"], facts["loss"]
             log.info("%s: resumed at step %d", self.config.name, self.trainer.step)
         mirror = {"run": self.config.name, **asdict(self.config)}
-        with contextlib.closing(Metrics(self.folder / "metrics.jsonl", self.trainer.step, mirror)) as metrics:
-            self.fit(metrics)
+        record = Metrics(self.folder / "metrics.jsonl", self.trainer.step, mirror)
+        with contextlib.closing(record) as metrics, Stop() as stop:
+            try:
+                self.fit(metrics, stop)
+            except KeyboardInterrupt:
+                with stop.hold():
+                    self.save()
+                raise
             result = self.finish()
             rate = sum(result.final["successes"]) / len(result.final["successes"])
             metrics.write(self.trainer.step, final_success_rate=rate)
         return result
 
-    def fit(self, metrics: Metrics) -> None:
+    def resumed(self) -> dict:
+        """Set the trainer to where it was saved, and return what was saved with it."""
+        try:
+            return self.trainer.resume(self.state)
+        except ValueError as error:
+            raise ValueError(f"{error}; or delete it, and this run begins anew") from error
+
+    def fit(self, metrics: Metrics, stop: Stop) -> None:
         """Train to the last step; log, evaluate and save on the way."""
-        trainer, saved = self.trainer, time.perf_counter()
+        trainer = self.trainer
         with track(trainer.num_steps, f"train {self.config.method}") as progress:
             progress.advance(trainer.step)
-            while trainer.step < trainer.num_steps:
-                began = time.perf_counter()
-                loss = trainer.update()
-                progress.advance()
-                if trainer.step % LOG_STEPS == 0 or trainer.step == trainer.num_steps:
-                    self.loss = self.finite(loss)
-                    progress.note(f"loss {self.loss:.4f}")
-                    rate = trainer.learning_rate(trainer.step - 1)
-                    metrics.write(trainer.step - 1, loss=self.loss, learning_rate=rate)
-                self.seconds["train"] += time.perf_counter() - began
+            while True:
                 if self.evaluation_due():
-                    self.finite(loss)
+                    with stop.hold():
+                        self.save()
                     row = self.evaluate_curve()
                     metrics.write(trainer.step - 1, success_rate=row["successes"] / row["episodes"])
-                if time.perf_counter() - saved > SAVE_SECONDS:
-                    self.finite(loss)
-                    self.save()
-                    saved = time.perf_counter()
-        self.save()
+                if trainer.step >= trainer.num_steps:
+                    break
+                with stop.hold():
+                    self.advance(metrics, progress)
+                    if time.perf_counter() - self.saved > SAVE_SECONDS:
+                        self.save()
+        with stop.hold():
+            self.save()
+
+    def advance(self, metrics: Metrics, progress: Progress) -> None:
+        """One step, and its row if it is one that is logged."""
+        trainer, began = self.trainer, time.perf_counter()
+        self.last_loss = trainer.update()
+        progress.advance()
+        if trainer.step % LOG_STEPS == 0 or trainer.step == trainer.num_steps:
+            self.loss = self.finite()
+            progress.note(f"loss {self.loss:.4f}")
+            rate = trainer.learning_rate(trainer.step - 1)
+            metrics.write(trainer.step - 1, loss=self.loss, learning_rate=rate)
+        self.seconds["train"] += time.perf_counter() - began
 
     def save(self) -> None:
-        """Save the trainer and what the result needs of the past."""
+        """Save the trainer and what the result needs of the past, unless its weights have gone astray."""
+        self.finite()
         facts = {"curve": self.curve, "seconds": self.seconds, "loss": self.loss}
         self.trainer.save(self.state, demonstrations=self.demos.content_hash(), **facts)
+        self.saved = time.perf_counter()
 
-    def finite(self, loss: torch.Tensor) -> float:
-        """The loss; a RuntimeError if it is not a number any more, so that such weights are never saved."""
-        value = loss.item()
+    def finite(self) -> float:
+        """The last step's loss; a RuntimeError if it is not a number, so that such weights are never saved."""
+        value = self.last_loss.item()
         if not math.isfinite(value):
             raise RuntimeError(
                 f"{self.config.name}: the loss is {value} at step {self.trainer.step}; what was saved before is kept "
@@ -195,14 +235,22 @@ class Run:
         return value
 
     def evaluation_due(self) -> bool:
-        """Whether the last step ended an epoch after which the protocol evaluates: the first, and every n-th on."""
-        every, epoch = self.config.eval_every_epochs, self.trainer.ends_epoch()
-        return every is not None and epoch is not None and epoch % every == 0
+        """Whether the last step ended an epoch after which the protocol evaluates, and that is still to be done.
 
-    def evaluate(self, seeds: range, films: int = 0):
-        """Roll out the average weights, one episode a seed."""
+        Those are the first epoch and every n-th from there on.
+        """
+        every, epoch = self.config.eval_every_epochs, self.trainer.ends_epoch()
+        planned = every is not None and epoch is not None and epoch % every == 0
+        return planned and all(row["step"] != self.trainer.step for row in self.curve)
+
+    def evaluate(self, seeds: range, film: Path | None = None) -> list[Episode]:
+        """Roll out the average weights, one episode a seed; a run that is stopped goes on behind the last group."""
         began = time.perf_counter()
-        episodes = rollout(self.trainer.average, self.spec, seeds, jobs=self.jobs, films=films)
+        weights = checksum(self.trainer.average.state_dict(), {"step": self.trainer.step})
+        origin = {"weights": weights, "commit": provenance.commit(), "device": device_name(self.device)}
+        journal = Journal(self.folder / "training.episodes", origin, film)
+        films = int(film is not None)
+        episodes = rollout(self.trainer.average, self.spec, seeds, jobs=self.jobs, films=films, journal=journal)
         self.seconds["evaluate"] += time.perf_counter() - began
         return episodes
 
@@ -218,8 +266,7 @@ class Run:
         facts = {"task": self.config.task, "run": self.config.name, "step": self.trainer.step}
         save_policy(self.folder / "policy.safetensors", self.trainer.average, **facts)
         seeds = range(FINAL_SEEDS, FINAL_SEEDS + self.config.final_episodes)
-        episodes = self.evaluate(seeds, films=1)
-        write_film(self.folder / "rollout.mp4", episodes[0].film)
+        episodes = self.evaluate(seeds, self.folder / "rollout.mp4")
         successes = [int(episode.success) for episode in episodes]
         interval = wilson_interval(sum(successes), len(seeds))
         parameters = sum(each.numel() for each in self.trainer.policy.parameters())
@@ -244,4 +291,5 @@ class Run:
             device=device_name(self.device),
             commit=provenance.commit(),
             versions=provenance.versions(),
+            threads=torch.get_num_threads(),
         )

@@ -169,7 +169,7 @@ class Trainer:
     def ends_epoch(self) -> int | None:
         """The number of the epoch, from 0, that the last step has ended, if it has ended one."""
         epoch, rest = divmod(self.step, self.steps_per_epoch)
-        return None if rest else epoch - 1
+        return epoch - 1 if epoch and not rest else None
 
     def save(self, path: Path, **facts) -> None:
         """Save all that the next step depends on, and ``facts`` for whoever resumes."""

@@ -10,6 +10,10 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+import psutil
+
+STEP_BYTES = 2 * 2**30  # a training at scale quick and its notebook take 1.4 GiB
+
 
 class Workers:
     """Call ``work`` in ``jobs`` processes, or in this one if that is 1.
@@ -51,6 +55,18 @@ class Workers:
 def usable_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_jobs(gpus: int) -> int:
+    """How many steps to run side by side: one a GPU; without one, one a core up to four, then one on two cores.
+
+    On a CPU no more than there is memory for, at ``STEP_BYTES`` a step.
+    """
+    if gpus:
+        return gpus
+    cores = usable_cores()
+    room = psutil.virtual_memory().available // STEP_BYTES
+    return int(max(1, min(max(min(4, cores), cores // 2), room)))
 
 
 _work: Callable[[Any], Any] | None = None  # of this worker process

@@ -12,7 +12,8 @@ import mp_lib
 
 PACKAGE = Path(mp_lib.__file__).parent
 SOURCES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
-BASE = {"device", "files", "film", "metrics", "paths", "progress", "provenance", "statistics", "unpickle", "workers"}
+BASE = {"device", "files", "film", "journal", "locks", "metrics", "paths", "progress", "provenance", "statistics"}
+BASE |= {"stopping", "unpickle", "workers"}
 
 MAY_IMPORT = {  # what of the package a module, or any module of a folder, may import
     "interfaces": set(),
@@ -20,7 +21,7 @@ MAY_IMPORT = {  # what of the package a module, or any module of a folder, may i
     **dict.fromkeys(BASE, BASE),
     "model": {"model", "config", "interfaces", "files", "unpickle"},
     "sim": {"sim", "interfaces", "paths"},
-    "data": {"data", "interfaces", "sim.point_cloud"},
+    "data": {"data", "interfaces", "files", "sim.point_cloud"},
     "demos": BASE | {"data", "sim", "interfaces"},
     "designs": {"config", "interfaces", "sim"},
     "evidence": {"statistics"},

@@ -1,6 +1,5 @@
 """What is recorded depends on the seeds alone: not on processes, failures or interruptions."""
 
-import fcntl
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
+from mp_lib import locks
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.demos import check_expert, collect, main
 from mp_lib.interfaces import Obs, SuccessRule, TaskSpec
@@ -209,11 +209,11 @@ def test_a_recording_is_not_mixed_with_another(tmp_path, difference):
     assert contents(tmp_path / "a.zarr") == before
 
 
-def test_two_do_not_record_into_one_store(tmp_path):
-    with open(tmp_path / "a.zarr.lock", "w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(RuntimeError, match="another process is recording"):
-            collect(TOY, 1, tmp_path / "a.zarr", jobs=1)
+def test_two_do_not_record_into_one_store(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    refused = pytest.raises(RuntimeError, match=f"a.zarr is in use by process {os.getpid()} on .*; wait for it")
+    with locks.sole_user(tmp_path / "a.zarr.lock", "the store"), refused:
+        collect(TOY, 1, tmp_path / "a.zarr", jobs=1)
     assert collect(TOY, 1, tmp_path / "a.zarr", jobs=1).num_episodes == 1
 
 

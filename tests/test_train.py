@@ -16,6 +16,7 @@ import imageio_ffmpeg
 import pytest
 import torch
 
+from mp_lib import locks
 from mp_lib import train as module
 from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS, scale_config
 from mp_lib.interfaces import RunResult
@@ -191,7 +192,7 @@ def test_a_run_that_was_stopped_in_its_last_evaluation_trains_no_more(finished, 
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "write_film", stop)
+    monkeypatch.setattr("mp_lib.journal.write_film", stop)
     with pytest.raises(KeyboardInterrupt):
         train(CONFIG, TOY, toy_demos, tmp_path, device="cpu")
     monkeypatch.undo()
@@ -265,8 +266,8 @@ def test_a_curve_goes_on_where_it_was_stopped(curved, tmp_path, toy_demos, monke
 
 
 def test_metrics_behind_the_last_save_are_written_anew(finished, tmp_path, toy_demos, monkeypatch):
-    stop_at(monkeypatch, 21)  # nothing was saved, but two rows were written
-    with pytest.raises(KeyboardInterrupt):
+    stop_at(monkeypatch, 21, MemoryError)  # nothing was saved, but two rows were written
+    with pytest.raises(MemoryError):
         train(CONFIG, TOY, toy_demos, tmp_path, device="cpu")
     assert len(rows(tmp_path)) == 2
     with open(tmp_path / "metrics.jsonl", "a") as file:
@@ -303,6 +304,80 @@ def run_elsewhere(*arguments, **variables):
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_step_in_hand_and_saves_it(finished, tmp_path, toy_demos, monkeypatch, number):
+    update, stops = Trainer.update, []
+
+    def stopping(trainer):
+        if trainer.step == 7 and not stops:
+            stops.append(os.kill(os.getpid(), number))
+        return update(trainer)
+
+    monkeypatch.setattr(Trainer, "update", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        train(CONFIG, TOY, toy_demos, tmp_path, device="cpu")
+    assert load_tensors(tmp_path / "training.safetensors")[1]["step"] == 8
+    assert comparable(train(CONFIG, TOY, toy_demos, tmp_path, device="cpu")) == comparable(finished[1])
+    assert rows(tmp_path) == rows(finished[0])
+
+
+def test_an_evaluation_of_the_curve_that_was_killed_goes_on(curved, tmp_path, toy_demos, monkeypatch):
+    """Killed behind the evaluation of step 15, whose row is written but saved nowhere."""
+    config, folder, expected = curved
+    write = module.Metrics.write
+
+    def dying(metrics, step, **values):
+        write(metrics, step, **values)
+        if step == 14 and "success_rate" in values:
+            raise MemoryError
+
+    monkeypatch.setattr(module.Metrics, "write", dying)
+    with pytest.raises(MemoryError):
+        train(config, TOY, toy_demos, tmp_path, device="cpu")
+    monkeypatch.undo()
+    steps, update = [], Trainer.update
+    monkeypatch.setattr(Trainer, "update", lambda self: (steps.append(self.step), update(self))[1])
+    assert comparable(train(config, TOY, toy_demos, tmp_path, device="cpu")) == comparable(expected)
+    assert steps == list(range(15, 25))
+    assert rows(tmp_path) == rows(folder)
+
+
+def test_a_run_that_another_process_works_in_is_refused(finished, tmp_path, toy_demos, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    folder = tmp_path / "run"
+    refused = pytest.raises(locks.InUseError, match=f"run is in use by process {os.getpid()} on ")
+    with locks.sole_user(tmp_path / ".run.lock", "it"), refused:
+        train(CONFIG, TOY, toy_demos, folder, device="cpu")
+    assert not folder.exists()
+
+
+def test_a_finished_run_is_read_while_another_process_reads_it(finished, toy_demos):
+    folder, result = finished
+    with locks.sole_user(folder.with_name(f".{folder.name}.lock"), "it"):
+        assert train(CONFIG, TOY, toy_demos, folder) == result
+
+
+def test_a_training_that_was_saved_and_damaged_is_refused_in_one_line(tmp_path, toy_demos, monkeypatch, eager_saves):
+    stop_at(monkeypatch, 5)
+    with pytest.raises(KeyboardInterrupt):
+        train(CONFIG, TOY, toy_demos, tmp_path, device="cpu")
+    monkeypatch.undo()
+    state = tmp_path / "training.safetensors"
+    content = bytearray(state.read_bytes())
+    content[-7] ^= 1
+    state.write_bytes(content)
+    with pytest.raises(
+        ValueError, match="training.safetensors is damaged: .*; or delete it, and this run begins anew$"
+    ):
+        train(CONFIG, TOY, toy_demos, tmp_path, device="cpu")
+    assert state.read_bytes() == content
+
+
+def test_two_runs_with_one_seed_end_in_the_same_result(finished, tmp_path, toy_demos):
+    assert comparable(train(CONFIG, TOY, toy_demos, tmp_path, device="cpu")) == comparable(finished[1])
+    assert (tmp_path / "policy.safetensors").read_bytes() == (finished[0] / "policy.safetensors").read_bytes()
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ import numcodecs
 import numpy as np
 import zarr
 
+from mp_lib.files import writing
 from mp_lib.sim.point_cloud import sample_farthest, without_padding
 
 log = logging.getLogger(__name__)
@@ -184,16 +185,6 @@ class ReplayBuffer:
                 )
             frames[key] = np.ascontiguousarray(values, dtype="<f4")
         return dict(_finite(self.path, frames.items()))
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Let an OSError in the block say that ``path`` was to be written, and what to do."""
-    try:
-        yield
-    except OSError as error:
-        hint = "choose a folder that may be written and has space left"
-        raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}; {hint}") from error
 
 
 @contextlib.contextmanager
