@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 
 import mp_lib
-from mp_lib.data.replay_buffer import KEYS, ReplayBuffer
+from mp_lib.data.layout import KEYS
+from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.interfaces import Environment, TaskSpec, look_up
 from mp_lib.locks import sole_user
 from mp_lib.progress import track

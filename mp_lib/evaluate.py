@@ -11,7 +11,7 @@ import pandas as pd
 from mp_lib.config import FINAL_SEEDS
 from mp_lib.demos import find_task
 from mp_lib.device import choose_device, device_name
-from mp_lib.files import write_atomically
+from mp_lib.files import read_json, write_atomically
 from mp_lib.journal import Journal
 from mp_lib.locks import sole_user
 from mp_lib.model.backends import FrozenPolicy, freeze
@@ -88,8 +88,8 @@ def evaluate(
     policy, facts = load(checkpoint, num_inference_steps, device, backend)
     spec = find_task(facts["task"]).with_state(policy.config.state_dim)
     film, seeds = path.with_suffix(".mp4"), range(first_seed, first_seed + episodes)
-    with sole_user(path.with_suffix(".lock"), str(path)):
-        journal = Journal(path.with_suffix(".partial"), origin, film)
+    with sole_user(path.with_name(f".{path.stem}.lock"), str(path)):
+        journal = Journal(path.with_name(f".{path.stem}.episodes"), origin, film)
         played = rollout(policy, spec, seeds, jobs=jobs, films=1, journal=journal)
     successes = [int(episode.success) for episode in played]
     found = {
@@ -113,17 +113,19 @@ def evaluate(
 def stored_evaluation(path: Path, origin: dict[str, str]) -> dict | None:
     """The evaluation at ``path`` if it is whole, of this origin, and has its film; None if not."""
     try:
-        found = json.loads(path.read_text())
+        found = read_json(path)
         same = all(found[key] == value for key, value in origin.items())
-        return found if same and (path.parent / found["film"]).exists() else None
-    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        # Not the name that it holds: data say nothing about where to look.
+        film = path.with_suffix(".mp4")
+        return found | {"film": film.name} if same and film.exists() else None
+    except (FileNotFoundError, ValueError, LookupError):
         return None
 
 
 def stored_result(checkpoint: Path) -> dict:
     """The result.json beside a checkpoint; empty if there is none."""
     path = checkpoint.parent / "result.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
 
 
 def evaluation_path(

@@ -1,9 +1,10 @@
-"""Files that are whole or not there."""
+"""Files that are written whole or not at all, and read or refused in one line."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,34 @@ def write_atomically(path: Path, content: bytes) -> None:
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
+
+
+def read_json(path: Path) -> dict:
+    """The object that a JSON file holds.
+
+    Raises FileNotFoundError if there is no such file, and a ValueError that names it if it holds no such object.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}); restore it from a copy, or delete it") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no JSON object; restore it from a copy, or delete it")
+    return found
+
+
+def read_arrays(path: Path) -> dict:
+    """The numpy arrays by name of an .npz; errors as of ``read_json``. Nothing is unpickled."""
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}  # reading checks the sums
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # numpy, zipfile and zlib have many names for what is wrong in a file
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(f"{path} is damaged ({reason}); restore it from a copy, or get it again") from error
 
 
 def write_arrays(path: Path, arrays: dict) -> None:

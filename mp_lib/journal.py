@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mp_lib.files import write_atomically
+from mp_lib.files import read_json, write_atomically
 from mp_lib.film import write_film
 
 
@@ -25,7 +25,7 @@ class Journal:
 
     def _read(self) -> list[dict]:
         try:
-            found = json.loads(self.path.read_text())
+            found = read_json(self.path)
             same = found["origin"] == self.origin and (self.film is None or self.film.exists())
             return [dict(row) for row in found["rows"]] if same else []
         except (OSError, ValueError, LookupError, TypeError):  # none, or damaged: the episodes are played again

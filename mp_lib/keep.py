@@ -17,7 +17,8 @@ from mp_lib.config import SCALES
 from mp_lib.files import write_atomically
 from mp_lib.interfaces import look_up
 from mp_lib.recordings import OTHER_DEMOS
-from mp_lib.runs import CONFIG, MEASURED, curves_path, kept_path, load_kept, load_metrics, load_runs
+from mp_lib.run_table import CONFIG, MEASURED, curves_path, kept_path, load_kept, load_runs
+from mp_lib.runs import load_metrics
 
 POINTS = 40  # that are kept of a training curve
 

@@ -23,7 +23,7 @@ class Metrics:
     """
 
     def __init__(self, path: Path, step: int, mirror: dict):
-        kept = [line for line in read_lines(path) if json.loads(line)["step"] < step]
+        kept = [line for line in read_lines(path) if step_of(line) < step]
         write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
         self._kept = set(kept)
         self._file = open(path, "a", buffering=1)  # noqa: SIM115 (closed in close)
@@ -47,8 +47,17 @@ class Metrics:
 
 def read_lines(path: Path) -> list[str]:
     """The complete lines of a file, none if there is no file; a torn last line is left out."""
-    text = path.read_text() if path.exists() else ""
+    text = path.read_text(errors="replace") if path.exists() else ""
     return [line for line in text[: text.rfind("\n") + 1].splitlines() if line]
+
+
+def step_of(line: str) -> float:
+    """The step that a line is about; infinite for a damaged one, which so is behind all others."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, LookupError, TypeError):
+        log.warning("a damaged line of metrics was left out: %.80r", line)
+        return float("inf")
 
 
 def has_login() -> bool:

@@ -43,7 +43,7 @@ def episodes(table: pd.DataFrame) -> Figure:
 def curves(metrics: pd.DataFrame, runs: pd.DataFrame, columns: int = 3) -> Figure:
     """Loss over steps, a panel a task and a line a run; below each, success where it was measured on the way.
 
-    ``metrics`` as ``mp_lib.runs.load_metrics``, ``runs`` as ``load_runs``.
+    ``metrics`` as ``mp_lib.runs.load_metrics``, ``runs`` as ``mp_lib.run_table.load_runs``.
     """
     measured = "success_rate" in metrics and metrics["success_rate"].notna().any()
     metrics = metrics.assign(success=100 * metrics["success_rate"]) if measured else metrics

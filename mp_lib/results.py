@@ -14,6 +14,8 @@ from mp_lib.paths import published_path
 from mp_lib.sentences import BEST_COLUMN
 from mp_lib.sim.tasks import TASKS, remarks_on
 
+PUBLISHED = ("table", "method", "task", "value", "spread", "unit", "evidence", "source")
+
 KINDS = ("method", "attention", "arm", "value")  # by which runs of an experiment are told apart
 
 
@@ -42,8 +44,18 @@ def result_table(result: RunResult) -> pd.DataFrame:
 
 
 def load_published() -> pd.DataFrame:
-    """The published numbers: table, method, task, value, spread, unit, evidence, source."""
-    return pd.read_csv(published_path())
+    """The published numbers: table, method, task, value, spread, unit, evidence, source.
+
+    People type them in, so a ValueError says what is wrong in the file.
+    """
+    try:
+        table = pd.read_csv(published_path())
+        missing = [name for name in PUBLISHED if name not in table]
+        if missing:
+            raise ValueError(f"it has no column {', '.join(missing)}")
+        return table.astype({"value": float, "spread": float})
+    except ValueError as error:  # pandas' own are among them
+        raise ValueError(f"{published_path()} cannot be read: {str(error).splitlines()[0]}; mend that line") from error
 
 
 def summary(runs: pd.DataFrame) -> dict:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from mp_lib.files import write_atomically
+from mp_lib.files import read_json, write_atomically
 from mp_lib.locks import sign, sole_user
 from mp_lib.paths import root
 from mp_lib.progress import FILE_VARIABLE
@@ -78,7 +78,7 @@ class Step:
         if not all(path.exists() for path in (self.stamp, self.executed, *self.products)):
             return False
         try:
-            return json.loads(self.stamp.read_text())["key"] == self.key()
+            return read_json(self.stamp)["key"] == self.key()
         except (ValueError, KeyError):  # a damaged stamp says nothing
             return False
 
@@ -123,7 +123,7 @@ class Execution:
     def progress(self) -> dict | None:
         """The last {description, done, total} that the step has written, if any."""
         try:
-            return json.loads(self.progress_file.read_text())
+            return read_json(self.progress_file)
         except (OSError, ValueError):
             return None
 

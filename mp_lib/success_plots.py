@@ -72,7 +72,7 @@ def draw_rows(axes: Axes, table: pd.DataFrame, names: list[tuple[str, str]]) -> 
 def by_seed(runs: pd.DataFrame, columns: int = 3) -> Figure:
     """Every training with Wilson's interval, a panel a task; the seeds of a method lie below each other.
 
-    ``runs`` as ``mp_lib.runs.load_runs``.
+    ``runs`` as ``mp_lib.run_table.load_runs``.
     """
     tasks, seeds = list(runs["task"].unique()), sorted(runs["seed"].unique())
     bare = runs["method"].map(lambda name: METHODS[name].mixer is None)

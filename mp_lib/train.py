@@ -17,7 +17,7 @@ from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS, PolicyConfig, TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows, split_episodes
 from mp_lib.device import choose_device, device_name, peak_memory
-from mp_lib.files import write_atomically
+from mp_lib.files import read_json, write_atomically
 from mp_lib.interfaces import RunResult, TaskSpec
 from mp_lib.journal import Journal
 from mp_lib.locks import sole_user
@@ -66,7 +66,7 @@ def train(
                 write_atomically(folder / "result.json", json.dumps(asdict(result), indent=1).encode())
             for leftover in leftovers(folder):
                 leftover.unlink()
-    return RunResult(**json.loads((folder / "result.json").read_text()))
+    return RunResult(**read_json(folder / "result.json"))
 
 
 def is_finished(folder: Path) -> bool:
@@ -83,12 +83,17 @@ def check_owner(folder: Path, config: TrainConfig, demos: ReplayBuffer) -> None:
     """Raise a ValueError if the folder holds a run with another configuration or of other demonstrations."""
     wanted, found = json.loads(json.dumps(asdict(config))), {}
     if (folder / "config.json").exists():
-        found = json.loads((folder / "config.json").read_text())
+        found = read_json(folder / "config.json")
     if (folder / "result.json").exists():
-        result = json.loads((folder / "result.json").read_text())
         wanted |= {"demonstrations": demos.content_hash(), "first environment seed": FINAL_SEEDS}
-        found["demonstrations"] = result["demonstrations"]["content_hash"]
-        found["first environment seed"] = result["final"]["seeds"][0]
+        try:
+            result = RunResult(**read_json(folder / "result.json"))
+            found["demonstrations"] = result.demonstrations["content_hash"]
+            found["first environment seed"] = result.final["seeds"][0]
+        except (LookupError, TypeError) as error:
+            raise ValueError(
+                f"{folder}: result.json is no result ({error}); delete it to train that run anew"
+            ) from error
     for key in sorted(found):
         refuse_difference(folder, key, found[key], wanted.get(key))
 

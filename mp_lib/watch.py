@@ -19,7 +19,7 @@ from torch import Tensor
 from mp_lib.config import FINAL_SEEDS
 from mp_lib.demos import find_task
 from mp_lib.evaluate import load
-from mp_lib.files import write_atomically
+from mp_lib.files import read_arrays, write_atomically
 from mp_lib.model.backends import FrozenPolicy
 from mp_lib.paths import root
 from mp_lib.recordings import names_of
@@ -153,8 +153,7 @@ def keep(watched: Watched) -> Path:
 
 def load_kept() -> Watched:
     """The episode that is kept with the project; FileNotFoundError if there is none."""
-    with np.load(kept_path(), allow_pickle=False) as kept:
-        fields = {name: kept[name] for name in kept.files}
+    fields = read_arrays(kept_path())
     plain = {name: fields[name].item() for name in ("task", "method", "seed", "success")}
     return Watched(**{**fields, **plain, "executed": tuple(fields["executed"].tolist())})
 

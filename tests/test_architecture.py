@@ -20,7 +20,7 @@ MAY_IMPORT = {  # what of the package a module, or any module of a folder, may i
     "config": {"interfaces"},
     **dict.fromkeys(BASE, BASE),
     "model": {"model", "config", "interfaces", "files", "unpickle"},
-    "sim": {"sim", "interfaces", "paths"},
+    "sim": {"sim", "interfaces", "files", "paths"},
     "data": {"data", "interfaces", "files", "sim.point_cloud"},
     "demos": BASE | {"data", "sim", "interfaces"},
     "designs": {"config", "interfaces", "sim"},

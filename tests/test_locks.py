@@ -38,9 +38,9 @@ def holder(tmp_path):
 
 
 def test_the_second_user_hears_who_the_first_is(tmp_path, holder):
-    with pytest.raises(InUseError, match=f"^the run is in use by process {holder.pid} on {os.uname().nodename}; "):
-        with sole_user(tmp_path / "a.lock", "the run", patience=0.2):
-            pass
+    refused = pytest.raises(InUseError, match=f"^the run is in use by process {holder.pid} on {os.uname().nodename}; ")
+    with refused, sole_user(tmp_path / "a.lock", "the run", patience=0.2):
+        pass
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
@@ -78,6 +78,6 @@ def test_a_file_system_without_locks_is_said_to_be_one(tmp_path, monkeypatch, ca
 
 def test_a_lock_that_cannot_be_written_says_so(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="cannot write .*a.lock: .*choose a folder"):
-        with sole_user(tmp_path / "file" / "a.lock", "it"):
-            pass
+    refused = pytest.raises(OSError, match="cannot write .*a.lock: .*choose a folder")
+    with refused, sole_user(tmp_path / "file" / "a.lock", "it"):
+        pass

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import zarr
 
-from mp_lib.data.replay_buffer import KEYS, ReplayBuffer
+from mp_lib.data.layout import KEYS
+from mp_lib.data.replay_buffer import ReplayBuffer
 
 SHAPES = {"point_cloud": (40, 3), "state": (5,), "action": (2,)}
 ATTRIBUTES = {"task": "toy", "expert": "none", "settings": {"num_points": 40}, "versions": {"numpy": "1"}}

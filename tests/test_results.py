@@ -14,7 +14,8 @@ from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
 from mp_lib.paths import published_path, run_path
 from mp_lib.rollout import Episode
-from mp_lib.runs import choose_runs, count_changed, count_unreadable, load_metrics, load_runs, result_files
+from mp_lib.run_table import count_unreadable, load_runs
+from mp_lib.runs import choose_runs, count_changed, load_metrics, result_files
 from mp_lib.sim.tasks import TASKS
 from mp_lib.train import policy_config
 from tests.finished import write_run
@@ -221,11 +222,11 @@ def make_checkpoint(config, monkeypatch, successes):
     path, calls = run_path(config.name) / "policy.safetensors", []
     save_policy(path, build_policy(policy_config(config, TASKS[TASK])), task=TASK)
 
-    def play(policy, spec, seeds, *, jobs, films):
+    def play(policy, spec, seeds, *, jobs, films, journal):
         assert policy.device.type == "cpu"
         calls.append((list(seeds), policy.config.num_inference_steps))
-        film = [np.zeros((8, 8, 3), np.uint8)] * 3
-        return [Episode(seed, bool(successes[k]), 5, film) for k, seed in enumerate(seeds)]
+        journal.add(0, [], [np.zeros((8, 8, 3), np.uint8)] * 3)
+        return [Episode(seed, bool(successes[k]), 5) for k, seed in enumerate(seeds)]
 
     monkeypatch.setattr(evaluate, "rollout", play)
     monkeypatch.setattr(evaluate, "commit", lambda: "this")
@@ -239,7 +240,7 @@ def test_an_evaluation_is_written_once_and_compared_seed_by_seed(monkeypatch):
     found = evaluate.evaluate(path, device="cpu")
     assert evaluate.evaluate(path, device="cpu") == json.loads(json.dumps(found)) and len(calls) == 1
     assert calls[0][0] == [FINAL_SEEDS, FINAL_SEEDS + 1, FINAL_SEEDS + 2]
-    assert sorted(file.name for file in (path.parent / "evaluations").iterdir()) == [
+    assert sorted(file.name for file in (path.parent / "evaluations").glob("[!.]*")) == [
         f"{FINAL_SEEDS}-3.json",
         f"{FINAL_SEEDS}-3.mp4",
     ]

@@ -15,21 +15,8 @@ from mp_lib.display import Markdown
 from mp_lib.keep import POINTS, keep, main
 from mp_lib.paths import published_path, run_path
 from mp_lib.provenance import file_hash
-from mp_lib.runs import (
-    COLUMNS,
-    CONFIG,
-    MEASURED,
-    choose_runs,
-    count_changed,
-    count_unreadable,
-    curves_path,
-    kept_path,
-    load_kept,
-    load_metrics,
-    load_runs,
-    result_files,
-    runs_of_design,
-)
+from mp_lib.run_table import COLUMNS, CONFIG, MEASURED, count_unreadable, curves_path, kept_path, load_kept, load_runs
+from mp_lib.runs import choose_runs, count_changed, load_metrics, result_files, runs_of_design
 from mp_lib.sim.tasks import PAPER_TASKS
 from tests.finished import write_run
 

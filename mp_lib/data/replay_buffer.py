@@ -16,11 +16,9 @@ where DP3's encoder puts them.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import json
-import logging
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -29,17 +27,11 @@ import numcodecs
 import numpy as np
 import zarr
 
+from mp_lib.data.layout import KEYS, RESTORE, checked_arrays, committed_ends, load_frames, open_group, parts
 from mp_lib.files import writing
 from mp_lib.sim.point_cloud import sample_farthest, without_padding
 
-log = logging.getLogger(__name__)
-
-KEYS = ("point_cloud", "state", "action")
-IMAGINED = "imagin_robot"
-RANKS = {"point_cloud": 3, "state": 2, "action": 2, IMAGINED: 3}
 CHUNK_FRAMES = 100
-LAYOUT = "data/point_cloud (F,N,3), data/state (F,S), data/action (F,A) and meta/episode_ends (E,)"
-RESTORE = "restore it from a copy, or delete it and record it again"
 
 
 class ReplayBuffer:
@@ -81,19 +73,19 @@ class ReplayBuffer:
         FileNotFoundError if there is nothing, ValueError if it is no such store or is damaged.
         """
         path = Path(path)
-        group = _open_group(path)
+        group = open_group(path)
         attributes = group.attrs.asdict()
-        arrays = _checked_arrays(path, group)
-        ends = _committed_ends(path, group, arrays, attributes.get("episodes"))
+        arrays = checked_arrays(path, group)
+        ends = committed_ends(path, group, arrays, attributes.get("episodes"))
         num_frames = int(ends[-1]) if len(ends) else 0
-        frames = ((key, _load(path, key, arrays, num_frames)) for key in KEYS)
+        frames = ((key, load_frames(path, key, arrays, num_frames)) for key in KEYS)
         checksums = _checksums(_finite(path, frames), ends)
         for episode, row in enumerate(attributes.get("episodes", [])):
             if row.get("checksum") != checksums[episode]:
                 found = f"checksum {checksums[episode]}, {row.get('checksum')} was recorded"
                 raise ValueError(f"{path}: the frames of episode {episode} are damaged ({found}); {RESTORE}")
         shapes = {key: arrays[key].shape[1:] for key in KEYS}
-        shapes["point_cloud"] = (sum(array.shape[1] for array in _parts(arrays, "point_cloud")), 3)
+        shapes["point_cloud"] = (sum(array.shape[1] for array in parts(arrays, "point_cloud")), 3)
         return cls(path, shapes, ends, checksums, attributes)
 
     def append(self, episode: dict[str, np.ndarray], info: dict) -> None:
@@ -150,8 +142,8 @@ class ReplayBuffer:
         if num_points is not None and not 1 <= num_points <= stored:
             remedy = f"ask for 1 to {stored} or record with more points"
             raise ValueError(f"{self.path}: num_points={num_points}, but clouds have {stored} points; {remedy}")
-        arrays = _checked_arrays(self.path, _open_group(self.path))
-        frames = {key: _load(self.path, key, arrays, self.num_frames) for key in KEYS}
+        arrays = checked_arrays(self.path, open_group(self.path))
+        frames = {key: load_frames(self.path, key, arrays, self.num_frames) for key in KEYS}
         if num_points not in (None, stored):
             frames["point_cloud"] = _sample_down(frames["point_cloud"], num_points)
         return frames
@@ -187,98 +179,25 @@ class ReplayBuffer:
         return dict(_finite(self.path, frames.items()))
 
 
-@contextlib.contextmanager
-def _parsing(path: Path, what: str, remedy: str) -> Iterator[None]:
-    try:
-        yield
-    except PermissionError:
-        raise
-    except Exception as error:  # on broken bytes zarr and its codecs raise whatever their parsers raise
-        found = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ValueError(f"{path}: {what} cannot be read ({found}); {remedy}") from error
-
-
 def _write_empty(path: Path, shapes: dict, attributes: dict) -> None:
     group = zarr.create_group(path, zarr_format=2, attributes=attributes)
     layout = {f"data/{key}": (shapes[key], "<f4") for key in KEYS} | {"meta/episode_ends": ((), "<i8")}
     for name, (shape, dtype) in layout.items():
-        codec = numcodecs.Blosc(cname="zstd", clevel=3, shuffle=numcodecs.Blosc.SHUFFLE)
-        group.create_array(name, shape=(0, *shape), chunks=(CHUNK_FRAMES, *shape), dtype=dtype, compressors=codec)
+        # Not Blosc, which reads and writes anywhere in memory where a chunk's header is damaged.
+        group.create_array(
+            name,
+            shape=(0, *shape),
+            chunks=(CHUNK_FRAMES, *shape),
+            dtype=dtype,
+            filters=[numcodecs.Shuffle(np.dtype(dtype).itemsize)],
+            compressors=numcodecs.Zstd(level=3, checksum=True),
+        )
 
 
 def _extend(array: zarr.Array, start: int, values: np.ndarray) -> None:
     # Also cuts off what a killed append left behind `start`; frames before it are in no file that is not whole.
     array.resize((start + len(values), *array.shape[1:]))
     array[start:] = values
-
-
-def _open_group(path: Path) -> zarr.Group:
-    if not path.exists():
-        raise FileNotFoundError(f"no demonstrations at {path}; record them first or correct the path")
-    with _parsing(path, "the group", f"give a zarr directory with {LAYOUT}"):
-        return zarr.open_group(path, mode="r")
-
-
-def _checked_arrays(path: Path, group: zarr.Group) -> dict[str, zarr.Array]:
-    names = {key: f"data/{key}" for key in KEYS} | {"episode_ends": "meta/episode_ends"}
-    with _parsing(path, "the metadata of an array", RESTORE):
-        arrays = {key: group.get(name) for key, name in names.items()}
-        imagined = group.get(f"data/{IMAGINED}")
-    missing = [names[key] for key, array in arrays.items() if not isinstance(array, zarr.Array)]
-    if missing:
-        raise ValueError(f"{path}: has no array {', '.join(missing)}; give a store with {LAYOUT}")
-    if isinstance(imagined, zarr.Array):
-        arrays[IMAGINED] = imagined
-    for key in [key for key in RANKS if key in arrays]:
-        shape, kind, rank = arrays[key].shape, arrays[key].dtype.kind, RANKS[key]
-        if len(shape) != rank or kind != "f" or (rank == 3 and shape[-1] < 3):
-            raise ValueError(f"{path}: {key} is {arrays[key].dtype} {shape}; give floats, {LAYOUT}")
-    return arrays
-
-
-def _parts(arrays: dict[str, zarr.Array], key: str) -> list[zarr.Array]:
-    """The arrays that together make up what is stored as ``key``."""
-    return [arrays[name] for name in (key, *([IMAGINED] if key == "point_cloud" else [])) if name in arrays]
-
-
-def _committed_ends(path: Path, group: zarr.Group, arrays: dict, rows: list[dict] | None) -> np.ndarray:
-    """Return the ends (E,) of the episodes that are wholly there."""
-    with _parsing(path, "episode_ends", RESTORE):
-        found = arrays["episode_ends"][:].astype(np.int64)
-    lengths = [array.shape[0] for key in KEYS for array in _parts(arrays, key)]
-    length = min(lengths)
-    if rows is None:
-        ends = found[: int(np.sum(found <= length))]
-        if not len(ends):
-            raise ValueError(f"{path}: no whole episode among {length} frames, episode_ends {found}; {RESTORE}")
-        _refuse_missing_chunks(path, arrays)
-    else:
-        with _parsing(path, 'the attribute "episodes"', RESTORE):
-            ends = np.cumsum([row["frames"] for row in rows], dtype=np.int64)
-    if not np.array_equal(found[: len(ends)], ends) or np.any(np.diff(ends, prepend=0) <= 0) or np.any(ends > length):
-        raise ValueError(f"{path}: episode_ends {found} do not rise or do not fit {length} frames; {RESTORE}")
-    surplus = max(lengths) - (ends[-1] if len(ends) else 0)
-    if surplus or len(found) > len(ends):
-        log.warning("%s: dropped %d frames behind the last whole episode (%d)", path, surplus, len(ends))
-    return ends
-
-
-def _refuse_missing_chunks(path: Path, arrays: dict) -> None:
-    # zarr reads a chunk whose file is missing as zeros; where there are no checksums nothing else would tell.
-    for key in [key for key in RANKS if key in arrays]:
-        there, expected = arrays[key].nchunks_initialized, arrays[key].nchunks
-        if there < expected:
-            raise ValueError(f"{path}: {key} has {there} of {expected} chunk files; copy the data set again")
-
-
-def _load(path: Path, key: str, arrays: dict[str, zarr.Array], num_frames: int) -> np.ndarray:
-    """Return the first ``num_frames`` frames, float32; colours and labels behind xyz are left out."""
-    with _parsing(path, key, RESTORE):
-        values = [array[:num_frames] for array in _parts(arrays, key)]
-    if key == "point_cloud":
-        values = [points[..., :3] for points in values]
-    whole = values[0] if len(values) == 1 else np.concatenate(values, axis=1)
-    return np.ascontiguousarray(whole, dtype="<f4")
 
 
 def _finite(path: Path, frames: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:

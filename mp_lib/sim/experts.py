@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mp_lib.files import read_arrays
 from mp_lib.paths import experts_path
 
 OWN_NETWORKS = Path(__file__).parent / "assets" / "experts"
@@ -52,11 +53,13 @@ class NetworkExpert:
 
 @functools.cache
 def read_network(path: Path) -> dict[str, np.ndarray]:
-    """Return NETWORK_ARRAYS of an .npz; a ValueError that says what to do if there is no such file."""
+    """Return NETWORK_ARRAYS of an .npz; a ValueError that says what to do if it is missing or damaged."""
     if not path.exists():
         raise ValueError(f"there is no expert at {path}; get it with: python -m mp_lib.fetch adroit")
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in NETWORK_ARRAYS}
+    arrays = read_arrays(path)
+    if missing := [name for name in NETWORK_ARRAYS if name not in arrays]:
+        raise ValueError(f"{path} is no expert: it lacks {', '.join(missing)}; get it again")
+    return {name: arrays[name] for name in NETWORK_ARRAYS}
 
 
 def make_own_network(task: str) -> NetworkExpert:

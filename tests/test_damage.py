@@ -1,0 +1,243 @@
+"""Damaged files: every reader gives what was written, or one line that names the file, and nothing else happens."""
+
+import json
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mp_lib import results
+from mp_lib.data.replay_buffer import ReplayBuffer
+from mp_lib.demos import collect
+from mp_lib.evaluate import stored_evaluation, stored_result
+from mp_lib.files import write_arrays, write_atomically
+from mp_lib.journal import Journal
+from mp_lib.metrics import Metrics
+from mp_lib.model.checkpoint import load_policy, load_tensors
+from mp_lib.run_table import load_kept, load_runs
+from mp_lib.runs import load_metrics
+from mp_lib.sim.experts import NETWORK_ARRAYS, read_network
+from mp_lib.train import train
+from mp_lib.unpickle import read_pickled_policy, read_pickled_tensors
+from tests.conftest import TOY
+from tests.test_official_stores import make_official_store
+from tests.test_train import CONFIG
+
+ROOT = Path(__file__).parents[1]
+FILES = 200  # damaged files a reader
+
+
+def flip(content: bytes, chance: random.Random) -> bytes:
+    place = chance.randrange(len(content))
+    return content[:place] + bytes([content[place] ^ 1 << chance.randrange(8)]) + content[place + 1 :]
+
+
+def cut(content: bytes, chance: random.Random) -> bytes:
+    return content[: chance.randrange(len(content))]
+
+
+def blank(content: bytes, chance: random.Random) -> bytes:
+    start, length = chance.randrange(len(content)), chance.randrange(1, 513)
+    return content[:start] + bytes(len(content[start : start + length])) + content[start + length :]
+
+
+def scatter(content: bytes, chance: random.Random) -> bytes:
+    start, length = chance.randrange(len(content)), chance.randrange(1, 65)
+    return content[:start] + chance.randbytes(length) + content[start + length :]
+
+
+def drop(content: bytes, chance: random.Random) -> bytes:
+    start, length = chance.randrange(len(content)), chance.randrange(1, 65)
+    return content[:start] + content[start + length :]
+
+
+DAMAGES = (flip, cut, blank, scatter, drop)
+
+
+@dataclass
+class Reader:
+    """``read`` reads ``path``, a file or a folder; ``same`` says that whatever it gives must equal what was written.
+
+    Otherwise the file has no checksum, and what it gives is only of the right kind.
+    """
+
+    path: Path
+    read: object
+    same: bool = True
+
+
+def frames_of(path):
+    buffer = ReplayBuffer.open(path)
+    return {**buffer.read(), "ends": buffer.episode_ends}
+
+
+def make_demonstrations(folder, toy_demos):
+    shutil.copytree(toy_demos.path, folder / "toy.zarr")
+    return Reader(folder / "toy.zarr", frames_of)
+
+
+def make_official_demonstrations(folder, _):
+    clouds = np.random.default_rng(1).normal(size=(150, 8, 6)).astype(np.float32)
+    make_official_store(folder / "official.zarr", data__point_cloud=clouds)
+    return Reader(folder / "official.zarr", frames_of, same=False)
+
+
+def make_policy(folder, _):
+    return Reader(folder / "policy.safetensors", lambda path: load_policy(path)[0].state_dict())
+
+
+def make_training(folder, _):
+    shutil.copy(folder / "policy.safetensors", folder / "training.safetensors")
+    return Reader(folder / "training.safetensors", lambda path: load_tensors(path)[0])
+
+
+def make_official_weights(folder, _):
+    torch.save({"state_dicts": {"model": {"a": torch.randn(50), "b": torch.arange(9)}}}, folder / "official.ckpt")
+    # Not the same: a zip's directory, which no sum covers, holds names and the pickle may be cut to one that is whole.
+    return Reader(folder / "official.ckpt", read_pickled_tensors, same=False)
+
+
+def make_pickled_policy(folder, _):
+    # An object of mjrl, as Python 2 writes it, with a number and a list.
+    (folder / "policy.pickle").write_bytes(
+        b"ccopy_reg\n_reconstructor\n(cmjrl.policies\nMLP\nc__builtin__\nobject\nNtR(dS'n'\nI128\nsS'sizes'\n(lI32\naI32\nasb."
+    )
+    return Reader(folder / "policy.pickle", lambda path: read_pickled_policy(path.read_bytes(), str(path)), same=False)
+
+
+def make_expert(folder, _):
+    generator = np.random.default_rng(0)
+    write_arrays(folder / "expert.npz", {name: generator.normal(size=40) for name in NETWORK_ARRAYS})
+    return Reader(folder / "expert.npz", read_network.__wrapped__)
+
+
+def make_result(folder, toy_demos):
+    def read(path):
+        return train(CONFIG, TOY, toy_demos, path.parent, device="cpu")
+
+    return Reader(folder / "result.json", read, same=False)
+
+
+def make_listed_result(folder, _):
+    return Reader(folder / "result.json", lambda path: load_runs(path.parents[1]), same=False)
+
+
+def make_stored_result(folder, _):
+    return Reader(folder / "result.json", lambda path: stored_result(path), same=False)
+
+
+def make_evaluation(folder, _):
+    found = {"seeds": [1, 2], "successes": [0, 1], "film": "../elsewhere.mp4"}
+    write_atomically(folder / "evaluation.json", json.dumps(found).encode())
+    (folder / "evaluation.mp4").write_bytes(b"film")
+    return Reader(folder / "evaluation.json", lambda path: stored_evaluation(path, {}), same=False)
+
+
+def make_journal(folder, _):
+    Journal(folder / "episodes", {"a": 1}).add(0, [{"seed": 1}, {"seed": 2}], [])
+    return Reader(folder / "episodes", lambda path: Journal(path, {"a": 1}).recall(0, [1, 2]), same=False)
+
+
+def make_metrics(folder, _):
+    return Reader(folder / "metrics.jsonl", lambda path: Metrics(path, 15, {}).close(), same=False)
+
+
+def make_curves(folder, _):
+    def read(path):
+        return load_metrics(load_runs(path.parents[1]).assign(folder=path.parent))
+
+    return Reader(folder / "metrics.jsonl", read, same=False)
+
+
+def make_published(folder, _):
+    shutil.copytree(ROOT / "data" / "paper", folder / "data" / "paper")
+    return Reader(folder / "data" / "paper" / "published.csv", lambda _: results.load_published(), same=False)
+
+
+def make_kept_runs(folder, _):
+    (folder / "data" / "results").mkdir(parents=True)
+    shutil.copy(ROOT / "data" / "results" / "runs.csv", folder / "data" / "results" / "runs.csv")
+    return Reader(folder / "data" / "results" / "runs.csv", lambda _: load_kept(), same=False)
+
+
+MAKERS = {
+    "demonstrations": make_demonstrations,
+    "official_demonstrations": make_official_demonstrations,
+    "policy": make_policy,
+    "training": make_training,
+    "official_weights": make_official_weights,
+    "pickled_policy": make_pickled_policy,
+    "expert": make_expert,
+    "result": make_result,
+    "listed_result": make_listed_result,
+    "stored_result": make_stored_result,
+    "evaluation": make_evaluation,
+    "journal": make_journal,
+    "metrics": make_metrics,
+    "curves": make_curves,
+    "published": make_published,
+    "kept_runs": make_kept_runs,
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, toy_demos):
+    """The folder of a finished run."""
+    folder = tmp_path_factory.mktemp("finished") / CONFIG.name
+    train(CONFIG, TOY, toy_demos, folder, device="cpu")
+    return folder
+
+
+def equal(first, second) -> bool:
+    """Whether two answers of a reader hold the same arrays or tensors by name."""
+    as_arrays = [{name: np.asarray(value) for name, value in each.items()} for each in (first, second)]
+    return as_arrays[0].keys() == as_arrays[1].keys() and all(
+        np.array_equal(value, as_arrays[1][name]) for name, value in as_arrays[0].items()
+    )
+
+
+def damaged(reader, number, chance):
+    """Damage a file of what is read; the file and its content before."""
+    files = sorted(path for path in reader.path.rglob("*") if path.is_file()) or [reader.path]
+    file = chance.choice(files)
+    content = file.read_bytes()
+    file.write_bytes(DAMAGES[number % len(DAMAGES)](content, chance))
+    return file, content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_reader_gives_what_was_written_or_names_the_file(name, run, tmp_path, toy_demos, monkeypatch):
+    monkeypatch.setenv("MP_ROOT", str(tmp_path / CONFIG.name))
+    folder = tmp_path / CONFIG.name
+    shutil.copytree(run, folder)
+    reader, chance = MAKERS[name](folder, toy_demos), random.Random(name)
+    expected, refused = reader.read(reader.path), 0
+    for number in range(FILES):
+        file, content = damaged(reader, number, chance)
+        try:
+            found = reader.read(reader.path)
+        except ValueError as error:
+            refused += 1
+            assert reader.path.name in str(error) or folder.name in str(error), error
+            assert len(str(error).strip().splitlines()) == 1, error
+        else:
+            assert not reader.same or equal(found, expected), f"file {number}, {file.name}"
+        file.write_bytes(content)
+    assert refused or not reader.same
+    if reader.same:
+        assert equal(reader.read(reader.path), expected)
+
+
+def test_recording_goes_on_behind_what_a_killed_writer_left(tmp_path, toy_demos):
+    """Frames behind the last whole episode are dropped with a message, and recorded again."""
+    store = tmp_path / "toy.zarr"
+    shutil.copytree(toy_demos.path, store)
+    attributes = json.loads((store / ".zattrs").read_text())
+    attributes["episodes"].pop()
+    (store / ".zattrs").write_text(json.dumps(attributes))
+    assert equal(frames_of(collect(TOY, 3, store, jobs=1).path), frames_of(toy_demos.path))
