@@ -57,6 +57,7 @@ class Runner:
             execution.interrupt()
         for execution in self.running:
             execution.end(last - time.monotonic())
+            execution.release()
         self.screen.close()
 
     def start_ready(self) -> None:
