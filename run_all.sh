@@ -26,13 +26,13 @@ find_python() {
 
 set_up() {  # the environment, if it is not there as pyproject.toml and constraints.txt ask for it
     local python="$1" stamp wanted
-    stamp="$("$python" -c 'import sys; print(sys.prefix)')/.mp_lib-installed"
+    stamp="$("$python" -c 'import sys; print(sys.prefix)')/.mp_lib-$extras"
     wanted="$(cat pyproject.toml constraints.txt | cksum) $PWD"
     if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
         echo "setting the environment up (about 3 minutes)"
         SECONDS=0
         "$python" -m pip install --disable-pip-version-check \
-            --constraint constraints.txt --editable '.[test,deploy]' \
+            --constraint constraints.txt --editable ".[$extras]" \
             || fail "pip could not install the project's dependencies; its own message stands above"
         echo "$wanted" > "$stamp"
         echo "environment ready after $SECONDS s"
@@ -51,6 +51,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 set -- ${arguments[@]+"${arguments[@]}"}
+extras=test,deploy
+case " $* " in " test "* | *" --engine"*) extras=test,deploy,cluster ;; esac
 
 case "$environment" in
     active)

@@ -115,6 +115,7 @@ class Experiment:
             },
             products=(self.demos(config),),
             cores=cores,
+            kind="recording",
         )
 
     def training(self, config: TrainConfig) -> Step:
@@ -139,7 +140,7 @@ class Experiment:
             inputs=(self.demos(config),),
             products=tuple(folder / name for name in PRODUCTS),
             needs=(self.recording_name(config),),
-            gpu=True,
+            kind="training",
         )
 
     def evaluation(self, config: TrainConfig, training: Step) -> Step:
@@ -160,7 +161,7 @@ class Experiment:
             inputs=(result,),
             products=(kept,),
             needs=(training.name,),
-            gpu=True,
+            kind="evaluation",
         )
 
     def pages(self, runs: list[Step], cores: int) -> list[Step]:

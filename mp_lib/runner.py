@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from mp_lib.locks import InUseError
-from mp_lib.steps import Execution, Step
+from mp_lib.locks import InUseError, sole_user
+from mp_lib.paths import root
+from mp_lib.steps import ON_GPU, Execution, Step
 from mp_lib.stopping import Stop
 from mp_lib.workers import usable_cores
 
@@ -23,11 +25,13 @@ LINE_SECONDS = 30  # between lines about what runs, where there is no terminal t
 class Runner:
     """Runs ``steps``, at most ``jobs`` at a time, those that compute on a GPU spread over ``gpus``.
 
-    ``gpus`` are numbers or names as CUDA_VISIBLE_DEVICES takes them. A step that another process runs is waited for.
+    ``gpus`` are numbers or names as CUDA_VISIBLE_DEVICES takes them; if there are fewer than ``jobs``, they are shared.
+    A step has ``threads``, by default its share of the cores. One that another process runs is waited for.
     """
 
-    def __init__(self, steps: list[Step], jobs: int, gpus: Sequence[str] = ()):
+    def __init__(self, steps: list[Step], jobs: int, gpus: Sequence[str] = (), threads: int | None = None):
         self.waiting, self.jobs, self.gpus = list(steps), jobs, gpus
+        self.threads = threads or max(1, usable_cores() // jobs)
         self.total = len(steps)
         self.running: list[Execution] = []
         self.finished: set[str] = set()
@@ -73,8 +77,13 @@ class Runner:
     def start(self, step: Step) -> None:
         """Start a step, or skip it; if another process runs it, say so and leave it waiting."""
         with contextlib.ExitStack() as stack:
+            variables = {"OMP_NUM_THREADS": str(self.threads)}
             try:
-                lock = stack.enter_context(step.claim())
+                locks = [stack.enter_context(step.claim())]
+                done = step.is_done()
+                if self.gpus and step.kind in ON_GPU and not done:
+                    variables["CUDA_VISIBLE_DEVICES"], lock = self.claim_gpu(stack)
+                    locks.append(lock)
             except InUseError as error:
                 if step.name not in self.elsewhere:
                     self.screen.say(f"      waiting: {error}")
@@ -82,19 +91,22 @@ class Runner:
                 return
             self.elsewhere.discard(step.name)
             self.waiting.remove(step)
-            if step.is_done():
+            if done:
                 self.finished.add(step.name)
                 self.screen.say(f"{self.place()} there already: {step.title}")
             else:
-                self.running.append(Execution(step, lock, self.share(step), release=stack.pop_all().close))
+                self.running.append(Execution(step, locks, variables, release=stack.pop_all().close))
 
-    def share(self, step: Step) -> dict[str, str]:
-        """What a step gets of the machine, as environment variables: threads, and the GPU with the fewest steps."""
-        variables = {"OMP_NUM_THREADS": str(max(1, usable_cores() // self.jobs))}
-        if step.gpu and self.gpus:
-            busy = Counter(execution.gpu for execution in self.running)
-            variables["CUDA_VISIBLE_DEVICES"] = min(self.gpus, key=lambda gpu: busy[gpu])
-        return variables
+    def claim_gpu(self, stack: contextlib.ExitStack) -> tuple[str, int]:
+        """A GPU of this host and its lock, those that nobody uses first; an InUseError if all are taken."""
+        # A cluster's job sees its own GPUs alone, and counts them from 0.
+        folder, owner = root() / "data" / "steps", f"{socket.gethostname()}{os.environ.get('SLURM_JOB_ID', '')}"
+        for place in range(-(-self.jobs // len(self.gpus))):  # of those that share a GPU
+            for gpu in self.gpus:
+                with contextlib.suppress(InUseError):
+                    path = folder / f".gpu-{owner}-{gpu}-{place}.lock"
+                    return gpu, stack.enter_context(sole_user(path, f"GPU {gpu}", patience=0))
+        raise InUseError(f"every GPU ({', '.join(self.gpus)}) is in use by steps of other processes")
 
     def is_ready(self, step: Step) -> bool:
         """Whether all steps before it have ended, and those that it needs well."""
@@ -116,7 +128,7 @@ class Runner:
                 self.screen.say(f"{self.place()} {step.title}: {spell_seconds(seconds)}")
             else:
                 self.failed.append(step.name)
-                self.screen.say(f"      FAILED: {step.title}: {execution.error()} (see {step.log})")
+                self.screen.say(f"      FAILED: {step.title}: {step.error()} (see {step.log})")
             execution.release()
 
     def place(self) -> str:

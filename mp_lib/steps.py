@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,9 @@ from mp_lib.paths import root
 from mp_lib.progress import FILE_VARIABLE
 from mp_lib.provenance import file_hash
 
+KINDS = ("recording", "training", "evaluation", "page")
+ON_GPU = ("training", "evaluation")  # those that compute on a GPU where there is one
+
 
 @dataclass(frozen=True)
 class Step:
@@ -35,7 +38,7 @@ class Step:
     ``inputs`` are files or folders whose content it depends on, ``patterns`` name more of them below the root, such as
     data/runs/*/result.json, whichever there are when it begins; ``facts`` is what else its result depends on.
     ``products`` must be there when it is done. It starts when the steps it ``needs`` are done and those it comes
-    ``after`` have ended in any way; ``cores`` is how many it may keep busy, ``gpu`` whether it computes on one.
+    ``after`` have ended in any way; ``cores`` is how many it may keep busy, ``kind`` is one of KINDS.
     """
 
     name: str
@@ -50,7 +53,7 @@ class Step:
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     cores: int = 1
-    gpu: bool = False
+    kind: str = "page"
 
     @property
     def stamp(self) -> Path:
@@ -68,6 +71,12 @@ class Step:
         inputs = {os.path.relpath(path, root()): file_hash(path) for path in (*self.inputs, *found)}
         text = json.dumps([self.notebook, self.parameters, self.facts, inputs], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def error(self) -> str:
+        """The last line of what it printed that says something: the exception's own words."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return lines[-1] if lines else "no message"
 
     def claim(self) -> AbstractContextManager[int]:
         """Its lock, a descriptor; an InUseError at once if another process runs the step."""
@@ -91,14 +100,13 @@ class Step:
 class Execution:
     """A step's papermill process, which inherits the step's lock: even if this process is killed, the next one waits.
 
-    ``lock`` is the descriptor that ``Step.claim`` yields, and ``release`` ends this process's hold of it;
-    ``variables`` are added to the environment.
+    ``locks`` are descriptors, the first that which ``Step.claim`` yields, and ``release`` ends this process's hold of
+    them; ``variables`` are added to the environment.
     """
 
-    def __init__(self, step: Step, lock: int, variables: Mapping[str, str], release: Callable[[], None]):
+    def __init__(self, step: Step, locks: Sequence[int], variables: Mapping[str, str], release: Callable[[], None]):
         self.release = release
         self.step, self.key, self.began = step, step.key(), time.monotonic()
-        self.gpu = variables.get("CUDA_VISIBLE_DEVICES")
         self.progress_file = step.stamp.with_suffix(".progress")
         step.executed.parent.mkdir(parents=True, exist_ok=True)
         self.progress_file.unlink(missing_ok=True)
@@ -110,10 +118,11 @@ class Execution:
                 env=os.environ | settings | variables,
                 stdout=log,
                 stderr=log,
-                pass_fds=(lock,),
+                pass_fds=locks,
                 start_new_session=True,  # a terminal's Ctrl-C would have papermill kill the kernel
             )
-        sign(lock, self.process.pid)
+        for lock in locks:
+            sign(lock, self.process.pid)
 
     @property
     def seconds(self) -> float:
@@ -142,11 +151,6 @@ class Execution:
                 for process in (*psutil.Process(self.process.pid).children(recursive=True), self.process):
                     process.kill()
             self.process.wait()
-
-    def error(self) -> str:
-        """The last line of what it printed that says something: the exception's own words."""
-        lines = [line.strip() for line in self.step.log.read_text(errors="replace").splitlines() if line.strip()]
-        return lines[-1] if lines else "no message"
 
 
 def papermill_command(step: Step) -> list[str]:

@@ -9,7 +9,7 @@ from mp_lib.config import METHODS, SCALES, scale_config
 from mp_lib.designs import ABLATIONS, DESIGNS, REPORT
 from mp_lib.experiment import Experiment
 from mp_lib.model.policy import build_policy
-from mp_lib.pipeline import EXPERIMENTS
+from mp_lib.options import EXPERIMENTS
 from mp_lib.sim.tasks import PAPER_TASKS, TASKS
 from mp_lib.success_plots import DRAWN
 from mp_lib.train import policy_config

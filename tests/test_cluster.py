@@ -1,0 +1,220 @@
+"""Snakemake runs the same steps as run_all.sh alone, each once, whatever dies on the way."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from mp_lib import cluster
+from mp_lib.cluster import Plan, plan, run_with_snakemake, stamp_of
+from mp_lib.steps import KINDS, Step
+from tests.slurm import Slurm, missing
+
+ROOT = Path(__file__).parents[1]
+MATRIX = (
+    *("smoke", "--experiment", "width", "--task", "metaworld_drawer-open", "metaworld_reach"),
+    *("--methods", "simple_dp3", "dp3_narrow", "dp3_mamba", "--seeds", "0", "1", "--device", "cpu"),
+)
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A root with the notebooks."""
+    monkeypatch.setenv("MP_ROOT", str(tmp_path))
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    shutil.copytree(ROOT / "data" / "paper", tmp_path / "data" / "paper")
+    return tmp_path
+
+
+def snakemake(root, *arguments):
+    """Run Snakemake by hand in a root."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(root)]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("arguments", ["smoke", "quick --experiment denoising", "paper", list(MATRIX)])
+def test_a_plan_has_every_step_once_behind_those_that_it_needs(root, arguments):
+    found = plan(arguments)
+    stamps = found.stamps(*KINDS)
+    assert len(set(stamps)) == len(stamps) == len(found.steps)
+    for kind in KINDS:
+        matched = [name for name in found.steps if re.fullmatch(found.names(kind), name)]
+        assert [found.steps[name].kind for name in matched] == [kind] * len(found.of_kinds(kind))
+    seen = set()
+    for name, step in found.steps.items():
+        assert {*found.before(name)} <= seen, name
+        seen.add(stamp_of(step))
+    pages = [step for step in found.of_kinds("page") if step.after]
+    assert pages and all({*found.stamps("training")} <= {*found.before(page.name)} for page in pages)
+
+
+def test_a_plan_without_a_step_is_without_those_that_need_it(root):
+    steps = [
+        Step("a", "a", "n", root),
+        Step("b", "b", "n", root, needs=("a",)),
+        Step("c", "c", "n", root, after=("a",)),
+    ]
+    left = Plan({step.name: step for step in steps}).without(["a"])
+    assert [*left.steps] == ["c"] and left.before("c") == []
+
+
+def test_snakemake_plans_a_job_a_step(root):
+    done = snakemake(root, "--dry-run", "--config", f"arguments={json.dumps(MATRIX)}")
+    assert done.returncode == 0, done.stderr
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M))
+    expected = plan(MATRIX)
+    assert {kind: int(counts.get(kind, 0)) for kind in KINDS} == {kind: len(expected.of_kinds(kind)) for kind in KINDS}
+    assert int(counts["training"]) == 12
+
+
+def test_without_the_extra_one_line_says_what_to_install(root, monkeypatch):
+    monkeypatch.setattr(cluster, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=r"needs the extra \[cluster\]: python -m pip install"):
+        run_with_snakemake([], ["smoke"], 1, 0)
+
+
+def test_a_profile_that_is_not_there_is_named(root):
+    with pytest.raises(ValueError, match="--profile nowhere was given, but there is no such folder"):
+        run_with_snakemake([], ["smoke"], 1, 0, "nowhere")
+
+
+def test_gpus_are_shared_by_as_many_trainings_as_asked_for(root):
+    options = " ".join(cluster.on_this_machine(jobs=5, gpus=2))
+    assert "--resources gpu=6 --set-resources training:gpu=1 evaluation:gpu=1" in options
+    assert "gpu" not in " ".join(cluster.on_this_machine(jobs=5, gpus=0))
+
+
+def test_jobs_of_an_earlier_call_are_waited_for(root, monkeypatch, capsys):
+    answers = [["12", "13"], ["13"], []]
+    monkeypatch.setattr(cluster, "queued_jobs", lambda: answers.pop(0))
+    monkeypatch.setattr(cluster, "POLL_SECONDS", 0)
+    cluster.wait_for_earlier_jobs()
+    assert capsys.readouterr().out.count("waiting for 2 jobs of an earlier call: 12 13") == 1 and not answers
+
+
+def test_only_this_roots_jobs_count(root, monkeypatch, tmp_path):
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.parent.mkdir()
+    squeue.write_text(f"#!/bin/sh\necho '7 {cluster.queue_prefix()}_abc'\necho '8 somebody_else'\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{squeue.parent}:{os.environ['PATH']}")
+    assert cluster.queued_jobs() == ["7"]
+    squeue.unlink()
+    assert cluster.queued_jobs() == []
+
+
+def start(root, *arguments, environment=None):
+    """The command line in another process, in a process group of its own."""
+    variables = {"MP_ROOT": str(root), "WANDB_MODE": "disabled"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "mp_lib.pipeline", *arguments],
+        cwd=ROOT,
+        env=(environment or os.environ) | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def results_of(root):
+    """What all runs have found, apart from times and memory."""
+    found = {}
+    for path in sorted((root / "data" / "runs").glob("*/result.json")):
+        result = json.loads(path.read_text())
+        kept = {key: value for key, value in result.items() if key not in ("seconds", "peak_memory_bytes")}
+        found[path.parent.name] = kept, (path.parent / "policy.safetensors").read_bytes()
+    return found
+
+
+@pytest.mark.slow
+def test_snakemake_here_keeps_going_and_ends_in_the_report(root):
+    """One store of demonstrations is spoiled: it and the training on it fail, all others do not."""
+    arguments = ("smoke", "--experiment", "demonstrations", "--methods", "dp3_narrow", "--device", "cpu")
+    broken = root / "data" / "demos" / "metaworld_drawer-open-64points-5.zarr"
+    broken.mkdir(parents=True)
+    (broken / "file").write_text("")
+    with start(root, *arguments, "--engine", "snakemake", "--jobs", "2") as driver:
+        printed = driver.communicate()[0]
+    assert driver.returncode == 1, printed
+    failed = re.findall(r"^failed: (.*)$", printed, re.M)
+    assert len(failed) == 2 and failed[0] == f"smoke-{broken.stem}-demonstrations", printed
+    assert len(results_of(root)) == 2
+    assert Path(printed.splitlines()[-1]).exists()
+    shutil.rmtree(broken)
+    with start(root, *arguments, "--engine", "snakemake", "--jobs", "2") as driver:
+        printed = driver.communicate()[0]
+    assert driver.returncode == 0, printed
+    assert len(results_of(root)) == 3
+
+
+def slurm_profile(folder):
+    """The profile that is shipped, for nodes of one core."""
+    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
+    profile["set-threads"] = dict.fromkeys(profile["set-threads"], 1) | {"evaluation": 1}
+    profile["set-resources"]["training"] |= {"mem_mb": 3000}
+    profile["default-resources"] = ["mem_mb=3000", "runtime=60"]
+    profile |= {"slurm-init-seconds-before-status-checks": 5, "latency-wait": 20}
+    folder.mkdir()
+    (folder / "config.yaml").write_text(yaml.safe_dump(profile))
+    return folder
+
+
+def wait_until(condition, seconds, driver):
+    """Wait for a condition; an error if it does not come, or if the driver ends before."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end and driver.poll() is None, (
+            driver.communicate()[0] if driver.poll() else "too late"
+        )
+        time.sleep(0.3)
+
+
+def trainings_on(slurm, node):
+    """The trainings that run on a node now."""
+    return [job for job in slurm.jobs() if job["JobState"] == "RUNNING" and job.get("NodeList") == node
+            and "training" in job.get("Comment", "")]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing()), reason=missing())
+def test_a_matrix_on_slurm_survives_its_node_and_its_driver(root, tmp_path_factory):
+    local = tmp_path_factory.mktemp("local")
+    shutil.copytree(root, local, dirs_exist_ok=True)
+    folder = tmp_path_factory.mktemp("slurm")
+    arguments = (*MATRIX, "--engine", "snakemake", "--profile", str(slurm_profile(folder / "profile")))
+    with Slurm(folder / "cluster") as slurm:
+        driver = start(root, *arguments, environment=slurm.environment)
+        wait_until(lambda: len(results_of(root)) >= 2 and trainings_on(slurm, "n2"), 600, driver)
+        slurm.kill("n2")  # in mid-training
+        time.sleep(2)
+        for process in [*psutil.Process(driver.pid).children(recursive=True), psutil.Process(driver.pid)]:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGKILL)
+        driver.communicate()
+        assert any(job["JobState"] in ("RUNNING", "PENDING") for job in slurm.jobs())
+        slurm.start_node("n2")
+        driver = start(root, *arguments, environment=slurm.environment)
+        printed = driver.communicate(timeout=1800)[0]
+        assert driver.returncode == 0, printed
+        jobs = slurm.jobs()
+    assert "of an earlier call" in printed
+    comments = [job["Comment"] for job in jobs]
+    assert len(comments) == len({*comments}) == len(plan(MATRIX).steps), "a step was submitted twice, or never"
+    assert any(int(job["Restarts"]) for job in jobs), "no job was put into the queue again"
+    with start(local, *MATRIX, "--jobs", "2") as driver:
+        printed = driver.communicate()[0]
+    assert driver.returncode == 0, printed
+    found, expected = results_of(root), results_of(local)
+    assert len(expected) == 12
+    assert found == expected
