@@ -43,8 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
         print("run_all.sh: stopped; the next call goes on from here", file=sys.stderr)
         return 130
     print(f"{len(steps) - len(failed)} of {len(steps)} steps done in {spell_seconds(time.monotonic() - began)}")
-    for name in failed:
-        print(f"failed: {name}", file=sys.stderr)
+    for step in (step for step in steps if step.name in failed):
+        reason = "a step before it failed" if {*step.needs} & {*failed} else f"{step.error()} (see {step.log})"
+        print(f"failed: {step.name}: {reason}", file=sys.stderr)
     print(report, flush=True)
     return 1 if failed else 0
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+HOME = Path("/etc/slurm")  # where jobs look: Snakemake's plugin takes SLURM_CONF away
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "munged")
 NODES = ("n1", "n2")
 CONFIGURATION = """
@@ -48,11 +49,13 @@ def missing() -> str:
     absent = [program for program in PROGRAMS if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None]
     if absent:
         return f"{', '.join(absent)} not installed; tests/slurm.py says how"
+    if (HOME / "slurm.conf").exists():
+        return "this host has a SLURM already"
     return "" if os.geteuid() == 0 else "a SLURM on one host needs root"
 
 
 class Slurm:
-    """The cluster; ``environment`` is what its clients need."""
+    """The cluster."""
 
     def __init__(self, folder: Path, port: int = 26817):
         self.folder = folder
@@ -65,10 +68,12 @@ class Slurm:
             (folder / f"gpu-{node}").touch()
             lines.append(f"NodeName={node} Name=gpu File={folder}/gpu-{node}")
         (folder / "gres.conf").write_text("\n".join([*lines, ""]))
-        self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
         self.daemons: dict[str, subprocess.Popen] = {}
 
     def __enter__(self):
+        HOME.mkdir(exist_ok=True)
+        for name in ("slurm.conf", "gres.conf"):
+            (HOME / name).symlink_to(self.folder / name)
         socket = Path("/run/munge")
         if not (socket / "munge.socket.2").exists():
             socket.mkdir(mode=0o755, exist_ok=True)
@@ -87,13 +92,15 @@ class Slurm:
         self.ask("scancel", "--user=root")
         for name in list(self.daemons):
             self.kill(name)
+        for name in ("slurm.conf", "gres.conf"):
+            (HOME / name).unlink()
 
     def start(self, name, *arguments):
         """Start a daemon."""
         program = shutil.which(arguments[0] if arguments[0].startswith("slurm") else name, path="/usr/sbin:/usr/bin")
         rest = arguments[1:] if arguments[0].startswith("slurm") else arguments
         with open(self.folder / f"{name}.out", "a") as out:
-            self.daemons[name] = subprocess.Popen([program, *rest], env=self.environment, stdout=out, stderr=out)
+            self.daemons[name] = subprocess.Popen([program, *rest], stdout=out, stderr=out)
 
     def start_node(self, node):
         """Start a node's daemon."""
@@ -121,7 +128,7 @@ class Slurm:
 
     def ask(self, *command):
         """What a client answers."""
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True).stdout
+        return subprocess.run(command, capture_output=True, text=True).stdout
 
     def jobs(self):
         """All jobs that there were, each as a dict of what scontrol says."""
