@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
@@ -13,10 +14,12 @@ import torch
 import zarr
 from numcodecs import Pickle
 
+from mp_lib.config import PolicyConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.evaluate import stored_evaluation
 from mp_lib.files import read_arrays
-from mp_lib.model.checkpoint import from_official, load_policy
+from mp_lib.model.checkpoint import from_official, load_policy, save_tensors
+from mp_lib.model.policy import build_policy
 from mp_lib.steps import Step, papermill_command
 from mp_lib.unpickle import read_pickled_policy
 
@@ -90,6 +93,14 @@ def test_checkpoints_that_are_pickles_are_refused(tmp_path, trap):
     (tmp_path / "policy.safetensors").write_bytes(pickle.dumps(trap))
     with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
         load_policy(tmp_path / "policy.safetensors")
+
+
+@pytest.mark.parametrize("change", [{"down_dims": (2**20,) * 3}, {"state_dim": 10**9}, {"horizon": "sixteen"}])
+def test_a_checkpoint_cannot_ask_for_memory_or_be_nonsense(tmp_path, change):
+    config = PolicyConfig("simple_dp3", 3, 2, num_points=8, down_dims=(16, 16, 16))
+    save_tensors(tmp_path / "p.safetensors", build_policy(config).state_dict(), {"policy": asdict(config) | change})
+    with pytest.raises(ValueError, match="p.safetensors (does not fit simple_dp3|was saved by another version)"):
+        load_policy(tmp_path / "p.safetensors")
 
 
 def test_experts_that_are_pickles_are_refused(tmp_path, trap):

@@ -86,17 +86,19 @@ def load_policy(path: str | Path, method: str | None = None) -> tuple[DiffusionP
         raise ValueError(f"{path} holds no policy; give the path of a policy.safetensors")
     try:
         config = PolicyConfig(**header.pop("policy"))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path} was saved by another version of this project ({error}); train again") from error
     if method not in (None, config.method):
         raise ValueError(
             f"{path} is a checkpoint of {config.method}, {method} was asked for; give that or another file"
         )
-    policy = build_policy(config)
     try:
-        policy.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ValueError(f"{path} does not fit {config.method}: {str(error).splitlines()[1].strip()}") from error
+        with torch.device("meta"):  # shapes alone: no header can ask for more memory than its file has tensors
+            fit_exactly(build_policy(config), tensors)
+    except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
+        raise ValueError(f"{path} does not fit {config.method}: {str(error).splitlines()[0]}") from error
+    policy = build_policy(config)
+    policy.load_state_dict(tensors)
     return policy.eval(), header
 
 
