@@ -2,14 +2,16 @@
 
     ./run_all.sh paper --engine snakemake                               on this machine
     ./run_all.sh paper --engine snakemake --profile profiles/slurm      on a cluster
-    snakemake --cores 4 --config arguments="quick --methods dp3"        the same by hand, without the HTML report
 
-``arguments`` are those of ./run_all.sh.
+Both write a plan into data/steps, take away stamps of steps that are done no more, and call this; by hand, e.g. to see
+what there is to do: ``snakemake --dry-run --config plan=data/steps/<name>.plan``.
 """
 
-from mp_lib.cluster import plan, run_step
+import sys
 
-PLAN = plan(config.get("arguments", "quick"), config.get("left_out", []))
+from mp_lib.cluster import Plan
+
+PLAN = Plan.read(config["plan"])
 
 
 rule all:
@@ -31,19 +33,22 @@ rule recording:
         name=PLAN.names("recording"),
     params:
         told=lambda wildcards: PLAN.told(wildcards.name),
-    threads: 4
+        python=sys.executable,
+        plan=config["plan"],
+    threads: lambda wildcards: PLAN.cores(wildcards.name)
     resources:
+        steps=1,
         mem_mb=4000,
         runtime=240,
-    run:
-        run_step(PLAN, wildcards.name, threads)
+    shell:
+        "exec {params.python:q} -m mp_lib.cluster {params.plan:q} {wildcards.name:q} {threads}"
 
 
 use rule recording as training with:
     wildcard_constraints:
         name=PLAN.names("training"),
-    threads: 2
     resources:
+        steps=1,
         mem_mb=16000,
         runtime=1440,
 
@@ -51,10 +56,8 @@ use rule recording as training with:
 use rule recording as evaluation with:
     wildcard_constraints:
         name=PLAN.names("evaluation"),
-    threads: 2
 
 
 use rule recording as page with:
     wildcard_constraints:
         name=PLAN.names("page"),
-    threads: 1

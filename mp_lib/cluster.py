@@ -1,6 +1,7 @@
 """The same steps by Snakemake, on one machine or on a cluster: it says when and where; a step runs as ever.
 
-The Snakefile asks ``plan`` for the steps, and its rules call ``run_step``. Snakemake comes with the extra [cluster].
+The Snakefile reads the ``Plan`` of a call, and each of its jobs is ``python -m mp_lib.cluster PLAN STEP THREADS``.
+Snakemake comes with the extra [cluster].
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -22,7 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mp_lib.device import visible_gpus
-from mp_lib.locks import InUseError, sole_user
+from mp_lib.files import read_json, write_atomically
+from mp_lib.locks import InUseError, sign, sole_user
 from mp_lib.options import experiment_of, parse
 from mp_lib.paths import root
 from mp_lib.runner import Runner
@@ -31,16 +32,31 @@ from mp_lib.stopping import Stop
 from mp_lib.workers import usable_cores
 
 POLL_SECONDS = 5  # between looks at the cluster's queue
-STOP_SECONDS = 30  # Snakemake's, to cancel jobs
+STOP_SECONDS = 90  # Snakemake's, to end jobs here or cancel them there
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of an experiment as a graph of files: a step is done when its stamp is there."""
+    """The steps of a call as a graph of files: a step is done when its stamp is there.
+
+    ``jobs`` run side by side on this machine; None on a cluster, which sees to that.
+    """
 
     steps: dict[str, Step]
     device: str = "auto"
-    jobs: int = 1
+    jobs: int | None = None
+
+    @classmethod
+    def of(cls, arguments: Sequence[str], jobs: int | None = None, left_out: Sequence[str] = ()) -> Plan:
+        """The plan of what ``./run_all.sh`` runs with these arguments, without the steps that are left out."""
+        options = parse(list(arguments))
+        steps = {step.name: step for step in experiment_of(options).steps(usable_cores())}
+        return cls(steps, options.device, jobs).without(left_out)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Plan:
+        """The plan that ``write_plan`` wrote; a ValueError if the file is damaged."""
+        return cls.of(**read_json(Path(path)))
 
     def names(self, kind: str) -> str:
         """A regular expression that matches the names of the steps of a kind."""
@@ -64,6 +80,10 @@ class Plan:
         step = self.steps[name]
         return json.dumps([step.notebook, step.parameters, step.facts], sort_keys=True)
 
+    def cores(self, name: str) -> int:
+        """The cores that a step keeps busy here: one that wants all of them runs alone."""
+        return self.steps[name].cores
+
     def without(self, names: Sequence[str]) -> Plan:
         """The plan without these steps, and without those that need them."""
         left, gone = {}, set(names)
@@ -74,12 +94,13 @@ class Plan:
                 left[name] = step
         return replace(self, steps=left)
 
-
-def plan(arguments: str | Sequence[str], left_out: Sequence[str] = ()) -> Plan:
-    """The plan of what ``./run_all.sh`` would run with these arguments, without the steps that are left out."""
-    options = parse(shlex.split(arguments) if isinstance(arguments, str) else [str(each) for each in arguments])
-    steps = {step.name: step for step in experiment_of(options).steps(usable_cores())}
-    return Plan(steps, options.device, options.jobs or 1).without(left_out)
+    def run(self, name: str, threads: int) -> bool:
+        """Run one step here and now, and say whether that went well; ``threads`` are what a cluster allots it."""
+        step = replace(self.steps[name], needs=(), after=())  # Snakemake has seen to those
+        if self.jobs is not None:
+            return not Runner([step], self.jobs, visible_gpus(self.device)).run()
+        hide_gpus_of_others()
+        return not Runner([step], 1, visible_gpus(self.device), threads).run()
 
 
 def stamp_of(step: Step) -> str:
@@ -87,47 +108,53 @@ def stamp_of(step: Step) -> str:
     return os.path.relpath(step.stamp, root())
 
 
-def run_step(plan: Plan, name: str, threads: int) -> None:
-    """Run one step here and now; a RuntimeError with its last words if it fails."""
-    step = replace(plan.steps[name], needs=(), after=())  # Snakemake has seen to those
-    if Runner([step], plan.jobs, visible_gpus(plan.device), threads).run():
-        raise RuntimeError(f"{step.title}: {step.error()}")
+def hide_gpus_of_others() -> None:
+    """In a SLURM job that asked for no GPU, hide those that it sees all the same."""
+    allotted = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_GPUS")
+    if "SLURM_JOB_ID" in os.environ and not any(name in os.environ for name in allotted):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def run_with_snakemake(
-    steps: Sequence[Step], arguments: Sequence[str], jobs: int | None, gpus: int, profile: str = ""
+    name: str, steps: Sequence[Step], arguments: Sequence[str], jobs: int | None, profile: str = ""
 ) -> list[str]:
-    """Let Snakemake run the steps of a command line; returns the names of those that are not done then.
+    """Let Snakemake run the steps of a call; returns the names of those that are not done then.
 
-    Without a profile here, ``jobs`` side by side, those that compute on a GPU spread over ``gpus``; with one as that
-    says. Pages come when all else has ended, in whichever way. Raises a ValueError if Snakemake is not installed or the
-    profile is missing. What an earlier call has submitted and is still in a cluster's queue is waited for.
+    ``name`` is the experiment's. Without a profile ``jobs`` run here side by side; with one at most so many are in the
+    queue, or as many as the profile says. Pages come when all else has ended, in whichever way. Raises a ValueError if
+    Snakemake is not installed or the profile is missing, a RuntimeError if Snakemake cannot start or the queue does not
+    answer. What an earlier call has submitted and is still in the queue is waited for.
     """
     if find_spec("snakemake") is None:
         raise ValueError("--engine snakemake needs the extra [cluster]: python -m pip install -e '.[cluster]'")
     if profile and not Path(profile).is_dir():
         raise ValueError(f"--profile {profile} was given, but there is no such folder; profiles/slurm is one")
-    where = on_a_cluster(jobs, profile) if profile else on_this_machine(jobs or 1, gpus)
+    where, here = (on_a_cluster(jobs, profile), None) if profile else (on_this_machine(jobs), jobs)
     with sole_driver() as lock:
-        wait_for_earlier_jobs()
+        if profile:
+            wait_for_earlier_jobs()
         for step in steps:
             if step.stamp.exists() and not step.is_done():
                 step.stamp.unlink()  # Snakemake looks at files and dates alone
-        call_snakemake("runs", arguments, [], where, lock)
+        call_snakemake("runs", write_plan(name, arguments, here), where, lock)
         failed = [step.name for step in steps if step.kind != "page" and not step.is_done()]
-        call_snakemake("all", arguments, failed, where, lock)
+        if len(failed) < len(steps):
+            call_snakemake("all", write_plan(name, arguments, here, failed), where, lock)
     return [step.name for step in steps if not step.is_done()]
 
 
-def on_this_machine(jobs: int, gpus: int) -> list[str]:
+def write_plan(name: str, arguments: Sequence[str], jobs: int | None, left_out: Sequence[str] = ()) -> Path:
+    """Write down what ``Plan.read`` needs, and return the file: no words of a user's go through a shell."""
+    text = json.dumps({"arguments": list(arguments), "jobs": jobs, "left_out": list(left_out)}, indent=1)
+    digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    path = root() / "data" / "steps" / f"{name}-{digest}.plan"
+    write_atomically(path, text.encode())
+    return path
+
+
+def on_this_machine(jobs: int) -> list[str]:
     """Snakemake's options for ``jobs`` steps side by side."""
-    cores = max(usable_cores(), jobs)
-    options = ["--cores", str(cores), "--set-threads", f"recording={cores}"]
-    options += [f"{kind}={cores // jobs}" for kind in ("training", "evaluation")]
-    if gpus:
-        room = gpus * -(-jobs // gpus)
-        options += ["--resources", f"gpu={room}", "--set-resources", "training:gpu=1", "evaluation:gpu=1"]
-    return options
+    return ["--cores", str(max(usable_cores(), jobs)), "--resources", f"steps={jobs}"]
 
 
 def on_a_cluster(jobs: int | None, profile: str) -> list[str]:
@@ -136,23 +163,22 @@ def on_a_cluster(jobs: int | None, profile: str) -> list[str]:
     return ["--profile", str(Path(profile).resolve()), "--slurm-jobname-prefix", queue_prefix(), *limit]
 
 
-def call_snakemake(
-    target: str, arguments: Sequence[str], left_out: Sequence[str], where: Sequence[str], lock: int
-) -> None:
-    """Run Snakemake to its end; Ctrl-C and SIGTERM end all that it has started."""
-    config = [f"arguments={json.dumps(list(arguments))}", f"left_out={json.dumps(list(left_out))}"]
+def call_snakemake(target: str, plan: Path, where: Sequence[str], lock: int) -> None:
+    """Run Snakemake to its end; Ctrl-C and SIGTERM end all that it has started. Steps may fail, it must not."""
+    began = time.time()
     command = [
         *(sys.executable, "-m", "snakemake", target, "--snakefile", str(snakefile()), "--directory", str(root())),
-        *("--config", *config),
+        *("--config", f"plan={os.path.relpath(plan, root())}"),
         *("--keep-going", "--rerun-incomplete", "--nolock", "--rerun-triggers", "mtime", "params"),
         *("--quiet", "progress", "rules", "host", "reason", *where),
     ]
     with Stop() as stop:
-        process = subprocess.Popen(
-            command, env=os.environ | {"MP_ROOT": str(root())}, pass_fds=(lock,), start_new_session=True
-        )
+        with stop.hold():
+            variables = os.environ | {"MP_ROOT": str(root())}
+            process = subprocess.Popen(command, env=variables, pass_fds=(lock,), start_new_session=True)
+            sign(lock, process.pid)
         try:
-            process.wait()
+            status = process.wait()
         except KeyboardInterrupt:
             with stop.hold():
                 os.killpg(process.pid, signal.SIGINT)
@@ -161,6 +187,9 @@ def call_snakemake(
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
             raise
+    logs = plan.parent.glob("*.log")
+    if status and not any(log.stat().st_mtime >= began - 1 for log in logs):
+        raise RuntimeError(f"Snakemake ended with status {status} before any step began; its own words stand above")
 
 
 def snakefile() -> Path:
@@ -198,11 +227,28 @@ def wait_for_earlier_jobs() -> None:
 
 
 def queued_jobs() -> list[str]:
-    """The numbers of this root's jobs in SLURM's queue; none where there is no SLURM."""
+    """The numbers of this root's jobs in SLURM's queue; a RuntimeError if it does not answer, none without SLURM."""
     if shutil.which("squeue") is None:
         return []
     states = "PENDING,RUNNING,SUSPENDED,COMPLETING,CONFIGURING"
     command = ["squeue", "--me", "--noheader", "--format=%i %j", f"--states={states}"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    lines = [line.split() for line in answer.stdout.splitlines()]
-    return [number for number, name in lines if name.startswith(queue_prefix())]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    except subprocess.SubprocessError as error:
+        said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1]
+        raise RuntimeError(f"SLURM's queue does not answer ({said}), nothing was submitted; call again") from error
+    jobs = [line.strip().partition(" ") for line in answer.stdout.splitlines()]
+    return [number for number, _, name in jobs if name.startswith(queue_prefix())]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one step of a plan, which is a job of the Snakefile; the exit status says whether it went well."""
+    plan, name, threads = sys.argv[1:] if arguments is None else arguments
+    try:
+        return int(not Plan.read(plan).run(name, int(threads)))
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,11 +12,11 @@ from mp_lib.designs import DEFAULT_TASK, DESIGNS, Design
 from mp_lib.evaluate import KEPT
 from mp_lib.interfaces import look_up
 from mp_lib.paths import demos_path, figures_path, root, run_path
+from mp_lib.run_folder import PRODUCTS
 from mp_lib.runs import patterns
 from mp_lib.sentences import count
 from mp_lib.sim.tasks import TASKS
 from mp_lib.steps import Step
-from mp_lib.train import PRODUCTS
 
 MEASURED_ANEW = {"smoke": (), "quick": ("dp3_mamba_hydra",), "paper": tuple(METHODS)}  # in 06_efficiency
 CHOSEN_BY_NAME = ("task", "method", "scale", "seed", "attention", "demonstrator")  # 03_train has parameters for them
@@ -60,6 +60,11 @@ class Experiment:
     def name(self) -> str:
         """The experiment's name, by which its report is kept."""
         return self.scale if self.design is DESIGNS["first"] else f"{self.scale}-{self.design.name}"
+
+    @property
+    def any_device(self) -> str:
+        """The device of steps that are as well on a CPU: the first GPU if there is one, unless another was named."""
+        return "auto" if self.device == "cuda" else self.device
 
     @property
     def folder(self) -> Path:
@@ -155,7 +160,7 @@ class Experiment:
             parameters={
                 "checkpoint": str(checkpoint),
                 "num_inference_steps": steps,
-                "device": self.device,
+                "device": self.any_device,
                 "figures": False,
             },
             inputs=(result,),
@@ -178,7 +183,7 @@ class Experiment:
 
     def evaluation_again(self, runs: list[Step]) -> Step:
         *_, checkpoint, _ = runs[-1].products if runs else (KEPT, None)
-        parameters = {"checkpoint": str(checkpoint), "device": self.device}
+        parameters = {"checkpoint": str(checkpoint), "device": self.any_device}
         return self.reader("04_evaluate", "evaluate a stored checkpoint", parameters, needs=runs[-1:])
 
     def tables(self, runs: list[Step]) -> Step:

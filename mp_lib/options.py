@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import TYPE_CHECKING
 
 from mp_lib.config import ATTENTION, METHODS, SCALES
@@ -69,6 +70,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     given = {name: value for name in ignored if (value := getattr(options, name)) != parser.get_default(name)}
     if options.report_only and given:
         parser.error(f"report was given with {given}; it runs nothing and shows all that there is")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", options.device):
+        parser.error(f"--device {options.device} was given; choose one of: auto, cpu, mps, cuda, cuda:1")
+    if options.jobs is not None and options.jobs < 1:
+        parser.error(f"--jobs {options.jobs} was given; it must be at least 1")
     if options.engine not in ENGINES:
         parser.error(f"--engine {options.engine} was given; choose one of: {', '.join(ENGINES)}")
     if options.profile and options.engine != "snakemake":

@@ -21,20 +21,20 @@ def main(arguments: list[str] | None = None) -> int:
 
     began = time.monotonic()
     try:
-        if not options.profile:
-            choose_device(options.device)  # an error now rather than in every training
-        gpus = visible_gpus(options.device)
-        jobs = default_jobs(len(gpus)) if options.jobs is None else options.jobs
-        if jobs < 1:
-            raise ValueError(f"--jobs {jobs} was given; it must be at least 1")
         experiment = experiment_of(options)
         steps = experiment.steps(usable_cores())
-        print(f"{experiment.name}: {len(steps)} steps, {jobs} side by side", flush=True)
-        if options.engine == "snakemake":
-            asked = options.jobs if options.profile else jobs
-            failed = run_with_snakemake(steps, arguments, asked, len(gpus), options.profile)
+        if options.profile:  # where and on what is the cluster's affair
+            print(f"{experiment.name}: {len(steps)} steps, by {options.profile}", flush=True)
+            failed = run_with_snakemake(experiment.name, steps, arguments, options.jobs, options.profile)
         else:
-            failed = Runner(steps, jobs, gpus).run()
+            device = choose_device(options.device)  # an error now rather than in every training
+            gpus = visible_gpus(options.device)
+            jobs = options.jobs or default_jobs(len(gpus) or int(device.type != "cpu"))
+            print(f"{experiment.name}: {len(steps)} steps, {jobs} side by side", flush=True)
+            if options.engine == "snakemake":
+                failed = run_with_snakemake(experiment.name, steps, arguments, jobs)
+            else:
+                failed = Runner(steps, jobs, gpus).run()
         report = build_report(experiment, [step for step in steps if step.name not in failed])
     except (ValueError, OSError, RuntimeError) as error:
         print(f"run_all.sh: {error}", file=sys.stderr)

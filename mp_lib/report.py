@@ -1,4 +1,4 @@
-"""One HTML page from executed notebooks; it needs no network, and forbids the browser to ask one."""
+"""One HTML page from executed notebooks; it needs no network, and forbids the browser to ask one or to run scripts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ORDER = (
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; media-src data:;
- style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+ style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
 <title>{title}</title>
 <style>
 body {{ font: 16px/1.55 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}

@@ -18,7 +18,7 @@ from mp_lib.stopping import Stop
 from mp_lib.workers import usable_cores
 
 POLL_SECONDS = 0.5
-STOP_SECONDS = 9  # from a signal to the end of all that runs
+STOP_SECONDS = 60  # from a signal to the end of all that runs; mostly it takes two, 4 GB of weights take longer
 LINE_SECONDS = 30  # between lines about what runs, where there is no terminal to draw bars on
 
 
@@ -44,9 +44,10 @@ class Runner:
         with Stop() as stop:
             try:
                 while self.waiting or self.running:
-                    self.start_ready()
-                    self.collect_ended()
-                    self.screen.show(self.running)
+                    with stop.hold():  # else a process that was just started would not be known
+                        self.start_ready()
+                        self.collect_ended()
+                        self.screen.show(self.running)
                     if self.running or self.elsewhere:
                         time.sleep(POLL_SECONDS)
             finally:

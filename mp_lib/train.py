@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from mp_lib.metrics import Metrics
 from mp_lib.model.checkpoint import checksum, save_policy
 from mp_lib.progress import Progress, track
 from mp_lib.rollout import Episode, rollout
+from mp_lib.run_folder import check_owner, is_finished, leftovers, refuse_difference
 from mp_lib.statistics import wilson_interval
 from mp_lib.stopping import Stop
 from mp_lib.trainer import Trainer
@@ -33,7 +35,6 @@ log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 60.0
 LOG_STEPS = 10
-PRODUCTS = ("result.json", "policy.safetensors", "rollout.mp4")  # of a finished run
 
 
 def train(
@@ -58,8 +59,10 @@ def train(
     if not is_finished(folder) or leftovers(folder):
         # Beside the folder, which so holds results alone.
         with sole_user(folder.with_name(f".{folder.name}.lock"), str(folder)):
+            for draft in folder.glob(".*.partial*"):  # of writers that were killed; each may be as large as a save
+                draft.unlink()
             if not is_finished(folder):
-                with torch.random.fork_rng():
+                with torch.random.fork_rng(), same_threads():
                     run = Run(config, spec, demos, folder, choose_device(device), jobs, form)
                     write_atomically(folder / "config.json", json.dumps(asdict(config), indent=1).encode())
                     result = run.complete()
@@ -69,42 +72,14 @@ def train(
     return RunResult(**read_json(folder / "result.json"))
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether the folder holds all that a finished run leaves."""
-    return all((folder / name).exists() for name in PRODUCTS)
-
-
-def leftovers(folder: Path) -> list[Path]:
-    """Files that only a run in progress needs, and those of writers that were killed."""
-    return [path for pattern in ("training.*", ".*.partial*") for path in folder.glob(pattern)]
-
-
-def check_owner(folder: Path, config: TrainConfig, demos: ReplayBuffer) -> None:
-    """Raise a ValueError if the folder holds a run with another configuration or of other demonstrations."""
-    wanted, found = json.loads(json.dumps(asdict(config))), {}
-    if (folder / "config.json").exists():
-        found = read_json(folder / "config.json")
-    if (folder / "result.json").exists():
-        wanted |= {"demonstrations": demos.content_hash(), "first environment seed": FINAL_SEEDS}
-        try:
-            result = RunResult(**read_json(folder / "result.json"))
-            found["demonstrations"] = result.demonstrations["content_hash"]
-            found["first environment seed"] = result.final["seeds"][0]
-        except (LookupError, TypeError) as error:
-            raise ValueError(
-                f"{folder}: result.json is no result ({error}); delete it to train that run anew"
-            ) from error
-    for key in sorted(found):
-        refuse_difference(folder, key, found[key], wanted.get(key))
-
-
-def refuse_difference(folder: Path, key: str, found, wanted) -> None:
-    """Raise a ValueError unless what was found is what is wanted."""
-    if found != wanted:
-        raise ValueError(
-            f"{folder} was made with {key}={found!r}, {wanted!r} was asked for; "
-            f"ask for the same, or move that folder away to train anew"
-        )
+@contextlib.contextmanager
+def same_threads() -> Iterator[None]:
+    """Set the number of torch's threads back behind the block."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def training_windows(config: TrainConfig, demos: ReplayBuffer) -> ActionWindows:
@@ -168,6 +143,7 @@ class Run:
             facts = self.resumed()
             refuse_difference(self.folder, "demonstrations", facts["demonstrations"], self.demos.content_hash())
             self.curve, self.seconds, self.loss = facts["curve"], facts["seconds"], facts["loss"]
+            torch.set_num_threads(facts.get("threads", torch.get_num_threads()))  # they decide the last bits
             log.info("%s: resumed at step %d", self.config.name, self.trainer.step)
         mirror = {"run": self.config.name, **asdict(self.config)}
         record = Metrics(self.folder / "metrics.jsonl", self.trainer.step, mirror)
@@ -224,20 +200,31 @@ class Run:
 
     def save(self) -> None:
         """Save the trainer and what the result needs of the past, unless its weights have gone astray."""
-        self.finite()
-        facts = {"curve": self.curve, "seconds": self.seconds, "loss": self.loss}
+        self.check_weights()
+        facts = {"curve": self.curve, "seconds": self.seconds, "loss": self.loss, "threads": torch.get_num_threads()}
         self.trainer.save(self.state, demonstrations=self.demos.content_hash(), **facts)
         self.saved = time.perf_counter()
 
+    def check_weights(self) -> None:
+        """Raise a RuntimeError if loss or weights are no numbers any more, so that such weights are never saved."""
+        self.finite()
+        for weights in (self.trainer.policy, self.trainer.average):
+            if not all(bool(torch.isfinite(each).all()) for each in weights.parameters()):
+                raise RuntimeError(self.astray("the weights are not finite"))
+
     def finite(self) -> float:
-        """The last step's loss; a RuntimeError if it is not a number, so that such weights are never saved."""
+        """The last step's loss; a RuntimeError if it is not a number."""
         value = self.last_loss.item()
         if not math.isfinite(value):
-            raise RuntimeError(
-                f"{self.config.name}: the loss is {value} at step {self.trainer.step}; what was saved before is kept "
-                f"in {self.folder}; look at the demonstrations, or lower learning_rate {self.config.learning_rate}"
-            )
+            raise RuntimeError(self.astray(f"the loss is {value}"))
         return value
+
+    def astray(self, what: str) -> str:
+        """What to say of a training that does not learn any more."""
+        return (
+            f"{self.config.name}: {what} at step {self.trainer.step}; what was saved before is kept in {self.folder}; "
+            f"look at the demonstrations, or train with a lower learning_rate than {self.config.learning_rate}"
+        )
 
     def evaluation_due(self) -> bool:
         """Whether the last step ended an epoch after which the protocol evaluates, and that is still to be done.

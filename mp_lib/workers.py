@@ -60,12 +60,13 @@ def usable_cores() -> int:
 def default_jobs(gpus: int) -> int:
     """How many steps to run side by side: one a GPU; without one, one a core up to four, then one on two cores.
 
-    On a CPU no more than there is memory for, at ``STEP_BYTES`` a step.
+    On a CPU no more than the machine has memory for, at ``STEP_BYTES`` a step. Nothing of the moment counts, as the
+    threads that a step gets, and so its last bits, follow from it.
     """
     if gpus:
         return gpus
     cores = usable_cores()
-    room = psutil.virtual_memory().available // STEP_BYTES
+    room = psutil.virtual_memory().total // STEP_BYTES
     return int(max(1, min(max(min(4, cores), cores // 2), room)))
 
 

@@ -32,7 +32,8 @@ MAY_IMPORT = {  # what of the package a module, or any module of a folder, may i
     "specimens": {"config", "data", "model", "demos", "evaluate", "paths", "runs", "sentences", "train"},
     "mixing": {"config", "model", "sentences", "specimens"},
     "receptive_field": {"config", "model", "sentences", "specimens", "mixing"},
-    "train": BASE | {"config", "data", "model", "interfaces", "rollout", "trainer"},
+    "run_folder": BASE | {"config", "data", "interfaces"},
+    "train": BASE | {"config", "data", "model", "interfaces", "rollout", "run_folder", "trainer"},
 }
 MODEL_PACKAGES = {"torch", "einops", "safetensors", "numpy", "mp_lib"}
 LONGEST = 320  # lines a file

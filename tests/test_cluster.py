@@ -16,9 +16,10 @@ import pytest
 import yaml
 
 from mp_lib import cluster
-from mp_lib.cluster import Plan, plan, run_with_snakemake, stamp_of
+from mp_lib.cluster import Plan, run_with_snakemake, stamp_of, write_plan
 from mp_lib.steps import KINDS, Step
 from tests.slurm import Slurm, missing
+from tests.test_interruption import make_root
 
 ROOT = Path(__file__).parents[1]
 MATRIX = (
@@ -42,9 +43,9 @@ def snakemake(root, *arguments):
     return subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=ROOT)
 
 
-@pytest.mark.parametrize("arguments", ["smoke", "quick --experiment denoising", "paper", list(MATRIX)])
+@pytest.mark.parametrize("arguments", ["smoke", "quick --experiment denoising", "paper", " ".join(MATRIX)])
 def test_a_plan_has_every_step_once_behind_those_that_it_needs(root, arguments):
-    found = plan(arguments)
+    found = Plan.of(arguments.split())
     stamps = found.stamps(*KINDS)
     assert len(set(stamps)) == len(stamps) == len(found.steps)
     for kind in KINDS:
@@ -69,10 +70,10 @@ def test_a_plan_without_a_step_is_without_those_that_need_it(root):
 
 
 def test_snakemake_plans_a_job_a_step(root):
-    done = snakemake(root, "--dry-run", "--config", f"arguments={json.dumps(MATRIX)}")
+    done = snakemake(root, "--dry-run", "--config", f"plan={write_plan('it', MATRIX, 2)}")
     assert done.returncode == 0, done.stderr
     counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M))
-    expected = plan(MATRIX)
+    expected = Plan.of(MATRIX)
     assert {kind: int(counts.get(kind, 0)) for kind in KINDS} == {kind: len(expected.of_kinds(kind)) for kind in KINDS}
     assert int(counts["training"]) == 12
 
@@ -80,18 +81,19 @@ def test_snakemake_plans_a_job_a_step(root):
 def test_without_the_extra_one_line_says_what_to_install(root, monkeypatch):
     monkeypatch.setattr(cluster, "find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"needs the extra \[cluster\]: python -m pip install"):
-        run_with_snakemake([], ["smoke"], 1, 0)
+        run_with_snakemake("it", [], ["smoke"], 1)
 
 
 def test_a_profile_that_is_not_there_is_named(root):
     with pytest.raises(ValueError, match="--profile nowhere was given, but there is no such folder"):
-        run_with_snakemake([], ["smoke"], 1, 0, "nowhere")
+        run_with_snakemake("it", [], ["smoke"], 1, "nowhere")
 
 
-def test_gpus_are_shared_by_as_many_trainings_as_asked_for(root):
-    options = " ".join(cluster.on_this_machine(jobs=5, gpus=2))
-    assert "--resources gpu=6 --set-resources training:gpu=1 evaluation:gpu=1" in options
-    assert "gpu" not in " ".join(cluster.on_this_machine(jobs=5, gpus=0))
+def test_every_rule_counts_as_one_of_the_steps_side_by_side(root):
+    assert cluster.on_this_machine(5)[-2:] == ["--resources", "steps=5"]
+    blocks = re.split(r"^(?:use )?rule ", (ROOT / "Snakefile").read_text(), flags=re.M)[1:]
+    with_resources = [block for block in blocks if "resources:" in block]
+    assert len(with_resources) >= 2 and all("steps=1," in block for block in with_resources)
 
 
 def test_jobs_of_an_earlier_call_are_waited_for(root, monkeypatch, capsys):
@@ -102,15 +104,61 @@ def test_jobs_of_an_earlier_call_are_waited_for(root, monkeypatch, capsys):
     assert capsys.readouterr().out.count("waiting for 2 jobs of an earlier call: 12 13") == 1 and not answers
 
 
-def test_only_this_roots_jobs_count(root, monkeypatch, tmp_path):
-    squeue = tmp_path / "bin" / "squeue"
-    squeue.parent.mkdir()
-    squeue.write_text(f"#!/bin/sh\necho '7 {cluster.queue_prefix()}_abc'\necho '8 somebody_else'\n")
-    squeue.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{squeue.parent}:{os.environ['PATH']}")
+@pytest.fixture
+def squeue(tmp_path, monkeypatch):
+    """A function that lets squeue answer with a script's output."""
+    path = tmp_path / "bin" / "squeue"
+    path.parent.mkdir()
+    monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
+
+    def answer(script):
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    return answer
+
+
+def test_only_this_roots_jobs_count(root, squeue):
+    squeue(f"echo '7 {cluster.queue_prefix()}_abc'; echo '8 my own job'; echo '9 '; echo '10'")
     assert cluster.queued_jobs() == ["7"]
-    squeue.unlink()
+
+
+def test_a_queue_that_does_not_answer_is_not_taken_for_an_empty_one(root, squeue):
+    squeue("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+    with pytest.raises(
+        RuntimeError, match="does not answer .*Unable to contact slurm controller.*nothing was submitted"
+    ):
+        cluster.queued_jobs()
+
+
+def test_without_slurm_nothing_is_queued(root, monkeypatch):
+    monkeypatch.setenv("PATH", "")
     assert cluster.queued_jobs() == []
+
+
+def test_a_job_without_a_gpu_of_its_own_sees_none(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    for name in [name for name in os.environ if name.startswith("SLURM")]:
+        monkeypatch.delenv(name)
+    for variables, expected in (
+        ({}, "0"),
+        ({"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "3"}, "0"),
+        ({"SLURM_JOB_ID": "7"}, ""),
+    ):
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            patch.setenv("CUDA_VISIBLE_DEVICES", "0")
+            cluster.hide_gpus_of_others()
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == expected
+            os.environ["CUDA_VISIBLE_DEVICES"] = "0"
+
+
+def test_words_of_a_user_reach_no_shell(root):
+    path = write_plan("smoke", ["smoke", "--profile", "o'brien $(exit 7) `exit 7`"], None)
+    assert re.fullmatch(r"smoke-[0-9a-f]{8}\.plan", path.name)
+    with pytest.raises(SystemExit):
+        Plan.of(["smoke", "--device", "cpu'$(touch x) #"])
 
 
 def start(root, *arguments):
@@ -135,6 +183,26 @@ def results_of(root):
         kept = {key: value for key, value in result.items() if key not in ("seconds", "peak_memory_bytes")}
         found[path.parent.name] = kept, (path.parent / "policy.safetensors").read_bytes()
     return found
+
+
+@pytest.mark.slow
+def test_a_signal_ends_snakemake_and_lets_its_trainings_save(tmp_path):
+    root = make_root(tmp_path)
+    arguments = ("quick", "--experiment", "width", "--methods", "dp3_narrow", "--seeds", "0", "--device", "cpu")
+    with start(root, *arguments, "--engine", "snakemake", "--jobs", "1") as driver:
+        wait_until(lambda: list((root / "data" / "runs").glob("*/training.safetensors")), 300, driver)
+        began = time.monotonic()
+        driver.send_signal(signal.SIGTERM)
+        printed = driver.communicate()[0]
+    assert driver.returncode == 130 and time.monotonic() - began < 30, printed
+    assert "stopped; the next call goes on from here" in printed
+    left = [
+        process for process in psutil.process_iter(["cmdline"]) if str(root) in " ".join(process.info["cmdline"] or ())
+    ]
+    assert not left
+    (saved,) = (root / "data" / "runs").glob("*/training.json")
+    assert json.loads(saved.read_text())["step"] > 0
+    assert "KeyboardInterrupt" in (saved.parent / "03_train.ipynb").read_text()
 
 
 @pytest.mark.slow
@@ -211,7 +279,7 @@ def test_a_matrix_on_slurm_survives_its_node_and_its_driver(root, tmp_path_facto
         jobs = slurm.jobs()
     assert "of an earlier call" in printed
     comments = [job["Comment"] for job in jobs]
-    assert len(comments) == len({*comments}) == len(plan(MATRIX).steps), "a step was submitted twice, or never"
+    assert len(comments) == len({*comments}) == len(Plan.of(MATRIX).steps), "a step was submitted twice, or never"
     assert any(int(job["Restarts"]) for job in jobs), "no job was put into the queue again"
     with start(local, *MATRIX, "--jobs", "2") as driver:
         printed = driver.communicate()[0]

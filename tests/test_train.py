@@ -215,9 +215,40 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_never_saved(tmp_path, toy_
     assert math.isfinite(train(CONFIG, TOY, toy_demos, tmp_path, device="cpu").loss)
 
 
+def test_weights_that_the_last_step_has_spoiled_are_never_saved(tmp_path, toy_demos, monkeypatch, eager_saves):
+    """The loss was computed before them."""
+    update = Trainer.update
+
+    def spoiling(trainer):
+        loss = update(trainer)
+        if trainer.step == 25:
+            next(trainer.average.parameters()).data.fill_(math.inf)
+        return loss
+
+    monkeypatch.setattr(Trainer, "update", spoiling)
+    with pytest.raises(RuntimeError, match="the weights are not finite at step 25; what was saved before is kept"):
+        train(CONFIG, TOY, toy_demos, tmp_path, device="cpu")
+    assert load_tensors(tmp_path / "training.safetensors")[1]["step"] == 24
+    assert not (tmp_path / "policy.safetensors").exists()
+
+
+def test_a_resumed_run_computes_with_the_threads_that_it_began_with(finished, tmp_path, toy_demos, monkeypatch):
+    stop_at(monkeypatch, 5)
+    with pytest.raises(KeyboardInterrupt):
+        train(CONFIG, TOY, toy_demos, tmp_path, device="cpu")
+    monkeypatch.undo()
+    torch.set_num_threads(2)
+    try:
+        result = train(CONFIG, TOY, toy_demos, tmp_path, device="cpu")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert result.threads == 1 and comparable(result) == comparable(finished[1])
+
+
 def test_a_learning_rate_that_explodes_is_said_to_be_too_high(tmp_path, toy_demos):
     config = replace(CONFIG, learning_rate=1e30, warmup_steps=0)
-    with pytest.raises(RuntimeError, match="the loss is (nan|inf) at step 10; .*lower learning_rate 1e\\+30"):
+    with pytest.raises(RuntimeError, match="the loss is (nan|inf) at step 10; .*lower learning_rate than 1e\\+30"):
         train(config, TOY, toy_demos, tmp_path, device="cpu")
 
 

@@ -19,7 +19,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -106,6 +108,7 @@ class ReplayBuffer:
         checksum = _checksums(frames.items(), np.array([length]))[0]
         row = {**json.loads(json.dumps(info)), "frames": length, "checksum": checksum}
         attributes = {**self._attributes, "episodes": [*self._attributes["episodes"], row]}
+        began = time.time_ns()
         with writing(self.path):
             for leftover in self.path.rglob("*.partial"):  # zarr's half-written files of a killed writer
                 leftover.unlink()
@@ -113,7 +116,9 @@ class ReplayBuffer:
             for key, values in frames.items():
                 _extend(group[f"data/{key}"], start, values)
             _extend(group["meta/episode_ends"], self.num_episodes, ends[-1:])
+            _flush(self.path, began)
             group.attrs.put(attributes)
+            _flush(self.path, began)
         self.episode_ends, self._attributes = ends, attributes
         self.checksums = [*self.checksums, checksum]
 
@@ -192,6 +197,17 @@ def _write_empty(path: Path, shapes: dict, attributes: dict) -> None:
             filters=[numcodecs.Shuffle(np.dtype(dtype).itemsize)],
             compressors=numcodecs.Zstd(level=3, checksum=True),
         )
+
+
+def _flush(path: Path, since: int) -> None:
+    # To the disk, so that what the attributes list is there even if the machine loses its power.
+    for place in (path, *path.rglob("*")):
+        if place.is_dir() or place.stat().st_mtime_ns >= since - 10**9:
+            descriptor = os.open(place, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def _extend(array: zarr.Array, start: int, values: np.ndarray) -> None:
