@@ -11,7 +11,8 @@ import sys
 
 from mp_lib.cluster import Plan
 
-PLAN = Plan.read(config["plan"])
+PLAN_FILE, PYTHON = config["plan"], sys.executable
+PLAN = Plan.read(PLAN_FILE)
 
 
 rule all:
@@ -33,15 +34,13 @@ rule recording:
         name=PLAN.names("recording"),
     params:
         told=lambda wildcards: PLAN.told(wildcards.name),
-        python=sys.executable,
-        plan=config["plan"],
     threads: lambda wildcards: PLAN.cores(wildcards.name)
     resources:
         steps=1,
         mem_mb=4000,
         runtime=240,
     shell:
-        "exec {params.python:q} -m mp_lib.cluster {params.plan:q} {wildcards.name:q} {threads}"
+        "exec {PYTHON:q} -m mp_lib.cluster {PLAN_FILE:q} {wildcards.name:q} {threads}"
 
 
 use rule recording as training with:

@@ -137,10 +137,10 @@ def run_with_snakemake(
             if step.stamp.exists() and not step.is_done():
                 step.stamp.unlink()  # Snakemake looks at files and dates alone
         call_snakemake("runs", write_plan(name, arguments, here), where, lock)
-        failed = [step.name for step in steps if step.kind != "page" and not step.is_done()]
+        failed = [step.name for step in steps if step.kind != "page" and not step.stamp.exists()]
         if len(failed) < len(steps):
             call_snakemake("all", write_plan(name, arguments, here, failed), where, lock)
-    return [step.name for step in steps if not step.is_done()]
+    return [step.name for step in steps if not step.stamp.exists()]
 
 
 def write_plan(name: str, arguments: Sequence[str], jobs: int | None, left_out: Sequence[str] = ()) -> Path:
@@ -175,7 +175,9 @@ def call_snakemake(target: str, plan: Path, where: Sequence[str], lock: int) -> 
     with Stop() as stop:
         with stop.hold():
             variables = os.environ | {"MP_ROOT": str(root())}
-            process = subprocess.Popen(command, env=variables, pass_fds=(lock,), start_new_session=True)
+            process = subprocess.Popen(
+                command, env=variables, pass_fds=(lock,), start_new_session=True, preexec_fn=hear_interrupts
+            )
             sign(lock, process.pid)
         try:
             status = process.wait()
@@ -190,6 +192,11 @@ def call_snakemake(target: str, plan: Path, where: Sequence[str], lock: int) -> 
     logs = plan.parent.glob("*.log")
     if status and not any(log.stat().st_mtime >= began - 1 for log in logs):
         raise RuntimeError(f"Snakemake ended with status {status} before any step began; its own words stand above")
+
+
+def hear_interrupts() -> None:
+    """Undo what a shell's "&" does to all that it starts: SIGINT, by which Snakemake is told to stop, is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def snakefile() -> Path:

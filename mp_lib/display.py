@@ -5,9 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import HTML, Markdown, Video
+from IPython import display
+from IPython.display import HTML, Video
 
-__all__ = ["Markdown", "show_film", "show_table"]
+
+class Markdown(display.Markdown):
+    """Sentences; what they quote of files is text and never HTML."""
+
+    def __init__(self, text: str):
+        super().__init__(text.replace("<", "&lt;"))
 
 
 def show_table(table: pd.DataFrame, digits: int = 1) -> HTML:

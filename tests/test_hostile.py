@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import zarr
@@ -16,6 +17,7 @@ from numcodecs import Pickle
 
 from mp_lib.config import PolicyConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
+from mp_lib.display import Markdown, show_table
 from mp_lib.evaluate import stored_evaluation
 from mp_lib.files import read_arrays
 from mp_lib.model.checkpoint import from_official, load_policy, save_tensors
@@ -148,6 +150,12 @@ def test_parameters_of_a_notebook_are_literals(tmp_path, monkeypatch, text):
     done = subprocess.run(papermill_command(step), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "notebooks" / "task.txt").read_text() == text
+
+
+def test_data_are_text_in_sentences_and_tables():
+    hostile = "<script>alert(1)</script>"
+    assert "<script" not in Markdown(f"Demonstrations come from: {hostile}.").data
+    assert "<script" not in show_table(pd.DataFrame({"expert": [hostile]})).data
 
 
 def test_no_shell_is_built_from_text():
