@@ -138,8 +138,7 @@ def run_with_snakemake(
                 step.stamp.unlink()  # Snakemake looks at files and dates alone
         call_snakemake("runs", write_plan(name, arguments, here), where, lock)
         failed = [step.name for step in steps if step.kind != "page" and not step.stamp.exists()]
-        if len(failed) < len(steps):
-            call_snakemake("all", write_plan(name, arguments, here, failed), where, lock)
+        call_snakemake("all", write_plan(name, arguments, here, failed), where, lock)
     return [step.name for step in steps if not step.stamp.exists()]
 
 

@@ -2,8 +2,10 @@
 
 import json
 import random
-import resource
+import re
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -245,45 +247,58 @@ def test_recording_goes_on_behind_what_a_killed_writer_left(tmp_path, toy_demos)
     assert equal(frames_of(collect(TOY, 3, store, jobs=1).path), frames_of(toy_demos.path))
 
 
-@pytest.fixture
-def small_disk():
-    """A function that lets no file grow beyond so many bytes: what a full disk is like, for one process."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+SMALL_DISK = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from mp_lib import train as module
+from mp_lib.data.replay_buffer import ReplayBuffer
+from mp_lib.demos import collect
+from mp_lib.film import write_film
+from tests.conftest import TOY
+from tests.test_train import CONFIG
+module.SAVE_SECONDS = -1.0
+path, size = Path(sys.argv[1]), int(sys.argv[2])
+"""
+LIMIT = "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))\n"
+
+
+def on_a_small_disk(path, size, before, then):
+    """The last line of a process in which no file grows beyond ``size`` bytes: to one process a full disk."""
+    code = f"{SMALL_DISK}{before}\n{LIMIT}{then}\n"
+    command = [sys.executable, "-c", code, str(path), str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1, done.stderr
+    return done.stderr.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize("size", [10, 3_000, 100_000])
-def test_a_run_on_a_full_disk_ends_in_one_line_and_goes_on_when_there_is_room(
-    run, tmp_path, toy_demos, monkeypatch, small_disk, size
-):
+def test_a_run_on_a_full_disk_ends_in_one_line_and_goes_on_when_there_is_room(run, tmp_path, toy_demos, size):
     """At 10 bytes not even config.json fits, at 3000 no training, and at 100000 what is saved is kept."""
     folder = tmp_path / "run"
-    monkeypatch.setattr("mp_lib.train.SAVE_SECONDS", -1.0)
-    small_disk(size)
-    with pytest.raises(OSError, match="cannot write .*run/.*; choose a folder that may be written and has space left$"):
-        train(CONFIG, TOY, toy_demos, folder, device="cpu")
+    before = f"demos = ReplayBuffer.open({str(toy_demos.path)!r})"
+    said = on_a_small_disk(folder, size, before, "module.train(CONFIG, TOY, demos, path, device='cpu')")
+    assert re.fullmatch(
+        r"OSError: .*cannot write .*/run/.*; choose a folder that may be written and has space left", said
+    )
     assert not (folder / "result.json").exists() and not list(folder.glob(".*partial*"))
-    small_disk(resource.RLIM_INFINITY)
     result = train(CONFIG, TOY, toy_demos, folder, device="cpu")
     assert result.final == json.loads((run / "result.json").read_text())["final"]
     assert (folder / "policy.safetensors").read_bytes() == (run / "policy.safetensors").read_bytes()
 
 
-def test_recording_on_a_full_disk_keeps_whole_episodes(tmp_path, small_disk):
+def test_recording_on_a_full_disk_keeps_whole_episodes(tmp_path):
     expected = frames_of(collect(TOY, 12, tmp_path / "whole.zarr", jobs=1).path)
-    small_disk(2_500)
-    with pytest.raises(OSError, match="cannot write .*toy.zarr: .*; choose a folder"):
-        collect(TOY, 12, tmp_path / "toy.zarr", jobs=1)
-    small_disk(resource.RLIM_INFINITY)
+    said = on_a_small_disk(tmp_path / "toy.zarr", 2_500, "", "collect(TOY, 12, path, jobs=1)")
+    assert re.fullmatch(r"OSError: .*cannot write .*toy.zarr: .*; choose a folder .*", said)
     assert 0 < ReplayBuffer.open(tmp_path / "toy.zarr").num_episodes < 12
     assert equal(frames_of(collect(TOY, 12, tmp_path / "toy.zarr", jobs=1).path), expected)
 
 
-def test_half_a_film_is_no_film(tmp_path, small_disk):
-    noise = np.random.default_rng(0).integers(0, 255, (60, 128, 128, 3), dtype=np.uint8)
-    film = write_film(tmp_path / "film.mp4", list(noise[:3])).read_bytes()
-    small_disk(20_000)
-    with pytest.raises(OSError, match="cannot write .*film.mp4: .*not .* whole"):
-        write_film(tmp_path / "film.mp4", list(noise))
+def test_half_a_film_is_no_film(tmp_path):
+    noise = "noise = list(np.random.default_rng(0).integers(0, 255, (60, 128, 128, 3), dtype=np.uint8))"
+    write_film(tmp_path / "film.mp4", [np.zeros((32, 32, 3), np.uint8)] * 3)
+    film = (tmp_path / "film.mp4").read_bytes()
+    said = on_a_small_disk(tmp_path / "film.mp4", 20_000, noise, "write_film(path, noise)")
+    assert re.fullmatch(r"OSError: .*cannot write .*film.mp4: .*", said)
     assert (tmp_path / "film.mp4").read_bytes() == film and len(list(tmp_path.iterdir())) == 1
