@@ -69,7 +69,7 @@ def runs_of_design(design: Design, scale: str, expert: str = "default", methods:
     """The finished runs of an experiment, with the columns arm and value of their conditions.
 
     Any task and seed counts, not only those that the experiment plans; of methods its own, if none are given. Where
-    nobody has run it here, the kept runs; to have run it takes two of its conditions, if it has several.
+    nobody has run it here, the kept runs; a method has run it in two of its conditions or more, if it has several.
     """
     for runs in (load_runs(), load_kept()):
         tasks, seeds = sorted(set(runs["task"]) & set(TASKS)), sorted(set(runs["seed"]))
@@ -79,7 +79,9 @@ def runs_of_design(design: Design, scale: str, expert: str = "default", methods:
         found = runs[runs["name"].isin(arms) & as_planned]
         chosen = [arms[name] for name in found["name"]]
         found = found.assign(arm=[arm.label for arm in chosen], value=[arm.value for arm in chosen])
-        if found["arm"].nunique() >= min(2, len(design.arms)):
+        # A method that was run in a single condition says nothing about the others.
+        found = found[found.groupby("method")["arm"].transform("nunique") >= min(2, len(design.arms))]
+        if len(found):
             return found.drop_duplicates("name")
     return found.iloc[:0]
 
