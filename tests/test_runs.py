@@ -134,7 +134,9 @@ def test_an_experiment_of_which_one_condition_was_run_was_not_run():
     assert runs_of_design(DESIGNS["horizon"], "smoke").empty
     assert len(runs_of_design(DESIGNS["variants"], "smoke")) == 1
     write_run(TASK, "dp3_mamba", [1, 0], horizon=32, n_action_steps=16)
-    assert sorted(runs_of_design(DESIGNS["horizon"], "smoke")["arm"]) == ["16", "32"]
+    write_run(TASK, "dp3", [1, 1])  # in a single condition
+    runs = runs_of_design(DESIGNS["horizon"], "smoke")
+    assert sorted(runs["arm"]) == ["16", "32"] and set(runs["method"]) == {"dp3_mamba"}
 
 
 def test_every_claim_is_judged_where_nothing_was_run_and_where_all_was():
