@@ -5,6 +5,8 @@ import os
 os.environ["WANDB_MODE"] = "disabled"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in processes that tests start
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,12 @@ TOY = TaskSpec(
     min_success_steps=1,
     success_rule=SuccessRule("any step", any, stops=True),
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard_interrupts():
+    """SIGINT as a terminal's user has it; a shell's "&" and nohup leave it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

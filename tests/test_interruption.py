@@ -76,7 +76,8 @@ def test_a_signal_lets_notebooks_save_and_ends_all_of_them(waiting_step, noteboo
     watcher.join()
     assert (notebook_root / "waiting.txt").read_text() == "saved"
     assert not waiting_step.stamp.exists()
-    assert not psutil.Process().children(recursive=True)
+    commands = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
+    assert not [command for command in commands if "papermill" in command or "ipykernel" in command]
     with waiting_step.claim():
         pass
 

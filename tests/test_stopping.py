@@ -11,6 +11,14 @@ from mp_lib.stopping import SIGNALS, Stop
 NUMBERS = [getattr(signal, name) for name in SIGNALS]
 
 
+@pytest.fixture(autouse=True)
+def heard_hangups():
+    """SIGHUP as a terminal's user has it; nohup leaves it ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_signal_interrupts_what_is_not_held(number):
     with pytest.raises(KeyboardInterrupt, match=signal.Signals(number).name), Stop():
