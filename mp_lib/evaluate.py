@@ -89,24 +89,26 @@ def evaluate(
     spec = find_task(facts["task"]).with_state(policy.config.state_dim)
     film, seeds = path.with_suffix(".mp4"), range(first_seed, first_seed + episodes)
     with sole_user(path.with_name(f".{path.stem}.lock"), str(path)):
+        if found := stored_evaluation(path, origin):  # by whoever had the lock before
+            return found
         journal = Journal(path.with_name(f".{path.stem}.episodes"), origin, film)
         played = rollout(policy, spec, seeds, jobs=jobs, films=1, journal=journal)
-    successes = [int(episode.success) for episode in played]
-    found = {
-        **origin,
-        "task": spec.name,
-        "method": policy.config.method,
-        "num_inference_steps": policy.config.num_inference_steps,
-        "backend": policy.backend,
-        "seeds": [episode.seed for episode in played],
-        "successes": successes,
-        "steps": [episode.steps for episode in played],
-        "interval": wilson_interval(sum(successes), episodes),
-        "film": film.name,
-        "file": path.name,
-    }
-    write_atomically(path, json.dumps(found, indent=1).encode())
-    journal.forget()
+        successes = [int(episode.success) for episode in played]
+        found = {
+            **origin,
+            "task": spec.name,
+            "method": policy.config.method,
+            "num_inference_steps": policy.config.num_inference_steps,
+            "backend": policy.backend,
+            "seeds": [episode.seed for episode in played],
+            "successes": successes,
+            "steps": [episode.steps for episode in played],
+            "interval": wilson_interval(sum(successes), episodes),
+            "film": film.name,
+            "file": path.name,
+        }
+        write_atomically(path, json.dumps(found, indent=1).encode())
+        journal.forget()
     return found
 
 

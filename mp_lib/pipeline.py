@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mp_lib.options import experiment_of, parse
+
+if TYPE_CHECKING:
+    from mp_lib.steps import Step
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     from mp_lib.runner import Runner, spell_seconds
     from mp_lib.workers import default_jobs, usable_cores
 
-    began = time.monotonic()
+    began, started = time.monotonic(), time.time()
     try:
         experiment = experiment_of(options)
         steps = experiment.steps(usable_cores())
@@ -44,10 +49,18 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     print(f"{len(steps) - len(failed)} of {len(steps)} steps done in {spell_seconds(time.monotonic() - began)}")
     for step in (step for step in steps if step.name in failed):
-        reason = "a step before it failed" if {*step.needs} & {*failed} else f"{step.error()} (see {step.log})"
-        print(f"failed: {step.name}: {reason}", file=sys.stderr)
+        print(f"failed: {step.name}: {reason_of(step, failed, started)}", file=sys.stderr)
     print(report, flush=True)
     return 1 if failed else 0
+
+
+def reason_of(step: Step, failed: Sequence[str], since: float) -> str:
+    """Why a step failed in a call that began at the time ``since``."""
+    if {*step.needs} & {*failed}:
+        return "a step before it failed"
+    if step.log.exists() and step.log.stat().st_mtime >= since:
+        return f"{step.error()} (see {step.log})"
+    return "its job ended before it began (see Snakemake's words above, and .snakemake/slurm_logs)"
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def file_hash(path: Path) -> str:
     """A digest of a file's bytes, or of a folder's files in the order of their names, but for bytecode."""
     digest = hashlib.blake2b(digest_size=16)
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
-    files = [file for file in files if file.suffix != ".pyc"]
+    files = [file for file in files if "__pycache__" not in file.parts]  # which changes under other processes
     for file in files:
         content = file.read_bytes()
         digest.update(f"{file.relative_to(path)} {len(content)} ".encode())

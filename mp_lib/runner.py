@@ -58,10 +58,11 @@ class Runner:
     def end(self) -> None:
         """Let all that runs save and end, within STOP_SECONDS."""
         last = time.monotonic() + STOP_SECONDS
+        while alive := [each for each in self.running if each.process.poll() is None]:
+            for execution in alive:
+                execution.interrupt() if time.monotonic() < last else execution.kill()
+            time.sleep(POLL_SECONDS)
         for execution in self.running:
-            execution.interrupt()
-        for execution in self.running:
-            execution.end(last - time.monotonic())
             execution.release()
         self.screen.close()
 
@@ -96,7 +97,8 @@ class Runner:
                 self.finished.add(step.name)
                 self.screen.say(f"{self.place()} there already: {step.title}")
             else:
-                self.running.append(Execution(step, locks, variables, release=stack.pop_all().close))
+                self.running.append(Execution(step, locks, variables))
+                self.running[-1].release = stack.pop_all().close
 
     def claim_gpu(self, stack: contextlib.ExitStack) -> tuple[str, int]:
         """A GPU of this host and its lock, those that nobody uses first; an InUseError if all are taken."""

@@ -88,7 +88,7 @@ class Step:
             return False
         try:
             return read_json(self.stamp)["key"] == self.key()
-        except (ValueError, KeyError):  # a damaged stamp says nothing
+        except (OSError, ValueError, KeyError):  # a damaged stamp says nothing, nor one that was just taken away
             return False
 
     def finish(self, key: str, seconds: float) -> None:
@@ -100,12 +100,13 @@ class Step:
 class Execution:
     """A step's papermill process, which inherits the step's lock: even if this process is killed, the next one waits.
 
-    ``locks`` are descriptors, the first that which ``Step.claim`` yields, and ``release`` ends this process's hold of
-    them; ``variables`` are added to the environment.
+    ``locks`` are descriptors, the first that which ``Step.claim`` yields; ``release`` is to end this process's hold of
+    them. ``variables`` are added to the environment.
     """
 
-    def __init__(self, step: Step, locks: Sequence[int], variables: Mapping[str, str], release: Callable[[], None]):
-        self.release = release
+    release: Callable[[], None]
+
+    def __init__(self, step: Step, locks: Sequence[int], variables: Mapping[str, str]):
         self.step, self.key, self.began = step, step.key(), time.monotonic()
         self.progress_file = step.stamp.with_suffix(".progress")
         step.executed.parent.mkdir(parents=True, exist_ok=True)
@@ -121,8 +122,9 @@ class Execution:
                 pass_fds=locks,
                 start_new_session=True,  # a terminal's Ctrl-C would have papermill kill the kernel
             )
-        for lock in locks:
-            sign(lock, self.process.pid)
+        with contextlib.suppress(OSError):  # a full disk; the lock holds all the same
+            for lock in locks:
+                sign(lock, self.process.pid)
 
     @property
     def seconds(self) -> float:
@@ -137,20 +139,31 @@ class Execution:
             return None
 
     def interrupt(self) -> None:
-        """Ask the notebook's kernel to stop, as JupyterLab's button does; papermill ends when it has."""
-        with contextlib.suppress(psutil.Error):
-            for kernel in psutil.Process(self.process.pid).children():
+        """Ask the notebook's kernel to stop, as JupyterLab's button does; papermill ends when it has.
+
+        A kernel hears nothing between two cells, so this is to be repeated. Papermill without a kernel is ended.
+        """
+        kernels = self.family(recursive=False)
+        if not kernels:
+            self.process.terminate()
+        for kernel in kernels:
+            with contextlib.suppress(psutil.Error):
                 kernel.send_signal(signal.SIGINT)
 
-    def end(self, seconds: float) -> None:
-        """Wait for its end, and kill all of it after ``seconds``; what it has saved stays."""
-        try:
-            self.process.wait(max(seconds, 0.1))
-        except subprocess.TimeoutExpired:
+    def kill(self) -> None:
+        """End all of it now; what it has saved stays."""
+        for process in self.family(recursive=True):
             with contextlib.suppress(psutil.Error):
-                for process in (*psutil.Process(self.process.pid).children(recursive=True), self.process):
-                    process.kill()
-            self.process.wait()
+                process.kill()
+        self.process.kill()
+        self.process.wait()
+
+    def family(self, recursive: bool) -> list[psutil.Process]:
+        """The kernel, or with it all that it has started."""
+        try:
+            return psutil.Process(self.process.pid).children(recursive)
+        except psutil.Error:
+            return []
 
 
 def papermill_command(step: Step) -> list[str]:

@@ -135,7 +135,7 @@ class Run:
         self.seconds = {"train": 0.0, "evaluate": 0.0}
         self.loss = float("nan")
         self.last_loss = torch.zeros(())
-        self.saved = time.perf_counter()
+        self.saved, self.kept = time.perf_counter(), None  # when a save last began, and of which state
 
     def complete(self) -> RunResult:
         """Go on from where the run was left, to its end."""
@@ -176,7 +176,9 @@ class Run:
                     with stop.hold():
                         self.save()
                     row = self.evaluate_curve()
-                    metrics.write(trainer.step - 1, success_rate=row["successes"] / row["episodes"])
+                    with stop.hold():
+                        self.curve.append(row)
+                        metrics.write(trainer.step - 1, success_rate=row["successes"] / row["episodes"])
                 if trainer.step >= trainer.num_steps:
                     break
                 with stop.hold():
@@ -200,10 +202,13 @@ class Run:
 
     def save(self) -> None:
         """Save the trainer and what the result needs of the past, unless its weights have gone astray."""
+        if self.kept == (self.trainer.step, len(self.curve)):
+            return
+        self.saved = time.perf_counter()
         self.check_weights()
         facts = {"curve": self.curve, "seconds": self.seconds, "loss": self.loss, "threads": torch.get_num_threads()}
         self.trainer.save(self.state, demonstrations=self.demos.content_hash(), **facts)
-        self.saved = time.perf_counter()
+        self.kept = self.trainer.step, len(self.curve)
 
     def check_weights(self) -> None:
         """Raise a RuntimeError if loss or weights are no numbers any more, so that such weights are never saved."""
@@ -247,11 +252,10 @@ class Run:
         return episodes
 
     def evaluate_curve(self) -> dict:
-        """Evaluate on the protocol's seeds and add a row to the curve."""
+        """Evaluate on the protocol's seeds; the row of the curve."""
         episodes = self.evaluate(range(CURVE_SEEDS, CURVE_SEEDS + self.config.eval_episodes))
         successes = sum(episode.success for episode in episodes)
-        self.curve.append({"step": self.trainer.step, "successes": successes, "episodes": len(episodes)})
-        return self.curve[-1]
+        return {"step": self.trainer.step, "successes": successes, "episodes": len(episodes)}
 
     def finish(self) -> RunResult:
         """Save the policy, evaluate it on fresh seeds, film the first episode, and say all that is known."""

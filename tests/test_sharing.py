@@ -19,8 +19,8 @@ def claimed(steps, jobs, gpus):
     found, running = {}, []
 
     class Execution:
-        def __init__(self, step, locks, variables, release):
-            self.step, self.seconds, self.release = step, 0, release
+        def __init__(self, step, locks, variables):
+            self.step, self.seconds = step, 0
             found[step.name] = variables.get("CUDA_VISIBLE_DEVICES")
             running.append(self)
 

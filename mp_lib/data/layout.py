@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import struct
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ IMAGINED = "imagin_robot"
 RANKS = {"point_cloud": 3, "state": 2, "action": 2, IMAGINED: 3}
 CODECS = ("zstd", "shuffle", "blosc", "zlib", "gzip", "lz4", "bz2", "lzma")  # which decompress and do nothing else
 LAYOUT = "data/point_cloud (F,N,3), data/state (F,S), data/action (F,A) and meta/episode_ends (E,)"
+PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)  # errors of the machine, not of the data
 RESTORE = "restore it from a copy, or delete it and record it again"
 
 
@@ -28,6 +30,10 @@ def parsing(path: Path, what: str, remedy: str) -> Iterator[None]:
         yield
     except PermissionError:
         raise
+    except OSError as error:
+        if error.errno in PASSING:
+            raise OSError(error.errno, f"{path}: {what} cannot be read now ({error.strerror}); try again") from error
+        raise ValueError(f"{path}: {what} cannot be read ({error}); {remedy}") from error
     except Exception as error:  # on broken bytes zarr and its codecs raise whatever their parsers raise
         found = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ValueError(f"{path}: {what} cannot be read ({found}); {remedy}") from error
