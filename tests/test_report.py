@@ -16,7 +16,7 @@ from tests.test_pipeline import ROOT, run_pipeline
 
 BROWSER = next(filter(shutil.which, ("chromium", "chromium-browser", "google-chrome")), None)
 PROBE = """
-<script>
+<script nonce="probe">
 const refused = [];
 document.addEventListener("securitypolicyviolation", event => refused.push(event.blockedURI));
 window.addEventListener("load", () => {
@@ -77,7 +77,10 @@ def test_the_same_results_give_the_same_numbers_to_the_byte(reports):
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed (Debian: apt install chromium)")
 def test_a_browser_draws_every_figure_and_asks_nobody(reports, tmp_path):
     page = tmp_path / "page.html"
-    page.write_text(reports[0].read_text().replace("</nav>", "</nav>" + PROBE))
+    written = reports[0].read_text()
+    assert "script-src" not in written  # so that default-src stands for it: the page runs none, only the test's own
+    allowed = written.replace("default-src 'none';", "default-src 'none'; script-src 'nonce-probe';", 1)
+    page.write_text(allowed.replace("</nav>", "</nav>" + PROBE))
     done = subprocess.run(
         [
             *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
