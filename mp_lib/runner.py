@@ -60,7 +60,10 @@ class Runner:
         last = time.monotonic() + STOP_SECONDS
         while alive := [each for each in self.running if each.process.poll() is None]:
             for execution in alive:
-                execution.interrupt() if time.monotonic() < last else execution.kill()
+                if time.monotonic() < last:
+                    execution.interrupt()
+                else:
+                    execution.kill()
             time.sleep(POLL_SECONDS)
         for execution in self.running:
             execution.release()

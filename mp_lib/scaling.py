@@ -65,7 +65,10 @@ def measure(workers: int) -> tuple[float, dict[str, float]]:
             whole = time.monotonic() - began
             return whole, {step.name: read_json(step.stamp)["seconds"] for step in steps}
         finally:
-            os.environ.pop("MP_ROOT") if before is None else os.environ.update(MP_ROOT=before)
+            if before is None:
+                del os.environ["MP_ROOT"]
+            else:
+                os.environ["MP_ROOT"] = before
 
 
 @contextlib.contextmanager

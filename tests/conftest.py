@@ -1,6 +1,7 @@
 """What many tests share: one thread a process, no mirror of metrics, and a toy task that can be pickled."""
 
 import os
+from dataclasses import replace
 
 os.environ["WANDB_MODE"] = "disabled"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in processes that tests start
@@ -95,6 +96,33 @@ def toy_demos(tmp_path_factory):
     from mp_lib.demos import collect
 
     return collect(TOY, 3, tmp_path_factory.mktemp("demos") / "toy.zarr", jobs=1)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, toy_demos):
+    """The folder of a finished run of the toy task, and its result."""
+    from mp_lib.train import train
+    from tests.toy_run import CONFIG
+
+    folder = tmp_path_factory.mktemp("runs") / CONFIG.name
+    return folder, train(CONFIG, TOY, toy_demos, folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def curved(tmp_path_factory, toy_demos):
+    """A run of five epochs with an evaluation after every second one, its folder and result."""
+    from mp_lib.train import train
+    from tests.toy_run import CONFIG
+
+    config = replace(CONFIG, num_steps=None, num_epochs=5, eval_every_epochs=2, eval_episodes=3)
+    folder = tmp_path_factory.mktemp("runs") / "curved"
+    return config, folder, train(config, TOY, toy_demos, folder, device="cpu")
+
+
+@pytest.fixture
+def eager_saves(monkeypatch):
+    """Save after every step."""
+    monkeypatch.setattr("mp_lib.train.SAVE_SECONDS", -1.0)
 
 
 @pytest.fixture

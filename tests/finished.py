@@ -1,4 +1,4 @@
-"""Finished runs that nobody has trained, for tests of what reads them."""
+"""Finished runs that nobody has trained, for tests of what reads them, and what two runs are compared by."""
 
 import json
 from dataclasses import asdict
@@ -31,3 +31,8 @@ def write_run(task, method, successes, seed=0, curve=(), scale="smoke", **change
     rows = [{"step": 0, "loss": 1.0}, {"step": 7, "loss": 0.5}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return config
+
+
+def comparable(result: dict) -> dict:
+    """What of a result.json does not depend on the clock and on what else the process holds in memory."""
+    return {key: value for key, value in result.items() if key not in ("seconds", "peak_memory_bytes")}

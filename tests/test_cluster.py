@@ -18,6 +18,7 @@ import yaml
 from mp_lib import cluster
 from mp_lib.cluster import Plan, run_with_snakemake, stamp_of, write_plan
 from mp_lib.steps import KINDS, Step
+from tests.finished import comparable
 from tests.slurm import Slurm, missing
 from tests.test_interruption import make_root
 
@@ -179,9 +180,8 @@ def results_of(root):
     """What all runs have found, apart from times and memory."""
     found = {}
     for path in sorted((root / "data" / "runs").glob("*/result.json")):
-        result = json.loads(path.read_text())
-        kept = {key: value for key, value in result.items() if key not in ("seconds", "peak_memory_bytes")}
-        found[path.parent.name] = kept, (path.parent / "policy.safetensors").read_bytes()
+        result = comparable(json.loads(path.read_text()))
+        found[path.parent.name] = result, (path.parent / "policy.safetensors").read_bytes()
     return found
 
 

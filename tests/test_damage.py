@@ -29,7 +29,7 @@ from mp_lib.train import train
 from mp_lib.unpickle import read_pickled_policy, read_pickled_tensors
 from tests.conftest import TOY
 from tests.test_official_stores import make_official_store
-from tests.test_train import CONFIG
+from tests.toy_run import CONFIG
 
 ROOT = Path(__file__).parents[1]
 FILES = 200  # damaged files a reader
@@ -256,7 +256,7 @@ from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.demos import collect
 from mp_lib.film import write_film
 from tests.conftest import TOY
-from tests.test_train import CONFIG
+from tests.toy_run import CONFIG
 module.SAVE_SECONDS = -1.0
 path, size = Path(sys.argv[1]), int(sys.argv[2])
 """

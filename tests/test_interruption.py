@@ -20,6 +20,7 @@ import pytest
 from mp_lib import locks
 from mp_lib.runner import Runner
 from tests import small_run
+from tests.finished import comparable
 from tests.test_steps import make_step, notebook_root  # noqa: F401 (a fixture)
 
 ROOT = Path(__file__).parents[1]
@@ -158,8 +159,7 @@ def results_of(root):
     """What a small run has found, apart from times and memory."""
     (result,) = (root / "data" / "runs").glob("*/result.json")
     (evaluation,) = (root / "data" / "runs").glob("*/evaluations/*.json")
-    found = json.loads(result.read_text())
-    found = {key: value for key, value in found.items() if key not in ("seconds", "peak_memory_bytes")}
+    found = comparable(json.loads(result.read_text()))
     return found, json.loads(evaluation.read_text()), (result.parent / "policy.safetensors").read_bytes()
 
 

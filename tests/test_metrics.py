@@ -3,7 +3,7 @@
 import pytest
 
 from mp_lib.metrics import has_login
-from tests.test_train import run_elsewhere
+from tests.toy_run import run_elsewhere
 
 
 @pytest.mark.parametrize(

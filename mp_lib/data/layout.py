@@ -25,16 +25,17 @@ RESTORE = "restore it from a copy, or delete it and record it again"
 
 @contextlib.contextmanager
 def parsing(path: Path, what: str, remedy: str) -> Iterator[None]:
-    """Let any error in the block be a ValueError that names the store, ``what`` was read of it, and the remedy."""
+    """Let an error in the block be a ValueError that names the store, ``what`` was read of it, and the remedy.
+
+    What is no fault of the data, a missing permission or an error of the machine, stays an OSError.
+    """
     try:
         yield
     except PermissionError:
         raise
-    except OSError as error:
-        if error.errno in PASSING:
-            raise OSError(error.errno, f"{path}: {what} cannot be read now ({error.strerror}); try again") from error
-        raise ValueError(f"{path}: {what} cannot be read ({error}); {remedy}") from error
     except Exception as error:  # on broken bytes zarr and its codecs raise whatever their parsers raise
+        if isinstance(error, OSError) and error.errno in PASSING:
+            raise OSError(error.errno, f"{path}: {what} cannot be read now ({error.strerror}); try again") from error
         found = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ValueError(f"{path}: {what} cannot be read ({found}); {remedy}") from error
 
