@@ -188,14 +188,6 @@ MAKERS = {
 }
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, toy_demos):
-    """The folder of a finished run."""
-    folder = tmp_path_factory.mktemp("finished") / CONFIG.name
-    train(CONFIG, TOY, toy_demos, folder, device="cpu")
-    return folder
-
-
 def equal(first, second) -> bool:
     """Whether two answers of a reader hold the same arrays or tensors by name."""
     as_arrays = [{name: np.asarray(value) for name, value in each.items()} for each in (first, second)]
@@ -215,10 +207,10 @@ def damaged(reader, number, chance):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_reader_gives_what_was_written_or_names_the_file(name, run, tmp_path, toy_demos, monkeypatch):
+def test_a_reader_gives_what_was_written_or_names_the_file(name, finished, tmp_path, toy_demos, monkeypatch):
     monkeypatch.setenv("MP_ROOT", str(tmp_path / CONFIG.name))
     folder = tmp_path / CONFIG.name
-    shutil.copytree(run, folder)
+    shutil.copytree(finished[0], folder)
     reader, chance = MAKERS[name](folder, toy_demos), random.Random(name)
     expected, refused = reader.read(reader.path), 0
     for number in range(FILES):
@@ -273,7 +265,7 @@ def on_a_small_disk(path, size, before, then):
 
 
 @pytest.mark.parametrize("size", [10, 3_000, 100_000])
-def test_a_run_on_a_full_disk_ends_in_one_line_and_goes_on_when_there_is_room(run, tmp_path, toy_demos, size):
+def test_a_run_on_a_full_disk_ends_in_one_line_and_goes_on_when_there_is_room(finished, tmp_path, toy_demos, size):
     """At 10 bytes not even config.json fits, at 3000 no training, and at 100000 what is saved is kept."""
     folder = tmp_path / "run"
     before = f"demos = ReplayBuffer.open({str(toy_demos.path)!r})"
@@ -283,8 +275,8 @@ def test_a_run_on_a_full_disk_ends_in_one_line_and_goes_on_when_there_is_room(ru
     )
     assert not (folder / "result.json").exists() and not list(folder.glob(".*partial*"))
     result = train(CONFIG, TOY, toy_demos, folder, device="cpu")
-    assert result.final == json.loads((run / "result.json").read_text())["final"]
-    assert (folder / "policy.safetensors").read_bytes() == (run / "policy.safetensors").read_bytes()
+    assert result.final == json.loads((finished[0] / "result.json").read_text())["final"]
+    assert (folder / "policy.safetensors").read_bytes() == (finished[0] / "policy.safetensors").read_bytes()
 
 
 def test_recording_on_a_full_disk_keeps_whole_episodes(tmp_path):
