@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 fail() { echo "run_all.sh: $*" >&2; exit 2; }
 
-find_python() {
+find_python() {  # prints nothing where there is none
     local name
     for name in "${PYTHON:-}" python3.13 python3.12 python3.11 python3 python; do
         if [ -n "$name" ] && "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
@@ -21,7 +21,17 @@ find_python() {
             return
         fi
     done
-    fail "Python 3.11, 3.12 or 3.13 is needed and none was found; install one, or name it: PYTHON=/path/to/python ./run_all.sh"
+}
+
+make_venv() {  # .venv, by a Python that is here, or by uv, which gets one
+    local base="$1"
+    if [ -n "$base" ]; then
+        "$base" -m venv --clear .venv || { rm -rf .venv; fail "$base could not make .venv (Debian: apt install python3-venv)"; }
+    elif command -v uv > /dev/null; then
+        uv venv --quiet --clear --seed --python 3.12 .venv || { rm -rf .venv; fail "uv could not make .venv with Python 3.12; its own message stands above"; }
+    else
+        fail "Python 3.11, 3.12 or 3.13 is needed and none was found; install one, name it (PYTHON=/path/to/python ./run_all.sh), or install uv (pip install uv), which gets one"
+    fi
 }
 
 set_up() {  # the environment, if it is not there as pyproject.toml and constraints.txt ask for it
@@ -51,8 +61,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 set -- ${arguments[@]+"${arguments[@]}"}
-extras=test,deploy
-case " $* " in " test "* | *" --engine"*) extras=test,deploy,cluster ;; esac
+extras=sim,lab,track,deploy,test
+case " $* " in " test "* | *" --engine"*) extras=sim,lab,track,deploy,test,cluster ;; esac
 
 case "$environment" in
     active)
@@ -63,8 +73,8 @@ case "$environment" in
         python=.venv/bin/python
         if ! "$python" -m pip --version > /dev/null 2>&1; then
             base=$(find_python)
-            case "${1:-}" in -h | --help) exec "$base" -m mp_lib.pipeline --help ;; esac
-            "$base" -m venv --clear .venv || { rm -rf .venv; fail "$base could not make .venv (Debian: apt install python3-venv)"; }
+            case "$base ${1:-}" in ?*\ -h | ?*\ --help) exec "$base" -m mp_lib.pipeline --help ;; esac
+            make_venv "$base"
         fi
         ;;
     *) fail "--env $environment was given; choose venv or active" ;;

@@ -7,8 +7,14 @@ from pathlib import Path
 
 
 def root() -> Path:
-    """The project's folder: ``MP_ROOT`` if that is set, else the checkout that this package lies in."""
-    return Path(os.environ.get("MP_ROOT") or Path(__file__).resolve().parents[1])
+    """The project's folder: ``MP_ROOT`` if that is set, else the checkout of this package, else the current folder."""
+    return Path(os.environ.get("MP_ROOT") or checkout() or Path.cwd())
+
+
+def checkout() -> Path | None:
+    """The checkout that this package lies in; None where it was installed from a wheel."""
+    folder = Path(__file__).resolve().parents[1]
+    return folder if (folder / "pyproject.toml").exists() else None
 
 
 def demos_path(task: str, num_points: int, num_demos: int, expert: str = "default") -> Path:

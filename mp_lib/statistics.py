@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import t as student
 
 Outcomes = Sequence[np.ndarray]  # one (R, E) a task
 
@@ -70,6 +69,8 @@ def check_confidence(confidence: float) -> float:
 
 def multiple(confidence: float, freedom: float) -> float:
     """How many standard errors an interval extends to both sides: Student's t."""
+    from scipy.stats import t as student  # not by acting and training, which need no more than Wilson's interval
+
     return float(student.ppf((1 + check_confidence(confidence)) / 2, freedom))
 
 

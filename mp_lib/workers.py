@@ -10,8 +10,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-import psutil
-
 STEP_BYTES = 2 * 2**30  # a training at scale quick and its notebook take 1.4 GiB
 
 
@@ -63,6 +61,8 @@ def default_jobs(gpus: int) -> int:
     On a CPU no more than the machine has memory for, at ``STEP_BYTES`` a step. Nothing of the moment counts, as the
     threads that a step gets, and so its last bits, follow from it.
     """
+    import psutil  # not by acting and training
+
     if gpus:
         return gpus
     cores = usable_cores()

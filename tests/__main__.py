@@ -1,4 +1,4 @@
-"""``./run_all.sh test``: the linter, then pytest; with ``--all`` also what is marked slow or every_task."""
+"""``./run_all.sh test``: the linter, then pytest; with ``--all`` also what is marked slow, every_task or network."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 
 def main(arguments: list[str]) -> int:
     """Run linter and tests; other arguments go to pytest."""
-    chosen = [] if "--all" in arguments else ["-m", "not slow and not every_task"]
+    chosen = [] if "--all" in arguments else ["-m", "not slow and not every_task and not network"]
     rest = [argument for argument in arguments if argument != "--all"]
     commands = (
         ["ruff", "check", "."],

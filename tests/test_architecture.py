@@ -13,15 +13,15 @@ import mp_lib
 PACKAGE = Path(mp_lib.__file__).parent
 SOURCES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
 BASE = {"device", "files", "film", "journal", "locks", "metrics", "paths", "progress", "provenance", "statistics"}
-BASE |= {"stopping", "unpickle", "workers"}
+BASE |= {"stopping", "unpickle", "workers", "compiler", "point_cloud"}
 
 MAY_IMPORT = {  # what of the package a module, or any module of a folder, may import
     "interfaces": set(),
     "config": {"interfaces"},
     **dict.fromkeys(BASE, BASE),
-    "model": {"model", "config", "interfaces", "files", "unpickle"},
-    "sim": {"sim", "interfaces", "files", "paths"},
-    "data": {"data", "interfaces", "files", "sim.point_cloud"},
+    "model": {"model", "config", "interfaces", "files", "unpickle", "compiler"},
+    "sim": {"sim", "interfaces", "files", "paths", "point_cloud"},
+    "data": {"data", "interfaces", "files", "point_cloud"},
     "demos": BASE | {"data", "sim", "interfaces"},
     "designs": {"config", "interfaces", "sim"},
     "evidence": {"statistics"},

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from mp_lib import compiler
 from mp_lib.model import native
 from mp_lib.model.blocks import add_kept
 from mp_lib.model.loops import add_masked, use_loops
@@ -154,14 +155,14 @@ def test_without_native_loops_the_torch_forms_run(name, reason, monkeypatch, tmp
     monkeypatch.delenv("MP_NATIVE", raising=False)
     change = {
         "off": lambda: monkeypatch.setenv("MP_NATIVE", "off"),
-        "no compiler": lambda: monkeypatch.setattr(native, "which", lambda command: None),
-        "broken compiler": lambda: monkeypatch.setattr(native, "find_compiler", lambda: str(broken)),
+        "no compiler": lambda: monkeypatch.setattr(compiler, "which", lambda command: None),
+        "broken compiler": lambda: monkeypatch.setattr(compiler, "find_compiler", lambda: str(broken)),
     }
     change[reason]()
-    native.library.cache_clear()
-    with caplog.at_level(logging.INFO, "mp_lib.model.native"):
+    compiler.build.cache_clear()
+    with caplog.at_level(logging.INFO, "mp_lib.compiler"):
         found = mixer(x)
-    native.library.cache_clear()
+    compiler.build.cache_clear()
     assert [each for each in caplog.messages if "not used" in each], "nothing was said"
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
@@ -173,8 +174,8 @@ def test_other_numbers_and_places_are_left_to_torch():
 
 @needs_native
 def test_nothing_is_left_where_it_was_built(tmp_path, monkeypatch):
-    monkeypatch.setattr(native.tempfile, "tempdir", str(tmp_path))
-    native.library.cache_clear()
+    monkeypatch.setattr(compiler.tempfile, "tempdir", str(tmp_path))
+    compiler.build.cache_clear()
     assert native.library() is not None
     assert not list(tmp_path.iterdir())
 

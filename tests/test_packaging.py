@@ -43,16 +43,24 @@ def test_environment_python_is_allowed():
     assert PROJECT["requires-python"] == ">=3.11,<3.14"
 
 
-@pytest.mark.parametrize("group", ["dependencies", "test", "deploy"])
+INSTALLED = [group for group in EXTRAS if group not in ("cuda", "all")]  # by run_all.sh, [cluster] on first use
+
+
+@pytest.mark.parametrize("group", ["dependencies", *INSTALLED])
 def test_every_dependency_is_pinned(group):
     pinned = {package_name(line) for line in (ROOT / "constraints.txt").read_text().splitlines()}
     wanted = PROJECT["dependencies"] if group == "dependencies" else EXTRAS[group]
     assert {package_name(requirement) for requirement in wanted} <= pinned
 
 
+def test_all_is_all_that_needs_no_compiler():
+    assert EXTRAS["all"] == [f"mp_lib[{','.join(INSTALLED)}]"]
+
+
 def test_owner_packages_are_dependencies():
     named = {"jupyterlab", "papermill", "torch", "matplotlib", "pandas", "zarr", "mujoco", "wandb"}
-    assert named <= {package_name(requirement) for requirement in PROJECT["dependencies"]}
+    groups = (PROJECT["dependencies"], *(EXTRAS[group] for group in INSTALLED))
+    assert named <= {package_name(requirement) for group in groups for requirement in group}
     assert {"mamba-ssm", "causal-conv1d"} == {package_name(requirement) for requirement in EXTRAS["cuda"]}
 
 

@@ -14,7 +14,7 @@ from mp_lib.sim.tasks import METAWORLD_TASKS, TASKS
 def test_listing_tasks_imports_no_simulator_and_no_torch():
     code = "import sys, mp_lib.sim.tasks as t; assert len(t.TASKS) >= 50; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torch", "mujoco", "metaworld", "gymnasium", "fpsample"} & set(loaded)
+    assert not {"torch", "mujoco", "metaworld", "gymnasium"} & set(loaded)
 
 
 def test_metaworld_tasks_are_those_of_metaworld():

@@ -8,55 +8,23 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import logging
-import os
-import platform
-import subprocess
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from shutil import which
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-log = logging.getLogger(__name__)
+from mp_lib.compiler import build
 
 SOURCE = Path(__file__).with_suffix(".c")
 WIDTH = 16  # W of native.c: channels of a vector
-FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 SHARED_FROM = 1 << 16  # numbers in a tensor from which threads share the work; below, waking them costs more
 
 
-def find_compiler() -> str | None:
-    """The C compiler: that of CC, else cc, gcc or clang; None if there is none."""
-    return next((path for name in (os.environ.get("CC", ""), "cc", "gcc", "clang") if (path := which(name))), None)
-
-
-@functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled functions; None, with a line in the log that says why, where they cannot be had.
-
-    Built in a folder that only this process sees and that is gone afterwards, for the very processor that runs it:
-    so nothing stale, nothing of others and nothing of another machine is ever loaded.
-    """
-    compiler = find_compiler()
-    if os.environ.get("MP_NATIVE") == "off" or compiler is None:
-        log.info("native loops are not used: %s", "no C compiler was found" if compiler is None else "MP_NATIVE=off")
-        return None
-    processor = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
-    try:
-        with tempfile.TemporaryDirectory(prefix="mp_lib-") as folder:
-            target = Path(folder) / "native.so"
-            command = [compiler, *FLAGS, processor, str(SOURCE), "-o", str(target)]
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-            loaded = ctypes.CDLL(str(target))
-    except (OSError, subprocess.SubprocessError) as error:
-        log.info("native loops are not used: %s %s", error, getattr(error, "stderr", None) or "")
-        return None
-    log.info("native loops are used, built by %s", compiler)
-    return loaded
+    """The compiled functions; None where they cannot be had."""
+    return build(SOURCE)
 
 
 def usable(channels: int, *tensors: Tensor) -> bool:

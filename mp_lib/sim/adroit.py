@@ -18,8 +18,8 @@ import numpy as np
 
 from mp_lib.interfaces import look_up
 from mp_lib.sim.cloud_env import CloudEnv
+from mp_lib.sim.cloud_maker import Crop
 from mp_lib.sim.env import SimulationDiverged, checked_action
-from mp_lib.sim.point_cloud import Crop
 
 import mujoco  # isort: skip  # after mp_lib.sim.cloud_env, which chooses what mujoco loads
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from mp_lib.interfaces import Obs
+from mp_lib.point_cloud import draw_cloud
+from mp_lib.sim.cloud_maker import CloudMaker, Crop
 from mp_lib.sim.depth import BACKEND, OpenGLDepth, focal_length
 from mp_lib.sim.env import SimulationDiverged
-from mp_lib.sim.point_cloud import CloudMaker, Crop, draw_cloud
 from mp_lib.sim.rays import RayDepth
 
 import mujoco  # isort: skip  # after mp_lib.sim.depth, which chooses what mujoco loads

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mp_lib.interfaces import look_up
+from mp_lib.point_cloud import sample_farthest, without_padding
 from mp_lib.sim.cloud_env import CloudEnv
+from mp_lib.sim.cloud_maker import Crop
 from mp_lib.sim.dexart_robot import NUM_IMAGINED, TOUCHING, Robot
 from mp_lib.sim.dexart_scene import CAMERA, HOME, PICTURE_CAMERA, PLACES, compile_scene, draw_scene
 from mp_lib.sim.env import checked_action
-from mp_lib.sim.point_cloud import Crop, sample_farthest, without_padding
 
 import mujoco  # isort: skip  # after mp_lib.sim.cloud_env, which chooses what mujoco loads
 
