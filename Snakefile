@@ -9,7 +9,7 @@ what there is to do: ``snakemake --dry-run --config plan=data/steps/<name>.plan`
 
 import sys
 
-from mp_lib.cluster import Plan
+from mp_lib.pipeline.cluster import Plan
 
 PLAN_FILE, PYTHON = config["plan"], sys.executable
 PLAN = Plan.read(PLAN_FILE)
@@ -40,7 +40,7 @@ rule recording:
         mem_mb=4000,
         runtime=240,
     shell:
-        "exec {PYTHON:q} -m mp_lib.cluster {PLAN_FILE:q} {wildcards.name:q} {threads}"
+        "exec {PYTHON:q} -m mp_lib.pipeline.cluster {PLAN_FILE:q} {wildcards.name:q} {threads}"
 
 
 use rule recording as training with:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mp_lib.compiler import build
+from mp_lib.system.compiler import build
 
 LEVELS = 5  # how often a cloud is split in two before its points are chosen
 

@@ -93,7 +93,7 @@ def heard_interrupts():
 @pytest.fixture(scope="session")
 def toy_demos(tmp_path_factory):
     """Three demonstrations of 12 steps of the toy task."""
-    from mp_lib.demos import collect
+    from mp_lib.data.recording import collect
 
     return collect(TOY, 3, tmp_path_factory.mktemp("demos") / "toy.zarr", jobs=1)
 
@@ -101,8 +101,8 @@ def toy_demos(tmp_path_factory):
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, toy_demos):
     """The folder of a finished run of the toy task, and its result."""
-    from mp_lib.train import train
-    from tests.toy_run import CONFIG
+    from mp_lib.learning.run import train
+    from tests.learning.toy_run import CONFIG
 
     folder = tmp_path_factory.mktemp("runs") / CONFIG.name
     return folder, train(CONFIG, TOY, toy_demos, folder, device="cpu")
@@ -111,8 +111,8 @@ def finished(tmp_path_factory, toy_demos):
 @pytest.fixture(scope="session")
 def curved(tmp_path_factory, toy_demos):
     """A run of five epochs with an evaluation after every second one, its folder and result."""
-    from mp_lib.train import train
-    from tests.toy_run import CONFIG
+    from mp_lib.learning.run import train
+    from tests.learning.toy_run import CONFIG
 
     config = replace(CONFIG, num_steps=None, num_epochs=5, eval_every_epochs=2, eval_episodes=3)
     folder = tmp_path_factory.mktemp("runs") / "curved"
@@ -122,7 +122,7 @@ def curved(tmp_path_factory, toy_demos):
 @pytest.fixture
 def eager_saves(monkeypatch):
     """Save after every step."""
-    monkeypatch.setattr("mp_lib.train.SAVE_SECONDS", -1.0)
+    monkeypatch.setattr("mp_lib.learning.run.SAVE_SECONDS", -1.0)
 
 
 @pytest.fixture

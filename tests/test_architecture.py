@@ -108,11 +108,14 @@ def loaded_by(statement):
     ("statement", "heavy"),
     [
         ("import mp_lib", {"torch", "mujoco", "numpy", "zarr", "pandas", "matplotlib", "wandb"}),
-        ("import mp_lib.interfaces, mp_lib.config, mp_lib.paths", {"torch", "mujoco", "zarr", "pandas", "wandb"}),
+        (
+            "import mp_lib.interfaces, mp_lib.config, mp_lib.system.paths",
+            {"torch", "mujoco", "zarr", "pandas", "wandb"},
+        ),
         ("import mp_lib.sim.tasks", {"torch", "mujoco", "metaworld"}),
-        ("import mp_lib.demos", {"torch", "mujoco", "metaworld"}),
+        ("import mp_lib.data.recording", {"torch", "mujoco", "metaworld"}),
         ("import mp_lib.model.policy, mp_lib.model.checkpoint", {"mujoco", "metaworld", "zarr", "diffusers", "wandb"}),
-        ("import mp_lib.train", {"mujoco", "metaworld", "wandb", "imageio_ffmpeg", "diffusers", "matplotlib"}),
+        ("import mp_lib.learning.run", {"mujoco", "metaworld", "wandb", "imageio_ffmpeg", "diffusers", "matplotlib"}),
     ],
 )
 def test_imports_are_light(statement, heavy):

@@ -13,23 +13,23 @@ import numpy as np
 import pytest
 import torch
 
-from mp_lib import results
+from mp_lib.data.recording import collect
 from mp_lib.data.replay_buffer import ReplayBuffer
-from mp_lib.demos import collect
-from mp_lib.evaluate import stored_evaluation, stored_result
-from mp_lib.files import write_arrays, write_atomically
-from mp_lib.film import write_film
-from mp_lib.journal import Journal
-from mp_lib.metrics import Metrics
+from mp_lib.learning.evaluation import stored_evaluation, stored_result
+from mp_lib.learning.film import write_film
+from mp_lib.learning.journal import Journal
+from mp_lib.learning.metrics import Metrics
+from mp_lib.learning.run import train
 from mp_lib.model.checkpoint import load_policy, load_tensors
-from mp_lib.run_table import load_kept, load_runs
-from mp_lib.runs import load_metrics
 from mp_lib.sim.experts import NETWORK_ARRAYS, read_network
-from mp_lib.train import train
-from mp_lib.unpickle import read_pickled_policy, read_pickled_tensors
+from mp_lib.study import tables
+from mp_lib.study.rows import load_kept, load_runs
+from mp_lib.study.runs import load_metrics
+from mp_lib.system.files import write_arrays, write_atomically
+from mp_lib.system.unpickle import read_pickled_policy, read_pickled_tensors
 from tests.conftest import TOY
-from tests.test_official_stores import make_official_store
-from tests.toy_run import CONFIG
+from tests.data.test_official_stores import make_official_store
+from tests.learning.toy_run import CONFIG
 
 ROOT = Path(__file__).parents[1]
 FILES = 200  # damaged files a reader
@@ -159,7 +159,7 @@ def make_curves(folder, _):
 
 def make_published(folder, _):
     shutil.copytree(ROOT / "data" / "paper", folder / "data" / "paper")
-    return Reader(folder / "data" / "paper" / "published.csv", lambda _: results.load_published(), same=False)
+    return Reader(folder / "data" / "paper" / "published.csv", lambda _: tables.load_published(), same=False)
 
 
 def make_kept_runs(folder, _):
@@ -243,12 +243,12 @@ SMALL_DISK = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from mp_lib import train as module
+from mp_lib.learning import run as module
 from mp_lib.data.replay_buffer import ReplayBuffer
-from mp_lib.demos import collect
-from mp_lib.film import write_film
+from mp_lib.data.recording import collect
+from mp_lib.learning.film import write_film
 from tests.conftest import TOY
-from tests.toy_run import CONFIG
+from tests.learning.toy_run import CONFIG
 module.SAVE_SECONDS = -1.0
 path, size = Path(sys.argv[1]), int(sys.argv[2])
 """

@@ -17,13 +17,13 @@ from numcodecs import Pickle
 
 from mp_lib.config import PolicyConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
-from mp_lib.display import Markdown, show_table
-from mp_lib.evaluate import stored_evaluation
-from mp_lib.files import read_arrays
+from mp_lib.drawing.display import Markdown, show_table
+from mp_lib.learning.evaluation import stored_evaluation
 from mp_lib.model.checkpoint import from_official, load_policy, save_tensors
 from mp_lib.model.policy import build_policy
-from mp_lib.steps import Step, papermill_command
-from mp_lib.unpickle import read_pickled_policy
+from mp_lib.pipeline.steps import Step, papermill_command
+from mp_lib.system.files import read_arrays
+from mp_lib.system.unpickle import read_pickled_policy
 
 
 class Trap:

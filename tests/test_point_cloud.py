@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mp_lib import compiler, point_cloud
+from mp_lib import point_cloud
 from mp_lib.point_cloud import draw_cloud, farthest_in_c, farthest_in_numpy, farthest_indices, sample_farthest
+from mp_lib.system import compiler
 
 # Clouds, and what fpsample 1.0.2 chose of them (bucket_fps_kdline_sampling with h = 5, start_idx = 0).
 RECORDED = dict(np.load(Path(__file__).parent / "reference" / "farthest_points.npz"))

@@ -30,8 +30,8 @@ import numpy as np
 import zarr
 
 from mp_lib.data.layout import KEYS, RESTORE, checked_arrays, committed_ends, load_frames, open_group, parts
-from mp_lib.files import writing
 from mp_lib.point_cloud import sample_farthest, without_padding
+from mp_lib.system.files import writing
 
 CHUNK_FRAMES = 100
 

@@ -20,12 +20,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mp_lib.config import METHODS, PolicyConfig
-from mp_lib.files import write_atomically
 from mp_lib.interfaces import look_up
 from mp_lib.model.official import infer_config, infer_sizes, is_whole_policy, official_weights, separate
 from mp_lib.model.policy import DiffusionPolicy, build_denoiser, build_policy
 from mp_lib.model.unet import UNet1D
-from mp_lib.unpickle import read_pickled_tensors
+from mp_lib.system.files import write_atomically
+from mp_lib.system.unpickle import read_pickled_tensors
 
 log = logging.getLogger(__name__)
 

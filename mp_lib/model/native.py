@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mp_lib.compiler import build
+from mp_lib.system.compiler import build
 
 SOURCE = Path(__file__).with_suffix(".c")
 WIDTH = 16  # W of native.c: channels of a vector

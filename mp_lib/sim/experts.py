@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mp_lib.files import read_arrays
-from mp_lib.paths import experts_path
+from mp_lib.system.files import read_arrays
+from mp_lib.system.paths import experts_path
 
 OWN_NETWORKS = Path(__file__).parent / "assets" / "experts"
 NETWORK_ARRAYS = ("w0", "b0", "w1", "b1", "w2", "b2", "in_shift", "in_scale", "out_shift", "out_scale")
@@ -55,7 +55,7 @@ class NetworkExpert:
 def read_network(path: Path) -> dict[str, np.ndarray]:
     """Return NETWORK_ARRAYS of an .npz; a ValueError that says what to do if it is missing or damaged."""
     if not path.exists():
-        raise ValueError(f"there is no expert at {path}; get it with: python -m mp_lib.fetch adroit")
+        raise ValueError(f"there is no expert at {path}; get it with: python -m mp_lib.data.download adroit")
     arrays = read_arrays(path)
     if missing := [name for name in NETWORK_ARRAYS if name not in arrays]:
         raise ValueError(f"{path} is no expert: it lacks {', '.join(missing)}; get it again")
@@ -63,10 +63,10 @@ def read_network(path: Path) -> dict[str, np.ndarray]:
 
 
 def make_own_network(task: str) -> NetworkExpert:
-    """The expert of this project for a task, made by ``mp_lib.imitate``."""
+    """The expert of this project for a task, made by ``mp_lib.data.imitation``."""
     return NetworkExpert(read_network(OWN_NETWORKS / f"{task}.npz"))
 
 
 def make_fetched_network(task: str) -> NetworkExpert:
-    """The expert of others for a task, which ``mp_lib.fetch`` gets."""
+    """The expert of others for a task, which ``mp_lib.data.download`` gets."""
     return NetworkExpert(read_network(experts_path() / f"{task}.npz"))

@@ -1,0 +1,304 @@
+"""Demonstrations: experts drive tasks and what a policy would have seen is recorded.
+
+``python -m mp_lib.data.recording --check TASK`` says how often the expert of a task succeeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import json
+import logging
+import sys
+import time
+from collections import deque
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+import mp_lib
+from mp_lib.data.layout import KEYS
+from mp_lib.data.replay_buffer import ReplayBuffer
+from mp_lib.interfaces import Environment, TaskSpec, look_up
+from mp_lib.sim.env import SimulationDiverged
+from mp_lib.statistics import wilson_interval
+from mp_lib.system.locks import sole_user
+from mp_lib.system.progress import track
+from mp_lib.system.provenance import commit
+from mp_lib.system.workers import Workers, usable_cores
+
+log = logging.getLogger(__name__)
+
+TRIES_PER_DEMO = 20
+SIMULATORS = ("mujoco", "metaworld", "gymnasium-robotics", "numpy", "zarr")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One episode of the expert; ``episode`` is None if it is no demonstration, ``reason`` then says why.
+
+    ``solved`` says whether it is a success by the task's rule.
+    """
+
+    seed: int
+    depth_backend: str
+    episode: dict[str, np.ndarray] | None = None
+    reason: str = ""
+    solved: bool = False
+
+
+class Recorder:
+    """Records episodes of one task in one environment, which is made when it is first needed."""
+
+    def __init__(self, spec: TaskSpec, num_points: int):
+        self.spec = spec
+        self.num_points = num_points
+
+    @functools.cached_property
+    def env(self) -> Environment:
+        """The environment."""
+        return self.spec.make_env(num_points=self.num_points)
+
+    def close(self) -> None:
+        """Free the environment, if there is one."""
+        if "env" in vars(self):
+            self.env.close()
+
+    def attempt(self, seed: int) -> Attempt:
+        """Let the expert play the episode of ``seed``."""
+        backend, needed = self.env.depth_backend, self.spec.min_success_steps
+        frames = {key: [] for key in KEYS}
+        try:
+            flags = play(self.spec, self.env, seed, frames)
+        except SimulationDiverged as error:
+            return Attempt(seed, backend, reason=f"the simulation diverged: {error}")
+        solved = bool(self.spec.success_rule.judge(flags))
+        if sum(flags) < needed:
+            reason = f"the goal was met in {sum(flags)} steps, {needed} are needed"
+            return Attempt(seed, backend, reason=reason, solved=solved)
+        episode = {key: np.array(values, np.float32) for key, values in frames.items()}
+        broken = [key for key in KEYS if not np.isfinite(episode[key]).all()]
+        if broken:
+            return Attempt(seed, backend, reason=f"not finite: {', '.join(broken)}", solved=solved)
+        return Attempt(seed, backend, episode, solved=solved)
+
+
+def collect(
+    task: str | TaskSpec,
+    num_demos: int,
+    path: str | Path,
+    *,
+    first_seed: int = 0,
+    num_points: int | None = None,
+    jobs: int | None = None,
+) -> ReplayBuffer:
+    """Record ``num_demos`` successful episodes of the task's expert at ``path``, or go on recording there.
+
+    Seeds are tried in order from ``first_seed``, and the first successful ones are kept in order, so
+    the frames depend neither on ``jobs`` (processes; all usable cores by default) nor on interruptions.
+    ``attributes["episodes"]`` holds the seed of each episode, the seeds that failed before it, which of these and of
+    its own the task's rule calls solved, and the commit that recorded it.
+
+    Raises ValueError if the task is unknown or ``path`` was recorded otherwise, RuntimeError if the
+    expert fails too often, a worker process dies or another process records there, and OSError if
+    ``path`` cannot be written. What was recorded is kept.
+    """
+    spec = find_task(task)
+    jobs = usable_cores() if jobs is None else jobs
+    if min(num_demos, jobs) < 1 or first_seed < 0:
+        raise ValueError(f"num_demos={num_demos}, jobs={jobs}, first_seed={first_seed}; give at least 1, 1 and 0")
+    provenance = _provenance(spec, first_seed, num_points or spec.num_points)
+    path = Path(path)
+    buffer = _existing(path, provenance, num_demos)
+    if buffer and buffer.num_episodes == num_demos:
+        return buffer
+    with sole_user(Path(f"{path}.lock"), str(path)):
+        return _record(spec, num_demos, path, provenance, jobs)
+
+
+def check_expert(task: str | TaskSpec, episodes: int = 50, first_seed: int = 0) -> dict:
+    """Let the expert play and return task, expert, episodes, success_rate, interval and steps_per_second.
+
+    Success is the suite's own rule; ``interval`` is Wilson's at 95 %. Nothing is looked at, so
+    the speed is that of simulator and expert without depth images.
+    """
+    spec = find_task(task)
+    if episodes < 1 or first_seed < 0:
+        raise ValueError(f"episodes={episodes}, first_seed={first_seed}; give at least 1 and 0")
+    successes = steps = 0
+    with contextlib.closing(spec.make_env(num_points=spec.num_points)) as env, track(episodes, spec.name) as progress:
+        started = time.perf_counter()
+        for seed in range(first_seed, first_seed + episodes):
+            flags = []
+            with contextlib.suppress(SimulationDiverged):  # which is a failure of the expert
+                flags = play(spec, env, seed)
+            successes += bool(flags) and bool(spec.success_rule.judge(flags))
+            steps += len(flags)
+            progress.advance()
+        seconds = time.perf_counter() - started
+    return {
+        "task": spec.name,
+        "expert": spec.expert_name,
+        "episodes": episodes,
+        "success_rate": successes / episodes,
+        "interval": wilson_interval(successes, episodes),
+        "steps_per_second": steps / seconds,
+    }
+
+
+def find_task(task: str | TaskSpec, expert: str = "default") -> TaskSpec:
+    """Return the row of TASKS that is called ``task``, with that expert of it; a TaskSpec may stand for itself."""
+    from mp_lib.sim.tasks import TASKS
+
+    return (task if isinstance(task, TaskSpec) else look_up(TASKS, task, "task")).with_expert(expert)
+
+
+def play(spec: TaskSpec, env: Environment, seed: int, frames: dict[str, list] | None = None) -> list[bool]:
+    """Play one episode and return its goal flags; what is seen and done is appended to ``frames``."""
+    env.reset(seed)
+    expert = spec.make_expert()
+    flags = []
+    for _ in range(spec.max_steps):
+        obs = env.observe() if frames is not None else None
+        # Rounded before it acts, so that replaying the recorded action gives the same episode.
+        action = np.asarray(expert.act(env.truth()), np.float32)
+        if not np.isfinite(action).all():
+            raise SimulationDiverged(f"the expert's action {action} is not finite")
+        if frames is not None:
+            for key, value in zip(KEYS, (obs.point_cloud, obs.state, action), strict=True):
+                frames[key].append(value)
+        flags.append(bool(env.step(action)))
+        if spec.ends_at_goal and flags[-1]:
+            break
+    return flags
+
+
+def _record(spec: TaskSpec, num_demos: int, path: Path, provenance: dict, jobs: int) -> ReplayBuffer:
+    settings = provenance["settings"]
+    first_seed, num_points = settings["first_seed"], settings["num_points"]
+    buffer = _existing(path, provenance, num_demos)
+    rows = buffer.attributes["episodes"] if buffer else []
+    next_seed = rows[-1]["seed"] + 1 if rows else first_seed
+    last_seed = first_seed + TRIES_PER_DEMO * num_demos - 1
+    failed, solved, here = [], [], commit()
+    jobs = min(jobs, num_demos - len(rows))
+    with (
+        contextlib.closing(Recorder(spec, num_points)) as recorder,
+        Workers(recorder.attempt, jobs) as workers,
+        track(num_demos, f"record {spec.name}") as progress,
+    ):
+        progress.advance(len(rows))
+        pending = deque()
+        while (kept := buffer.num_episodes if buffer else 0) < num_demos:
+            while len(pending) < min(workers.ahead, num_demos - kept) and next_seed <= last_seed:
+                pending.append(workers.submit(next_seed))
+                next_seed += 1
+            if not pending:
+                raise RuntimeError(_hopeless(spec, kept, next_seed - first_seed, path))
+            attempt = _result(pending.popleft(), spec, kept, path)
+            settings["depth_backend"] = attempt.depth_backend
+            buffer = buffer or ReplayBuffer.create(path, _shapes(spec, num_points), provenance)
+            _refuse_difference(path, buffer, provenance)
+            solved += [attempt.seed] * attempt.solved
+            if attempt.episode is None:
+                log.warning("%s: seed %d is no demonstration: %s", spec.name, attempt.seed, attempt.reason)
+                failed.append(attempt.seed)
+                continue
+            facts = {"failed_seeds": failed, "solved_seeds": solved, "commit": here}
+            buffer.append(attempt.episode, {"seed": attempt.seed} | facts)
+            failed, solved = [], []
+            progress.advance()
+    return buffer
+
+
+def _result(future: Future, spec: TaskSpec, kept: int, path: Path) -> Attempt:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            f"a process that recorded {spec.name} died (out of memory, or a script without a __main__ guard?); "
+            f"{kept} demonstrations are kept in {path}; run again to go on, with a smaller jobs or jobs=1"
+        ) from error
+
+
+def _hopeless(spec: TaskSpec, kept: int, tries: int, path: Path) -> str:
+    return (
+        f"{spec.name}: {spec.expert_name} succeeded in {kept} of {tries} episodes ({kept / tries:.0%}), which is too "
+        f"seldom; {kept} demonstrations are kept in {path}; look at the expert, or ask for fewer demonstrations"
+    )
+
+
+def _provenance(spec: TaskSpec, first_seed: int, num_points: int) -> dict:
+    settings = {
+        "first_seed": first_seed,
+        "num_points": num_points,
+        "max_steps": spec.max_steps,
+        "min_success_steps": spec.min_success_steps,
+        "objects": spec.objects,
+        "revision": spec.revision,
+    }
+    versions = {"mp_lib": mp_lib.__version__} | {name: version(name) for name in SIMULATORS}
+    return {"task": spec.name, "expert": spec.expert_name, "settings": settings, "versions": versions}
+
+
+def _shapes(spec: TaskSpec, num_points: int) -> dict[str, tuple[int, ...]]:
+    return {"point_cloud": (num_points, 3), "state": (spec.state_dim,), "action": (spec.action_dim,)}
+
+
+def _existing(path: Path, provenance: dict, num_demos: int) -> ReplayBuffer | None:
+    """Return what was recorded so far, if it was recorded in this way and is not too much."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return None
+    buffer = ReplayBuffer.open(path)
+    _refuse_difference(path, buffer, provenance)
+    if buffer.num_episodes > num_demos:
+        raise ValueError(
+            f"{path} holds {buffer.num_episodes} demonstrations, {num_demos} were asked for; "
+            f"ask for {buffer.num_episodes}, or give another path"
+        )
+    return buffer
+
+
+def _refuse_difference(path: Path, buffer: ReplayBuffer, provenance: dict) -> None:
+    # depth_backend is unknown, and so not compared, until the first episode was played.
+    found = {**buffer.attributes, **buffer.attributes.get("settings", {})}
+    wanted = {key: provenance[key] for key in ("task", "expert")} | provenance["settings"]
+    for key, value in wanted.items():
+        if found.get(key) != value:
+            raise ValueError(
+                f"{path} was recorded with {key}={found.get(key)!r}, {value!r} was asked for; "
+                f"ask for the same, give another path or delete it"
+            )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mp_lib.data.recording", description="Say how often an expert succeeds."
+    )
+    parser.add_argument("--check", metavar="TASK", required=True, help="name of the task")
+    parser.add_argument("--expert", default="default", help="which of the task's experts, e.g. dapg for Adroit")
+    parser.add_argument("--objects", default="default", help='DexArt also has "unseen" ones')
+    parser.add_argument("--episodes", type=int, default=50)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    options = parser.parse_args(arguments)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # simulators greet
+            spec = find_task(options.check, options.expert).with_objects(options.objects)
+            result = check_expert(spec, options.episodes, options.first_seed)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    text = json.dumps(result) if options.json else "  ".join(f"{key} {value}" for key, value in result.items())
+    sys.stdout.write(f"{text}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""Figures of what a network is made of and mixes: a table of ``mp_lib.insight`` in, a figure out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
+
+from mp_lib.config import METHODS
+from mp_lib.drawing.style import (
+    BLACK,
+    BLUE,
+    COLORS,
+    COLUMN,
+    GREEN,
+    GREY,
+    LIGHT,
+    MARKERS,
+    PAGE,
+    RED,
+    SKY,
+    label_ends,
+    panels,
+    styled,
+)
+
+PART_COLORS = {
+    "convolutions": GREEN,
+    "FiLM": SKY,
+    "state-space mixers": BLUE,
+    "MLPs after them": "#7FB2D6",
+    "attention": RED,
+    "MLPs after attention": "#EBA77F",
+    "rest": LIGHT,
+}
+HATCH = "/////"  # attention, which the release carries and never runs
+MIXER_LABELS = {method.mixer: method.label for method in METHODS.values() if method.mixer}
+
+
+@styled
+def parameters_by_part(table: pd.DataFrame) -> Figure:
+    """Millions of parameters of every method, and what for. ``table``: method, label, part, parameters."""
+    figure, [[total, share]] = panels(1, 2, PAGE, 2.4, sharey=True, width_ratios=(1, 1.9))
+    wide = table.pivot(index="label", columns="part", values="parameters")
+    wide = wide.loc[table["label"].unique(), list(PART_COLORS)]
+    millions, places = wide.sum(axis=1) / 1e6, np.arange(len(wide))
+    total.barh(places, millions, height=0.65, color=GREY)
+    for place, value in zip(places, millions, strict=True):
+        total.text(value + 0.015 * millions.max(), place, f"{value:.1f}", va="center", fontsize=7)
+    total.set(yticks=places, yticklabels=wide.index, xlabel="parameters (million)", xlim=(0, 1.2 * millions.max()))
+    total.tick_params(left=False)
+    total.invert_yaxis()
+    left = np.zeros(len(wide))
+    for part, color in PART_COLORS.items():
+        width = 100 * wide[part].to_numpy() / wide.sum(axis=1).to_numpy()
+        look = {"color": color, "hatch": HATCH if "attention" in part else None, "edgecolor": "white", "linewidth": 0.4}
+        share.barh(places, width, 0.65, left, label=part, **look)
+        left += width
+    share.set(xlabel="share (%)", xlim=(0, 100))
+    share.tick_params(left=False)
+    figure.legend(*share.get_legend_handles_labels(), loc="outside upper right", ncols=4, frameon=False, fontsize=7)
+    return figure
+
+
+@styled
+def sequence_lengths(table: pd.DataFrame) -> Figure:
+    """Length of the sequence in every block. ``table``: horizon, block, length, channels."""
+    figure, [[axes]] = panels(1, 1, COLUMN, 1.9)
+    ends = []
+    for (horizon, rows), color in zip(table.groupby("horizon"), (BLUE, RED, GREEN, BLACK), strict=False):
+        axes.step(rows["block"], rows["length"], where="mid", color=color, marker="o", markersize=3.5)
+        ends.append((rows["block"].iloc[-1], rows["length"].iloc[-1], f"horizon {horizon}", color))
+    axes.set_yscale("log", base=2)
+    lengths = sorted(table["length"].unique())
+    axes.set(xlabel="block, in the order of execution", ylabel="length", yticks=lengths, yticklabels=lengths)
+    axes.minorticks_off()
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    label_ends(axes, ends, gap=0.1)
+    return figure
+
+
+@styled
+def gradient_reach(table: pd.DataFrame) -> Figure:
+    """Share of each part's parameters that get a gradient. ``table`` as ``mp_lib.insight.anatomy.gradient_reach``."""
+    structures = list(table["structure"].unique())
+    parts = [part for part in PART_COLORS if table.loc[table["part"] == part, "parameters"].any()]
+    figure, axes = panels(1, len(structures), PAGE, 0.8 + 0.32 * len(parts), sharey=True)
+    places = np.arange(len(parts))
+    for place, structure in zip(axes[0], structures, strict=True):
+        rows = table[table["structure"] == structure]
+        for (horizon, group), color, shift in zip(rows.groupby("horizon"), (BLUE, RED), (-0.2, 0.2), strict=False):
+            found = group.set_index("part").loc[parts]
+            share = 100 * found["reached"] / found["parameters"]
+            place.barh(places + shift, share, 0.38, color=color, label=f"horizon {horizon}")
+            for position, value in zip(places + shift, share, strict=True):
+                place.text(value + 1.5, position, percent(value), va="center", fontsize=6.5)
+        place.set(title=structure, xlabel="parameters with a gradient (%)", yticks=places, yticklabels=parts)
+        place.set(xlim=(0, 112), xticks=[0, 25, 50, 75, 100])
+        place.tick_params(left=False)
+    axes[0, 0].invert_yaxis()
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper right", ncols=2, frameon=False, fontsize=7)
+    return figure
+
+
+def percent(value: float) -> str:
+    """A share in percent, not rounded up to 100 or down to 0."""
+    return f"{value:.0f}" if value in (0, 100) or 0.5 <= value < 99.5 else f"{value:.2f}"
+
+
+@styled
+def mixing_matrices(table: pd.DataFrame) -> Figure:
+    """A matrix a mixer, white where it is exactly zero. ``table``: mixer, to, source, weight in 0 to 1."""
+    names = list(table["mixer"].unique())
+    figure, axes = panels(1, len(names), PAGE, 1.75, sharey=True)
+    norm = LogNorm(1e-5, 1, clip=True)
+    for place, name in zip(axes[0], names, strict=True):
+        wide = table[table["mixer"] == name].pivot(index="to", columns="source", values="weight").to_numpy()
+        image = over_steps(place, np.ma.masked_equal(wide, 0), norm=norm)
+        place.set(title=MIXER_LABELS.get(name, name), xlabel="from step")
+    axes[0, 0].set_ylabel("to step")
+    bar = figure.colorbar(image, ax=list(axes[0]), label="|M| / max |M|", aspect=12, pad=0.01, shrink=0.7)
+    bar.ax.minorticks_off()
+    return figure
+
+
+def over_steps(place: Axes, wide: np.ndarray, **options) -> AxesImage:
+    """A picture (to, from) of a sequence's steps, counted from 1."""
+    image = place.imshow(wide, cmap="cividis_r", interpolation="nearest", **options)
+    place.set(xticks=[0, len(wide) - 1], yticks=[0, len(wide) - 1])
+    place.set_xticklabels([1, len(wide)])
+    place.set_yticklabels([1, len(wide)])
+    place.spines[:].set_visible(True)
+    return image
+
+
+@styled
+def receptive_fields(table: pd.DataFrame) -> Figure:
+    """A picture a method, and a curve over the distance. ``table``: method, label, to, source, share of a row."""
+    names = dict(zip(table["method"], table["label"], strict=True))
+    figure, axes = panels(2, -(-(len(names) + 1) // 2), PAGE, 3.7)
+    *places, last = axes.flat
+    for place in places[len(names) :]:
+        place.remove()
+    norm = Normalize(0, 100 * table["share"].max())
+    for number, (place, (name, label)) in enumerate(zip(places, names.items(), strict=False)):
+        rows = table[table["method"] == name]
+        image = over_steps(place, 100 * rows.pivot(index="to", columns="source", values="share").to_numpy(), norm=norm)
+        place.set_title(label, color=COLORS[name])
+        curve = rows.groupby(rows["source"] - rows["to"])["share"].mean() * 100
+        look = {"color": COLORS[name], "marker": MARKERS[name], "markersize": 3, "markevery": (number, len(names))}
+        last.plot(curve.index, curve, linewidth=0.9, **look)
+    for place in axes[-1, :-1]:
+        place.set_xlabel("from step")
+    for place in axes[:, 0]:
+        place.set_ylabel("to step")
+    last.axvline(0, color=LIGHT, linewidth=0.6, zorder=0)
+    last.set(title="mean of all rows", xlabel="from step − to step", ylim=(0, None))
+    last.set_box_aspect(1)
+    figure.colorbar(image, ax=axes, label="share of a row (%)", aspect=25, pad=0.01, shrink=0.8)
+    return figure

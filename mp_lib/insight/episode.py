@@ -1,0 +1,179 @@
+"""One episode of a trained policy, to be looked at: what it saw, what it predicted, how a chunk was denoised.
+
+``python -m mp_lib.insight.episode CHECKPOINT`` keeps one in data/results/, for whoever has trained nothing yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from mp_lib.config import FINAL_SEEDS
+from mp_lib.data.recording import find_task
+from mp_lib.insight.demonstrations import names_of
+from mp_lib.learning.evaluation import load
+from mp_lib.learning.rollout import rollout
+from mp_lib.model.backends import FrozenPolicy
+from mp_lib.system.files import read_arrays, write_atomically
+from mp_lib.system.paths import root
+
+
+@dataclass(frozen=True)
+class Watched:
+    """M moments of an episode, each a policy call, and the denoising of the middle one's chunk.
+
+    ``chunks`` (M, T, A) and ``noisy`` (K + 1, T, A), the last of which is the chunk, are in the actions' own units;
+    ``levels`` (K + 1,) are the shares of noise in ``noisy``. ``executed`` is the first step of a chunk that is
+    executed and the first that is not any more.
+    """
+
+    task: str
+    method: str
+    seed: int
+    success: bool
+    steps: np.ndarray  # (M,) of the episode
+    pictures: np.ndarray  # (M, H, W, 3) uint8
+    clouds: np.ndarray  # (M, N, 3)
+    chunks: np.ndarray
+    noisy: np.ndarray
+    levels: np.ndarray
+    executed: tuple[int, int]
+
+    @property
+    def names(self) -> list[str]:
+        """What the numbers of an action are called."""
+        return names_of(find_task(self.task))[1]
+
+    @property
+    def middle(self) -> int:
+        """The moment whose chunk's denoising is kept."""
+        return len(self.steps) // 2
+
+
+def watch(
+    checkpoint: Path, seed: int = FINAL_SEEDS, count: int = 5, num_inference_steps: int | None = None, device="auto"
+) -> Watched:
+    """Play the episode of ``seed`` and keep ``count`` evenly spread moments of it, fewer if it has fewer."""
+    policy, facts = load(checkpoint, num_inference_steps, device)
+    calls = keep_calls(policy)
+    spec = find_task(facts["task"]).with_state(policy.config.state_dim)
+    episode = rollout(policy, spec, [seed], films=1)[0]
+    every, start = policy.config.n_action_steps, policy.config.n_obs_steps - 1
+    chosen = np.unique(np.linspace(0, len(calls) - 1, count).round().astype(int))
+    alphas = policy.policy.ddim.alphas[policy.policy.ddim.steps]
+    return Watched(
+        task=facts["task"],
+        method=policy.config.method,
+        seed=seed,
+        success=episode.success,
+        steps=chosen * every,
+        pictures=np.stack([episode.film[step] for step in chosen * every]),
+        clouds=np.stack([calls[call][0] for call in chosen]),
+        chunks=np.stack([calls[call][1][-1] for call in chosen]),
+        noisy=calls[chosen[len(chosen) // 2]][1],
+        levels=np.append((1 - alphas).sqrt().numpy(), 0.0),
+        executed=(start, start + every),
+    )
+
+
+def keep_calls(policy: FrozenPolicy) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A list that grows with every chunk that is predicted from now on.
+
+    Of each call: the last cloud (N, 3), and the actions (K + 1, T, A) before every denoising step and at the end.
+    """
+    calls, predict, denoise = [], policy.predict, policy.run_denoise
+
+    def predict_and_keep(history: dict[str, Tensor], noise: Tensor) -> Tensor:
+        noisy: list[Tensor] = []
+        policy.run_denoise = keep_arguments(denoise, noisy)
+        chunk = predict(history, noise)
+        actions = [policy.policy.normalizer.unnormalize("action", each)[0].cpu().numpy() for each in noisy]
+        calls.append((history["point_cloud"][0, -1].cpu().numpy(), np.stack([*actions, chunk[0].cpu().numpy()])))
+        return chunk
+
+    policy.predict = predict_and_keep
+    return calls
+
+
+def keep_arguments(denoise: Callable[..., Tensor], kept: list[Tensor]) -> Callable[..., Tensor]:
+    """``denoise``, which adds its first argument to ``kept`` at each call."""
+
+    def denoise_and_keep(actions: Tensor, modulation: Tensor) -> Tensor:
+        kept.append(actions.clone())
+        return denoise(actions, modulation)
+
+    return denoise_and_keep
+
+
+def caption(watched: Watched) -> str:
+    """Which episode it is, and how it ended."""
+    ended = "succeeds" if watched.success else "fails"
+    return f"`{watched.method}` on `{watched.task}`, environment seed {watched.seed}: the episode {ended}."
+
+
+def chunks_table(watched: Watched) -> pd.DataFrame:
+    """The predicted chunks as rows: step of the episode, step of the chunk, and one column a number of the action."""
+    return action_table("step", watched.steps, watched.chunks, watched.names)
+
+
+def denoising_table(watched: Watched) -> pd.DataFrame:
+    """The chunk that is denoised as rows: share of noise, step of the chunk, one column a number of the action."""
+    return action_table("noise", watched.levels.round(6), watched.noisy, watched.names)
+
+
+def action_table(key: str, values: Sequence[float], chunks: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    """Chunks (M, T, A) as M T rows."""
+    count, length, _ = chunks.shape
+    table = pd.DataFrame(chunks.reshape(count * length, -1), columns=list(names)).round(6)
+    table.insert(0, "chunk_step", np.tile(np.arange(length), count))
+    table.insert(0, key, np.repeat(values, length))
+    return table
+
+
+def kept_path() -> Path:
+    """The episode that is kept with the project."""
+    return root() / "data" / "results" / "episode.npz"
+
+
+def keep(watched: Watched) -> Path:
+    """Write an episode where ``load_kept`` finds it."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **vars(watched))
+    write_atomically(kept_path(), content.getvalue())
+    return kept_path()
+
+
+def load_kept() -> Watched:
+    """The episode that is kept with the project; FileNotFoundError if there is none."""
+    fields = read_arrays(kept_path())
+    plain = {name: fields[name].item() for name in ("task", "method", "seed", "success")}
+    return Watched(**{**fields, **plain, "executed": tuple(fields["executed"].tolist())})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mp_lib.insight.episode", description="Keep one episode of a policy."
+    )
+    parser.add_argument("checkpoint", type=Path, help="a policy.safetensors")
+    parser.add_argument("--seed", type=int, default=FINAL_SEEDS, help="of the environment")
+    options = parser.parse_args(arguments)
+    try:
+        watched = watch(options.checkpoint, options.seed, device="cpu")
+        print(f"{keep(watched)}: {'success' if watched.success else 'failure'}")
+    except (ValueError, OSError) as error:
+        print(f"watch: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

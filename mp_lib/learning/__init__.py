@@ -1,0 +1,1 @@
+"""One run: training, rollouts, checkpoint, result."""

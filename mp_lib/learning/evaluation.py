@@ -1,0 +1,171 @@
+"""A stored checkpoint again: rolled out, written down, compared with what its run has found."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from mp_lib.config import FINAL_SEEDS
+from mp_lib.data.recording import find_task
+from mp_lib.learning.journal import Journal
+from mp_lib.learning.rollout import rollout
+from mp_lib.model.backends import FrozenPolicy, freeze
+from mp_lib.model.checkpoint import load_policy
+from mp_lib.model.ddim import DDIM
+from mp_lib.sim.tasks import remarks_on
+from mp_lib.statistics import wilson_interval
+from mp_lib.study.sentences import of_rate
+from mp_lib.system.device import choose_device, device_name
+from mp_lib.system.files import read_json, write_atomically
+from mp_lib.system.locks import sole_user
+from mp_lib.system.paths import root
+from mp_lib.system.provenance import commit, file_hash
+
+CHECKPOINT = "policy.safetensors"
+KEPT = "kept"
+
+
+def find_checkpoint(path: str = "") -> Path | None:
+    """The checkpoint at ``path``; the newest one of a finished run if that is empty, None if there is none.
+
+    None for ``KEPT``, too: what is to be shown is then the episode that is kept with the project.
+    """
+    if path:
+        return None if path == KEPT else Path(path)
+    results = (root() / "data" / "runs").glob("*/result.json")
+    runs = [result.parent for result in results if (result.parent / CHECKPOINT).exists()]
+    newest = max(runs, key=lambda run: (run / "result.json").stat().st_mtime, default=None)
+    return newest / CHECKPOINT if newest else None
+
+
+def load(
+    checkpoint: Path, num_inference_steps: int | None = None, device: str = "auto", backend: str = "torch"
+) -> tuple[FrozenPolicy, dict]:
+    """The policy on a device under a backend, and its facts; with another number of denoising steps if one is given."""
+    at_least_one(num_inference_steps=num_inference_steps)
+    policy, facts = load_policy(checkpoint)
+    if num_inference_steps is not None:
+        policy.config = replace(policy.config, num_inference_steps=num_inference_steps)
+        policy.ddim = DDIM(policy.config.num_train_steps, num_inference_steps)
+    return freeze(policy.to(choose_device(device)), backend), facts
+
+
+def at_least_one(**numbers: int | None) -> None:
+    """Raise a ValueError for a number below 1; None stands for the usual number."""
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise ValueError(f"{name} {number} given; it must be at least 1, or None for the usual number")
+
+
+def evaluate(
+    checkpoint: Path,
+    episodes: int | None = None,
+    first_seed: int = FINAL_SEEDS,
+    num_inference_steps: int | None = None,
+    jobs: int | None = 1,
+    device: str = "auto",
+    backend: str = "torch",
+) -> dict:
+    """Roll a checkpoint out and return what was found, which is kept in evaluations/ beside it.
+
+    It is read again while checkpoint, commit and device are the same and its film is there.
+    ``episodes`` None: as many as its run played at its end, or 20 if there is no result.json. ``backend`` is one of
+    ``mp_lib.model.backends.BACKENDS``, or auto.
+    Keys: checkpoint (its digest), commit, device, task, method, num_inference_steps, backend, seeds, successes (0 or 1
+    each), steps, interval, film (a path) and file (the JSON's).
+    """
+    at_least_one(episodes=episodes, num_inference_steps=num_inference_steps)
+    if episodes is None:
+        final = stored_result(checkpoint).get("final")
+        episodes = len(final["seeds"]) if final else 20
+    path = evaluation_path(checkpoint, episodes, first_seed, num_inference_steps, backend)
+    origin = {"checkpoint": file_hash(checkpoint), "commit": commit(), "device": device_name(choose_device(device))}
+    if found := stored_evaluation(path, origin):
+        return found
+    policy, facts = load(checkpoint, num_inference_steps, device, backend)
+    spec = find_task(facts["task"]).with_state(policy.config.state_dim)
+    film, seeds = path.with_suffix(".mp4"), range(first_seed, first_seed + episodes)
+    with sole_user(path.with_name(f".{path.stem}.lock"), str(path)):
+        if found := stored_evaluation(path, origin):  # by whoever had the lock before
+            return found
+        journal = Journal(path.with_name(f".{path.stem}.episodes"), origin, film)
+        played = rollout(policy, spec, seeds, jobs=jobs, films=1, journal=journal)
+        successes = [int(episode.success) for episode in played]
+        found = {
+            **origin,
+            "task": spec.name,
+            "method": policy.config.method,
+            "num_inference_steps": policy.config.num_inference_steps,
+            "backend": policy.backend,
+            "seeds": [episode.seed for episode in played],
+            "successes": successes,
+            "steps": [episode.steps for episode in played],
+            "interval": wilson_interval(sum(successes), episodes),
+            "film": film.name,
+            "file": path.name,
+        }
+        write_atomically(path, json.dumps(found, indent=1).encode())
+        journal.forget()
+    return found
+
+
+def stored_evaluation(path: Path, origin: dict[str, str]) -> dict | None:
+    """The evaluation at ``path`` if it is whole, of this origin, and has its film; None if not."""
+    try:
+        found = read_json(path)
+        same = all(found[key] == value for key, value in origin.items())
+        # Not the name that it holds: data say nothing about where to look.
+        film = path.with_suffix(".mp4")
+        return found | {"film": film.name} if same and film.exists() else None
+    except (FileNotFoundError, ValueError, LookupError):
+        return None
+
+
+def stored_result(checkpoint: Path) -> dict:
+    """The result.json beside a checkpoint; empty if there is none."""
+    path = checkpoint.parent / "result.json"
+    return read_json(path) if path.exists() else {}
+
+
+def evaluation_path(
+    checkpoint: Path, episodes: int, first_seed: int, num_inference_steps: int | None, backend: str
+) -> Path:
+    """Where an evaluation is kept."""
+    steps = "" if num_inference_steps is None else f"-{num_inference_steps}denoising"
+    under = "" if backend == "torch" else f"-{backend}"
+    return checkpoint.parent / "evaluations" / f"{first_seed}-{episodes}{steps}{under}.json"
+
+
+def episodes_table(found: dict) -> pd.DataFrame:
+    """One row an episode: seed, success, steps."""
+    return pd.DataFrame({"seed": found["seeds"], "success": map(bool, found["successes"]), "steps": found["steps"]})
+
+
+def comparison(found: dict, checkpoint: Path) -> str:
+    """What an evaluation says beside its run's result.json, and what one has to know of task and demonstrations."""
+    result = stored_result(checkpoint)
+    expert = result.get("demonstrations", {}).get("expert", "")
+    return " ".join([beside_result(found, result), *(f"{remark}." for remark in remarks_on(found["task"], expert))])
+
+
+def beside_result(found: dict, result: dict) -> str:
+    """An evaluation and the result of the run, which may be empty, seed by seed where both have played."""
+    said = f"Now: {of_rate(sum(found['successes']), len(found['successes']))}."
+    if not result:
+        return f"{said} There is no result.json beside the checkpoint to compare with."
+    final = result["final"]
+    said += f" The run's own: {of_rate(sum(final['successes']), len(final['successes']))}."
+    if found["num_inference_steps"] != result["config"]["num_inference_steps"]:
+        usual = result["config"]["num_inference_steps"]
+        return f"{said} Not comparable seed by seed: {found['num_inference_steps']} denoising steps now, {usual} then."
+    before = dict(zip(final["seeds"], final["successes"], strict=True))
+    now = dict(zip(found["seeds"], found["successes"], strict=True))
+    common = sorted(before.keys() & now.keys())
+    same = sum(before[seed] == now[seed] for seed in common)
+    if not common:
+        return f"{said} They have no seed in common."
+    ending = "." if same == len(common) else ": rounding differs between machines and batches, and decides close calls."
+    return f"{said} Of {len(common)} seeds in common, {same} ended alike{ending}"

@@ -1,0 +1,1 @@
+"""What ``./run_all.sh`` does: notebooks as steps."""

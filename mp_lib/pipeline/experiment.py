@@ -1,0 +1,256 @@
+"""An experiment as steps: demonstrations, trainings, evaluations, and the notebooks that show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mp_lib.config import ATTENTION, FINAL_SEEDS, METHODS, SCALES, TrainConfig, scale_config
+from mp_lib.interfaces import look_up
+from mp_lib.learning.evaluation import KEPT
+from mp_lib.learning.folder import PRODUCTS
+from mp_lib.pipeline.steps import Step
+from mp_lib.sim.tasks import TASKS
+from mp_lib.study import claims
+from mp_lib.study.designs import DEFAULT_TASK, DESIGNS, Design
+from mp_lib.study.runs import patterns
+from mp_lib.study.sentences import count
+from mp_lib.system.paths import demos_path, figures_path, package, root, run_path
+
+MEASURED_ANEW = {"smoke": (), "quick": ("dp3_mamba_hydra",), "paper": tuple(METHODS)}  # in 06_efficiency
+CHOSEN_BY_NAME = ("task", "method", "scale", "seed", "attention", "demonstrator")  # 03_train has parameters for them
+
+
+def cost_order(config: TrainConfig) -> tuple:
+    """Sorts runs so that those that take longest come first: wide ones and long horizons, then those with mixers."""
+    row = METHODS[config.method]
+    return (config.seed, -config.down_dims[-1] * config.horizon, row.mixer is None)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Which runs to make: those of a design, on its own tasks, methods and seeds where none are given.
+
+    Raises a ValueError that lists the choices for an unknown scale, task, method, attention or expert.
+    """
+
+    scale: str
+    design: Design = DESIGNS["first"]
+    tasks: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    attention: str = "paper"
+    device: str = "auto"
+    expert: str = "default"
+
+    def __post_init__(self):
+        look_up(SCALES, self.scale, "scale")
+        look_up(ATTENTION, self.attention, "attention")
+        for method in self.methods:
+            look_up(METHODS, method, "method")
+        for task in self.tasks:
+            look_up(TASKS, task, "task")
+        if self.attention != "paper" and "05_tables" not in self.design.pages:
+            raise ValueError(f"attention {self.attention} given; experiment {self.design.name} has its own conditions")
+        for config in self.configs():
+            TASKS[config.task].with_expert(self.expert)
+
+    @property
+    def name(self) -> str:
+        """The experiment's name, by which its report is kept."""
+        return self.scale if self.design is DESIGNS["first"] else f"{self.scale}-{self.design.name}"
+
+    @property
+    def any_device(self) -> str:
+        """The device of steps that are as well on a CPU: the first GPU if there is one, unless another was named."""
+        return "auto" if self.device == "cuda" else self.device
+
+    @property
+    def folder(self) -> Path:
+        """Where the executed notebooks of the report lie."""
+        return root() / "data" / "reports" / self.name
+
+    def configs(self) -> list[TrainConfig]:
+        """All runs, those that take longest first."""
+        chosen = {"attention": self.attention, "demonstrator": self.expert}
+        planned = self.design.configs(self.scale, self.tasks, self.methods, self.seeds, **chosen)
+        return sorted((config for _, config in planned), key=cost_order)
+
+    def steps(self, cores: int) -> list[Step]:
+        """All steps, each after those it needs; trainings that take longest come first."""
+        configs = self.configs()
+        trained = {config: self.trained(config) for config in configs}
+        recordings = {self.demos(config): self.demonstrations(config, cores) for config in configs}
+        trainings = {config: self.training(config) for config in trained.values()}
+        evaluations = [
+            self.evaluation(config, trainings[source]) for config, source in trained.items() if config != source
+        ]
+        pages = self.pages([*trainings.values(), *evaluations], cores)
+        return [*recordings.values(), *trainings.values(), *evaluations, *pages]
+
+    def trained(self, config: TrainConfig) -> TrainConfig:
+        """The training that a run needs: itself, or that with the scale's own number of denoising steps."""
+        if not self.design.after_training:
+            return config
+        usual = scale_config(config.scale, config.task, config.method).num_inference_steps
+        return TrainConfig(**{**asdict(config), "num_inference_steps": usual})
+
+    def demos(self, config: TrainConfig) -> Path:
+        """The demonstrations that a run is trained on."""
+        num_demos = config.num_demos or TASKS[config.task].num_demos
+        return demos_path(config.task, config.num_points, num_demos, config.demonstrator)
+
+    def recording_name(self, config: TrainConfig) -> str:
+        """The name of the step that records a run's demonstrations."""
+        return f"{self.scale}-{self.demos(config).stem}-demonstrations"
+
+    def demonstrations(self, config: TrainConfig, cores: int) -> Step:
+        number = f", {config.num_demos} of them" if config.num_demos else ""
+        return Step(
+            name=self.recording_name(config),
+            title=f"record demonstrations of {config.task}{number}",
+            notebook="01_demonstrations.ipynb",
+            executed=self.folder / f"01_demonstrations_{self.demos(config).stem}.ipynb",
+            parameters={
+                "task": config.task,
+                "scale": self.scale,
+                "expert": config.demonstrator,
+                "num_demos": config.num_demos,
+            },
+            products=(self.demos(config),),
+            cores=cores,
+            kind="recording",
+        )
+
+    def training(self, config: TrainConfig) -> Step:
+        folder = run_path(config.name)
+        facts = asdict(config)
+        chosen = {key: facts[key] for key in CHOSEN_BY_NAME}
+        usual = asdict(scale_config(**chosen))
+        overrides = {key: value for key, value in facts.items() if usual[key] != value}
+        told = "".join(f", {key} {value}" for key, value in overrides.items())
+        return Step(
+            name=config.name,
+            title=f"train and evaluate {config.method} on {config.task}, seed {config.seed}{told}",
+            notebook="03_train.ipynb",
+            executed=folder / "03_train.ipynb",
+            parameters={
+                **{key: chosen[key] for key in ("task", "method", "scale", "seed", "attention")},
+                "expert": config.demonstrator,
+                "device": self.device,
+                "overrides": overrides,
+            },
+            facts=facts,
+            inputs=(self.demos(config),),
+            products=tuple(folder / name for name in PRODUCTS),
+            needs=(self.recording_name(config),),
+            kind="training",
+        )
+
+    def evaluation(self, config: TrainConfig, training: Step) -> Step:
+        """A trained policy, run with another number of denoising steps."""
+        steps, (result, checkpoint, _) = config.num_inference_steps, training.products
+        kept = checkpoint.parent / "evaluations" / f"{FINAL_SEEDS}-{config.final_episodes}-{steps}denoising.json"
+        return Step(
+            name=config.name,
+            title=f"evaluate {config.method} on {config.task}, seed {config.seed}, {count(steps, 'denoising step')}",
+            notebook="04_evaluate.ipynb",
+            executed=kept.with_suffix(".ipynb"),
+            parameters={
+                "checkpoint": str(checkpoint),
+                "num_inference_steps": steps,
+                "device": self.any_device,
+                "figures": False,
+            },
+            inputs=(result,),
+            products=(kept,),
+            needs=(training.name,),
+            kind="evaluation",
+        )
+
+    def pages(self, runs: list[Step], cores: int) -> list[Step]:
+        """The notebooks that show the experiment."""
+        makers = {
+            "00_overview": self.overview,
+            "02_model_anatomy": lambda: self.anatomy(runs),
+            "04_evaluate": lambda: self.evaluation_again(runs),
+            "05_tables": lambda: self.tables(runs),
+            "06_efficiency": lambda: self.efficiency(runs, cores),
+            "07_ablations": lambda: self.ablations(runs),
+        }
+        return [makers[name]() for name in self.design.pages]
+
+    def evaluation_again(self, runs: list[Step]) -> Step:
+        *_, checkpoint, _ = runs[-1].products if runs else (KEPT, None)
+        parameters = {"checkpoint": str(checkpoint), "device": self.any_device}
+        return self.reader("04_evaluate", "evaluate a stored checkpoint", parameters, needs=runs[-1:])
+
+    def tables(self, runs: list[Step]) -> Step:
+        parameters = {
+            "scale": self.scale,
+            "tasks": list(self.tasks or self.design.tasks[self.scale]) if runs else [],
+            "methods": list(self.methods or self.design.methods),
+            "seeds": list(self.seeds or self.design.seeds[self.scale]) if runs else [],
+            "attention": self.attention if runs else "",
+            "expert": self.expert,
+        }
+        figures = (
+            [f"05_{name}_{self.scale}" for name in ("success", "seeds", "parameters", "speed", "curves")]
+            if runs
+            else []
+        )
+        title = "verdicts, tables and figures"
+        return self.reader("05_tables", title, parameters, after=runs, figures=figures, reads_runs=True)
+
+    def ablations(self, runs: list[Step]) -> Step:
+        experiments, figures = ([self.design.name], [f"07_{self.design.name}_{self.scale}"]) if runs else ([], [])
+        parameters = {"scale": self.scale, "experiments": experiments, "methods": list(self.methods)}
+        parameters["expert"] = self.expert
+        title = self.design.title.lower() if runs else "ablations"
+        return self.reader("07_ablations", title, parameters, after=runs, figures=figures, reads_runs=True)
+
+    def efficiency(self, runs: list[Step], cores: int) -> Step:
+        # Behind the trainings and alone, so that nothing else disturbs what it times.
+        parameters = {"scale": self.scale, "anew": list(MEASURED_ANEW[self.scale]) if runs else []}
+        figures = [f"06_{name}_{self.scale}" for name in ("costs", "lengths")]
+        title = "parameters, multiply-adds, latency"
+        return self.reader("06_efficiency", title, parameters, after=runs, figures=figures, cores=cores)
+
+    def overview(self) -> Step:
+        return self.reader("00_overview", "overview", {"scale": self.scale}, figures=["00_method"])
+
+    def anatomy(self, runs: list[Step]) -> Step:
+        task = next((config.task for config in self.configs()), DEFAULT_TASK)
+        parameters = {"scale": self.scale, "task": task}
+        figures = ["02_parameters", *(f"02_{name}_{self.scale}_{task}" for name in ("mixing", "field"))]
+        return self.reader("02_model_anatomy", "anatomy of the models", parameters, after=runs, figures=figures)
+
+    def reader(
+        self,
+        notebook: str,
+        title: str,
+        parameters: dict,
+        *,
+        needs: Sequence[Step] = (),
+        after: Sequence[Step] = (),
+        figures: Sequence[str] = (),
+        cores: int = 1,
+        reads_runs: bool = False,
+    ) -> Step:
+        """A step that takes seconds and so depends on the package's code, too; ``reads_runs``: on all of the scale."""
+        results = (product for step in (*needs, *after) for product in step.products if product.suffix == ".json")
+        own = (root() / "notebooks" / f"{notebook}.ipynb", package(), *claims.other_files())
+        return Step(
+            name=f"{self.name}-{notebook}",
+            title=title,
+            notebook=f"{notebook}.ipynb",
+            executed=self.folder / f"{notebook}.ipynb",
+            parameters=parameters,
+            inputs=tuple(dict.fromkeys([*own, *results])),
+            patterns=patterns(self.scale) if reads_runs else (),
+            products=tuple(figures_path() / f"{name}.png" for name in figures),
+            needs=tuple(step.name for step in needs),
+            after=tuple(step.name for step in after),
+            cores=cores,
+        )

@@ -1,0 +1,99 @@
+"""The command line of ``./run_all.sh``: what was asked for, checked, and the experiment that it means."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import TYPE_CHECKING
+
+from mp_lib.config import ATTENTION, METHODS, SCALES
+from mp_lib.interfaces import look_up
+
+if TYPE_CHECKING:
+    from mp_lib.pipeline.experiment import Experiment
+
+EXPERIMENTS = "first, main, variants, width, attention, horizon, demonstrations, denoising, size"  # mp_lib/designs.py
+ENGINES = ("papermill", "snakemake")
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str):
+        options = ", ".join(name for action in self._actions for name in action.option_strings)
+        self.exit(2, f"run_all.sh: {message}; the options are: {options}\n")
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = Parser(
+        prog="./run_all.sh",
+        allow_abbrev=False,
+        description="Demonstrations, training, evaluation, tables, figures and one HTML report. "
+        "A step is skipped if its results are there for the same parameters and inputs.",
+        epilog="Also: ./run_all.sh lab (JupyterLab), ./run_all.sh test [--all] (linter and tests). With any of them "
+        "--env active uses the environment one is in instead of .venv.",
+    )
+    parser.add_argument(
+        "scale",
+        nargs="*",
+        default=["quick"],
+        help=f"one of: {', '.join(SCALES)} (default: quick); `report`, or `report paper`, shows what there is",
+    )
+    parser.add_argument(
+        "--experiment", default="first", help=f"one of: {EXPERIMENTS} (default: first, one small table)"
+    )
+    parser.add_argument("--task", nargs="+", default=[], metavar="TASK", help="default: the experiment's own")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=[],
+        metavar="METHOD",
+        help=f"of: {', '.join(METHODS)} (default: the experiment's)",
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="SEED", help="default: the experiment's")
+    parser.add_argument("--attention", default="paper", help=f"one of: {', '.join(ATTENTION)} (default: paper)")
+    parser.add_argument(
+        "--expert", default="default", help="which of the task's experts demonstrates, e.g. dapg for Adroit"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
+    parser.add_argument("--jobs", type=int, help="steps side by side (default: one a GPU, or by cores and memory)")
+    parser.add_argument("--engine", default="papermill", help=f"one of: {', '.join(ENGINES)} (default: papermill)")
+    parser.add_argument("--profile", default="", help="a folder with Snakemake's profile, such as profiles/slurm")
+    options = parser.parse_args(arguments)
+    options.report_only = options.scale[0] == "report"
+    scales = options.scale[options.report_only :] or ["quick"]
+    if len(scales) > 1:
+        parser.error(f"{' '.join(options.scale)} given; give one scale, of {', '.join(SCALES)}")
+    options.scale = scales[0]
+    ignored = ("experiment", "task", "methods", "seeds", "attention")
+    given = {name: value for name in ignored if (value := getattr(options, name)) != parser.get_default(name)}
+    if options.report_only and given:
+        parser.error(f"report was given with {given}; it runs nothing and shows all that there is")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", options.device):
+        parser.error(f"--device {options.device} was given; choose one of: auto, cpu, mps, cuda, cuda:1")
+    if options.jobs is not None and options.jobs < 1:
+        parser.error(f"--jobs {options.jobs} was given; it must be at least 1")
+    if options.engine not in ENGINES:
+        parser.error(f"--engine {options.engine} was given; choose one of: {', '.join(ENGINES)}")
+    if options.profile and options.engine != "snakemake":
+        parser.error(f"--profile {options.profile} was given, which is for --engine snakemake")
+    return options
+
+
+def experiment_of(options: argparse.Namespace) -> Experiment:
+    """The experiment that a command line asks for; a ValueError that lists the choices for what does not exist."""
+    # Imported only now: --help needs no package but Python's own.
+    from mp_lib.pipeline.experiment import Experiment
+    from mp_lib.study.designs import DESIGNS, REPORT
+
+    return Experiment(
+        options.scale,
+        REPORT if options.report_only else look_up(DESIGNS, options.experiment, "experiment"),
+        tuple(dict.fromkeys(options.task)),
+        tuple(dict.fromkeys(options.methods)),
+        tuple(dict.fromkeys(options.seeds)),
+        options.attention,
+        options.device,
+        options.expert,
+    )

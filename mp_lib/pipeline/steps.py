@@ -1,0 +1,176 @@
+"""Steps of an experiment: each runs one notebook, and is skipped while its parameters and inputs are the same.
+
+A step's key is a digest of its notebook's name, parameters and the contents of its inputs; its stamp
+(data/steps/<name>.json) holds the key under which it was last finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from mp_lib.system.files import read_json, write_atomically
+from mp_lib.system.locks import sign, sole_user
+from mp_lib.system.paths import root
+from mp_lib.system.progress import FILE_VARIABLE
+from mp_lib.system.provenance import file_hash
+
+KINDS = ("recording", "training", "evaluation", "page")
+ON_GPU = ("training", "evaluation")  # those that compute on a GPU where there is one
+
+
+@dataclass(frozen=True)
+class Step:
+    """One notebook execution.
+
+    ``inputs`` are files or folders whose content it depends on, ``patterns`` name more of them below the root, such as
+    data/runs/*/result.json, whichever there are when it begins; ``facts`` is what else its result depends on.
+    ``products`` must be there when it is done. It starts when the steps it ``needs`` are done and those it comes
+    ``after`` have ended in any way; ``cores`` is how many it may keep busy, ``kind`` is one of KINDS.
+    """
+
+    name: str
+    title: str
+    notebook: str
+    executed: Path
+    parameters: dict = field(default_factory=dict)
+    facts: dict = field(default_factory=dict)
+    inputs: tuple[Path, ...] = ()
+    patterns: tuple[str, ...] = ()
+    products: tuple[Path, ...] = ()
+    needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    cores: int = 1
+    kind: str = "page"
+
+    @property
+    def stamp(self) -> Path:
+        """Where it says that the step is done."""
+        return root() / "data" / "steps" / f"{self.name}.json"
+
+    @property
+    def log(self) -> Path:
+        """What the notebook's process printed."""
+        return self.stamp.with_suffix(".log")
+
+    def key(self) -> str:
+        """The digest of all that the step's result depends on."""
+        found = (path for pattern in self.patterns for path in sorted(root().glob(pattern)))
+        inputs = {os.path.relpath(path, root()): file_hash(path) for path in (*self.inputs, *found)}
+        text = json.dumps([self.notebook, self.parameters, self.facts, inputs], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def error(self) -> str:
+        """The last line of what it printed that says something: the exception's own words."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return lines[-1] if lines else "no message"
+
+    def claim(self) -> AbstractContextManager[int]:
+        """Its lock, a descriptor; an InUseError at once if another process runs the step."""
+        return sole_user(self.stamp.with_suffix(".lock"), self.title, patience=0)
+
+    def is_done(self) -> bool:
+        """Whether it was finished with the same parameters and inputs, and its products are there."""
+        if not all(path.exists() for path in (self.stamp, self.executed, *self.products)):
+            return False
+        try:
+            return read_json(self.stamp)["key"] == self.key()
+        except (OSError, ValueError, KeyError):  # a damaged stamp says nothing, nor one that was just taken away
+            return False
+
+    def finish(self, key: str, seconds: float) -> None:
+        """Write the stamp: ``key`` is what the step's key was when it began."""
+        stamp = {"key": key, "seconds": round(seconds, 1), "parameters": self.parameters}
+        write_atomically(self.stamp, json.dumps(stamp, indent=1).encode())
+
+
+class Execution:
+    """A step's papermill process, which inherits the step's lock: even if this process is killed, the next one waits.
+
+    ``locks`` are descriptors, the first that which ``Step.claim`` yields; ``release`` is to end this process's hold of
+    them. ``variables`` are added to the environment.
+    """
+
+    release: Callable[[], None]
+
+    def __init__(self, step: Step, locks: Sequence[int], variables: Mapping[str, str]):
+        self.step, self.key, self.began = step, step.key(), time.monotonic()
+        self.progress_file = step.stamp.with_suffix(".progress")
+        step.executed.parent.mkdir(parents=True, exist_ok=True)
+        self.progress_file.unlink(missing_ok=True)
+        # Spinning threads take the other step's core away; a waiting thread costs nothing.
+        settings = {FILE_VARIABLE: str(self.progress_file), "MP_ROOT": str(root()), "OMP_WAIT_POLICY": "passive"}
+        with open(step.log, "w") as log:
+            self.process = subprocess.Popen(
+                papermill_command(step),
+                env=os.environ | settings | variables,
+                stdout=log,
+                stderr=log,
+                pass_fds=locks,
+                start_new_session=True,  # a terminal's Ctrl-C would have papermill kill the kernel
+            )
+        with contextlib.suppress(OSError):  # a full disk; the lock holds all the same
+            for lock in locks:
+                sign(lock, self.process.pid)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self.began
+
+    def progress(self) -> dict | None:
+        """The last {description, done, total} that the step has written, if any."""
+        try:
+            return read_json(self.progress_file)
+        except (OSError, ValueError):
+            return None
+
+    def interrupt(self) -> None:
+        """Ask the notebook's kernel to stop, as JupyterLab's button does; papermill ends when it has.
+
+        A kernel hears nothing between two cells, so this is to be repeated. Papermill without a kernel is ended.
+        """
+        kernels = self.family(recursive=False)
+        if not kernels:
+            self.process.terminate()
+        for kernel in kernels:
+            with contextlib.suppress(psutil.Error):
+                kernel.send_signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End all of it now; what it has saved stays."""
+        for process in self.family(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self.process.kill()
+        self.process.wait()
+
+    def family(self, recursive: bool) -> list[psutil.Process]:
+        """The kernel, or with it all that it has started."""
+        try:
+            return psutil.Process(self.process.pid).children(recursive)
+        except psutil.Error:
+            return []
+
+
+def papermill_command(step: Step) -> list[str]:
+    """The command that executes a step's notebook; parameters travel as JSON, which is YAML."""
+    notebook = root() / "notebooks" / step.notebook
+    return [
+        *(sys.executable, "-m", "papermill", str(notebook), str(step.executed)),
+        *("--cwd", str(notebook.parent), "--no-progress-bar", "--autosave-cell-every", "5"),
+        *("--parameters_yaml", json.dumps(step.parameters)),
+    ]

@@ -1,0 +1,1 @@
+"""Many runs: experiments, rows, comparisons, verdicts, tables."""

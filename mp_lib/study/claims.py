@@ -1,0 +1,220 @@
+"""The paper's claims, each judged by what was measured.
+
+A claim about success holds, or does not, only where several trainings were made: its interval then speaks of further
+trainings on the same demonstrations. All intervals are those of ``mp_lib.study.evidence.compare``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from mp_lib.config import METHODS
+from mp_lib.statistics import Estimate
+from mp_lib.study import efficiency
+from mp_lib.study.designs import DESIGNS, MAMBA
+from mp_lib.study.evidence import Comparison, compare
+from mp_lib.study.runs import choose_runs, runs_of_design
+from mp_lib.study.sentences import count, join
+from mp_lib.system.paths import published_path
+from mp_lib.timing import table
+
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided at this number of runs"
+NOTHING = "not run yet"
+MEASURED_COSTS = (  # column of the kept benchmark, what it is, and which rows
+    ("peak_megabytes", "memory of an action chunk", efficiency.CHUNK | {"backend": "torch"}),
+    ("peak_megabytes", "memory of a training step", efficiency.STEP | {"backend": "torch"}),
+    ("median_seconds", "time of an action chunk", efficiency.CHUNK | {"backend": "official"}),
+    ("median_seconds", "time of a training step", efficiency.STEP | {"backend": "official"}),
+)
+PAPER, RIVAL, SAME_WIDTH = "dp3_mamba", "dp3", "dp3_narrow"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of evidence on a claim; ``value``, ``low`` and ``high`` are in points or percent."""
+
+    compared: str
+    found: str
+    verdict: str
+    basis: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says, and the function of scale and expert that judges it."""
+
+    letter: str
+    says: str
+    judge: Callable[[str, str], Iterable[Finding]]
+
+
+def judge_success(scale: str, expert: str) -> Iterable[Finding]:
+    """(a): Mamba Policy against DP3 on all tasks that both were trained on."""
+    runs = choose_runs(scale, attention="paper", expert=expert)
+    yield finding("Mamba-1 less DP3", [of(runs, PAPER), of(runs, RIVAL)], (1, -1))
+
+
+def judge_parameters(scale: str, expert: str) -> Iterable[Finding]:
+    """(b): exact counts at the paper's widths."""
+    costs = efficiency.cost_table().drop_duplicates("method").set_index("method")
+    saved = {method: 100 * (1 - costs.loc[method, "parameters_share"]) for method in (PAPER, SAME_WIDTH)}
+    words = {method: f"{saved[method]:.1f} % fewer: {costs.loc[method, 'parameters'] / 1e6:.1f} M" for method in saved}
+    basis = "counted: denoisers at the paper's widths, 26 actions"
+    yield Finding("Mamba-1 against DP3", words[PAPER], HOLDS if saved[PAPER] > 80 else FAILS, basis, saved[PAPER])
+    remark = "a remark: the widths save, not the blocks"
+    yield Finding("DP3 of the same widths against DP3", words[SAME_WIDTH], remark, basis, saved[SAME_WIDTH])
+
+
+def judge_horizon(scale: str, expert: str) -> Iterable[Finding]:
+    """(c): Mamba Policy against DP3 at the longest horizon, and what both lose on the way there from DP3's own.
+
+    The second alone would favour whoever has less to lose.
+    """
+    design = DESIGNS["horizon"]
+    runs, (usual, longest) = runs_of_design(design, scale, expert), (design.arms[1].label, design.arms[-1].label)
+    far, near = ([of(runs, method, arm) for method in (PAPER, RIVAL)] for arm in (longest, usual))
+    yield finding(f"Mamba-1 less DP3 at T = {longest}", far, (1, -1), lines=2)
+    compared = f"Mamba-1's change from T = {usual} to {longest} less DP3's"
+    yield finding(compared, [*far, *near], (1, -1, -1, 1), lines=2)
+
+
+def judge_hybrid(scale: str, expert: str) -> Iterable[Finding]:
+    """(d): attention executed against not, mean of the variants; and the blocks against convolutions of their width."""
+    runs = runs_of_design(DESIGNS["attention"], scale, expert)
+    pairs = {name: [of(runs, name, arm) for arm in ("paper", "released")] for name in MAMBA}
+    both = [name for name, pair in pairs.items() if all(map(len, pair))]
+    groups = [group for name in both for group in pairs[name]]
+    compared = f"with attention less without, mean of {join([METHODS[name].label for name in both])}"
+    weights = [sign / len(both) for _ in both for sign in (1, -1)]
+    yield finding(compared if both else "with attention less without", groups, weights, lines=2)
+    runs = choose_runs(scale, attention="paper", expert=expert)
+    yield finding("Mamba-1 less DP3 of the same widths", [of(runs, PAPER), of(runs, SAME_WIDTH)], (1, -1), lines=2)
+
+
+def judge_variants(scale: str, expert: str) -> Iterable[Finding]:
+    """(e): each variant against DP3."""
+    runs = choose_runs(scale, attention="paper", expert=expert)
+    for method in MAMBA:
+        yield finding(f"{METHODS[method].label} less DP3", [of(runs, method), of(runs, RIVAL)], (1, -1), len(MAMBA))
+
+
+def judge_cost(scale: str, expert: str) -> Iterable[Finding]:
+    """(f): counted multiply-adds, and kept measurements of memory and time, at DP3's horizon, in both structures."""
+    costs = efficiency.cost_table().set_index(["method", "attention"])["multiply_adds"]
+    yield shares("multiply-adds of a denoiser call", costs, "counted, T = 16")
+    kept = efficiency.pick(efficiency.kept_timings(), horizon=16)
+    for column, told, where in MEASURED_COSTS:
+        rows = efficiency.pick(kept, **where)
+        how = [efficiency.BACKEND_LABELS[where["backend"]], f"batch {where['batch']}"]
+        how += [count(where["threads"], "thread"), *sorted(set(rows["device"]))]
+        yield shares(told, rows.set_index(["method", "attention"])[column].dropna(), ", ".join(how))
+
+
+CLAIMS = (
+    Claim("a", "succeeds up to 5 % more often than DP3", judge_success),
+    Claim("b", "has over 80 % fewer parameters", judge_parameters),
+    Claim("c", "is more robust at long horizons", judge_horizon),
+    Claim("d", "owes it to the hybrid of Mamba and attention", judge_hybrid),
+    Claim("e", "does so with any of four state-space variants", judge_variants),
+    Claim("f", "needs less memory and computation", judge_cost),
+)
+
+
+def other_files() -> list[Path]:
+    """What claims are judged from beside runs."""
+    return [path for path in (table.kept_path(), published_path()) if path.exists()]
+
+
+def of(runs: pd.DataFrame, method: str, arm: str | None = None) -> pd.DataFrame:
+    """The runs of a method, in one condition if that is given."""
+    chosen = runs["method"] == method
+    return runs[chosen if arm is None else chosen & (runs["arm"] == arm)]
+
+
+def finding(compared: str, groups: Sequence[pd.DataFrame], weights: Sequence[float], lines: int = 1) -> Finding:
+    """A comparison of success rates as evidence, one of ``lines`` on its claim.
+
+    That a claim holds takes all of its lines; that it does not is said by a single one, at a confidence that all of
+    them together keep.
+    """
+    found = compare(groups, weights) if groups and all(map(len, groups)) else None
+    if found is None:
+        return Finding(compared, "", NOTHING, "no such runs on the same environment seeds")
+    strict = compare(groups, weights, confidence=1 - 0.05 / lines)
+    value, low, high = (100 * each for each in (found.estimate.value, found.estimate.low, found.estimate.high))
+    text = f"{value:+.1f} points ({low:+.1f} to {high:+.1f})"
+    return Finding(
+        compared, text, verdict_of(found.estimate, strict.estimate), basis_of(found, groups), value, low, high
+    )
+
+
+def basis_of(found: Comparison, groups: Sequence[pd.DataFrame]) -> str:
+    """Which runs a comparison rests on."""
+    estimate = found.estimate
+    trainings = f"at least {count(estimate.runs, 'training')} each" if estimate.over_runs else "these trainings alone"
+    said = [join(found.tasks), trainings, count(estimate.seeds, "environment seed")]
+    if found.left_out:
+        said.append(f"left out, with a single training: {join(found.left_out)}")
+    if any(group["kept"].any() for group in groups):
+        said.append("kept in data/results")
+    return "; ".join(said)
+
+
+def verdict_of(found: Estimate, strict: Estimate) -> str:
+    """Whether a difference is above zero, below it by the ``strict`` interval, or not told apart from it."""
+    if found.over_runs and found.low > 0:
+        return HOLDS
+    return FAILS if found.over_runs and strict.high < 0 else UNDECIDED
+
+
+def shares(what: str, costs: pd.Series, basis: str) -> Finding:
+    """A cost by (method, attention), as a share of DP3's: as released and with attention."""
+    keys = {"as released": (PAPER, "released"), "with attention": (PAPER, "paper")}
+    found = {
+        words: costs[key] / costs[RIVAL, ""] for words, key in keys.items() if {key, (RIVAL, "")} <= {*costs.index}
+    }
+    if not found:
+        return Finding(f"{what}, as a share of DP3's", "", NOTHING, "python -m mp_lib.timing.table measures it")
+    text = ", ".join(f"{100 * share:.0f} % {words}" for words, share in found.items())
+    highest = max(found.values())
+    return Finding(f"{what}, as a share of DP3's", text, HOLDS if highest < 1 else FAILS, basis, 100 * highest)
+
+
+def claims_table(scale: str, expert: str = "default") -> pd.DataFrame:
+    """One row a line of evidence: claim, compared, found, verdict, basis, value, low, high."""
+    rows = [
+        {"claim": f"({claim.letter}) {claim.says}", **vars(line)}
+        for claim in CLAIMS
+        for line in claim.judge(scale, expert)
+    ]
+    return pd.DataFrame(rows)
+
+
+def reading_table(table: pd.DataFrame) -> pd.DataFrame:
+    """``claims_table`` as a reader wants it: each claim said once."""
+    shown = table[["claim", "compared", "found", "verdict", "basis"]]
+    names = {"claim": "Mamba Policy …", "found": "found (95 % interval)"}
+    return shown.assign(claim=shown["claim"].mask(shown["claim"].duplicated(), "")).rename(columns=names)
+
+
+def verdict_lines(table: pd.DataFrame) -> str:
+    """One line a claim in Markdown: its verdict, which is that of all its evidence."""
+    lines = []
+    for says, rows in table.groupby("claim", sort=False):
+        lines.append(f"- {says}: **{together(rows['verdict'].tolist())}**.")
+    return "\n".join(lines)
+
+
+def together(verdicts: list[str]) -> str:
+    """The verdict of several lines of evidence: all have to hold, one that fails is enough. Remarks do not count."""
+    for verdict in (FAILS, NOTHING, UNDECIDED):
+        if verdict in verdicts:
+            return verdict
+    return HOLDS

@@ -1,0 +1,192 @@
+"""The experiments by name: which of the paper's claims each one asks about, and which runs it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mp_lib.config import METHODS, SCALES, TrainConfig, scale_config
+from mp_lib.interfaces import look_up
+from mp_lib.sim.tasks import PAPER_TASKS, TASKS
+
+DEFAULT_TASK = "metaworld_drawer-open"
+A_TASK_OF_EACH_SUITE = (DEFAULT_TASK, "adroit_hammer", "dexart_laptop")
+SHORT_TASKS = tuple(task for task in PAPER_TASKS if not task.startswith("dexart"))  # ten demonstrations, not a hundred
+CONTRASTED = ("dp3", "dp3_narrow", "dp3_mamba", "dp3_mamba_hydra")  # where all seven would take too long
+MAMBA = tuple(name for name, method in METHODS.items() if method.mixer)
+
+SEEDS = {"smoke": (0,), "quick": (0, 1, 2), "paper": (0, 1, 2)}
+ONE_TASK = {"smoke": (DEFAULT_TASK,), "quick": (DEFAULT_TASK,), "paper": SHORT_TASKS}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One condition of an experiment: what it changes of a scale's numbers.
+
+    ``value`` is where it stands on the axis of what is varied, ``narrower`` multiplies the scale's own divisor of the
+    U-Net's widths.
+    """
+
+    label: str
+    value: float = 0
+    changes: Mapping = field(default_factory=dict)
+    narrower: int = 1
+
+    def config(self, scale: str, task: str, method: str, seed: int, **chosen) -> TrainConfig:
+        """The run of this condition, which has the scale's own name where nothing is changed."""
+        usual = look_up(SCALES, scale, "scale")
+        stands_for_none = {"num_demos": TASKS[task].num_demos, "blocks_per_level": METHODS[method].blocks_per_level}
+        changes = {
+            key: value for key, value in self.changes.items() if usual.get(key) or stands_for_none.get(key) != value
+        }
+        divisor = usual.get("width_divisor", 1) * self.narrower
+        return scale_config(scale, task, method, seed, **{"width_divisor": divisor, **chosen, **changes})
+
+
+def arms_over(values: Sequence[int], changes: Callable[[int], dict]) -> tuple[Arm, ...]:
+    """A condition a value, named after it."""
+    return tuple(Arm(str(value), value, changes(value)) for value in values)
+
+
+@dataclass(frozen=True)
+class Design:
+    """One experiment: every method in every condition, on every task with every seed.
+
+    ``varied`` names what the arms differ in. ``tasks`` and ``seeds`` are those of each scale. ``after_training``: the
+    arms differ in how a trained policy is run, so that one training serves all. ``reference`` is the method, or the
+    arm, that the others are compared with. ``drawn`` names its figure, one of
+    ``mp_lib.drawing.success.DRAWN``, ``pages`` the notebooks that show it. ``asks`` is the question in one sentence.
+    """
+
+    name: str
+    title: str
+    asks: str
+    methods: tuple[str, ...]
+    varied: str = ""
+    arms: tuple[Arm, ...] = (Arm("as the scale has it"),)
+    tasks: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: ONE_TASK)
+    seeds: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: SEEDS)
+    after_training: bool = False
+    reference: str = "dp3"
+    drawn: str = "methods"
+    pages: tuple[str, ...] = ("07_ablations",)
+
+    def configs(
+        self,
+        scale: str,
+        tasks: Sequence[str] = (),
+        methods: Sequence[str] = (),
+        seeds: Sequence[int] = (),
+        **chosen,
+    ) -> list[tuple[Arm, TrainConfig]]:
+        """All runs with their conditions; its own tasks, methods and seeds where none are given.
+
+        ``chosen`` are numbers for all of them, such as ``demonstrator``. A method without mixers has one run where arms
+        differ in attention alone.
+        """
+        look_up(SCALES, scale, "scale")
+        found = {}
+        for seed in seeds or self.seeds[scale]:
+            for method in methods or self.methods:
+                for task in tasks or self.tasks[scale]:
+                    for arm in self.arms:
+                        config = arm.config(scale, task, method, seed, **chosen)
+                        found.setdefault(config, arm)
+        return [(arm, config) for config, arm in found.items()]
+
+
+EVERYTHING = ("00_overview", "02_model_anatomy", "04_evaluate", "05_tables", "06_efficiency")
+DESIGNS = {
+    design.name: design
+    for design in (
+        Design(
+            "first",
+            "A first table",
+            "Do all methods learn one task?",
+            tuple(METHODS),
+            tasks=dict.fromkeys(SCALES, (DEFAULT_TASK,)),
+            seeds=dict.fromkeys(SCALES, (0,)),
+            pages=EVERYTHING,
+        ),
+        Design(
+            "main",
+            "The main table",
+            "Does Mamba Policy succeed more often than DP3?",
+            tuple(METHODS),
+            tasks={"smoke": A_TASK_OF_EACH_SUITE, "quick": PAPER_TASKS, "paper": PAPER_TASKS},
+            pages=EVERYTHING,
+        ),
+        Design(
+            "variants",
+            "Four state-space variants",
+            "Does it matter which state-space model the blocks hold?",
+            ("dp3", *MAMBA),
+        ),
+        Design(
+            "width",
+            "Convolution of the same width",
+            "Is a DP3 of Mamba Policy's widths as good, without any state-space block?",
+            ("dp3", "simple_dp3", "dp3_narrow", "dp3_mamba"),
+        ),
+        Design(
+            "attention",
+            "With and without attention",
+            "Does the attention half contribute, which the paper draws and the release never runs?",
+            MAMBA,
+            varied="attention",
+            reference="released",
+            arms=(Arm("paper", 1, {"attention": "paper"}), Arm("released", 0, {"attention": "released"})),
+        ),
+        Design(
+            "horizon",
+            "Horizon",
+            "Is Mamba Policy more robust than DP3 where long chunks are predicted and half of each is executed?",
+            CONTRASTED,
+            varied="horizon T",
+            drawn="conditions",
+            arms=arms_over((4, 16, 32, 64), lambda T: {"horizon": T, "n_action_steps": T // 2}),
+        ),
+        Design(
+            "demonstrations",
+            "Number of demonstrations",
+            "Which method needs the fewest demonstrations?",
+            CONTRASTED,
+            varied="demonstrations",
+            drawn="conditions",
+            arms=arms_over((5, 10, 20), lambda count: {"num_demos": count}),
+        ),
+        Design(
+            "denoising",
+            "Denoising steps",
+            "How many denoising steps does a trained policy need?",
+            CONTRASTED,
+            varied="denoising steps",
+            drawn="conditions",
+            arms=arms_over((1, 2, 4, 10), lambda steps: {"num_inference_steps": steps}),
+            reference="10",
+            after_training=True,
+        ),
+        Design(
+            "size",
+            "Width and depth",
+            "How large does the U-Net have to be, with Mamba and without?",
+            ("dp3_narrow", "dp3_mamba"),
+            varied="blocks a level, widths",
+            reference="dp3_narrow",
+            drawn="sizes",
+            arms=tuple(
+                Arm(f"{blocks}, {width}", blocks, {"blocks_per_level": blocks}, narrower)
+                for blocks in (1, 2)
+                for width, narrower in (("full", 1), ("half", 2), ("quarter", 4))
+            ),
+        ),
+    )
+}
+REPORT = Design(  # of what there is, nothing is run for it
+    "report",
+    "What holds",
+    "Which of the paper's claims hold?",
+    (),
+    pages=("05_tables", "07_ablations", "00_overview", "02_model_anatomy", "04_evaluate", "06_efficiency"),
+)
+ABLATIONS = tuple(name for name, design in DESIGNS.items() if "07_ablations" in design.pages)

@@ -1,0 +1,216 @@
+"""Finished runs as rows of a table: those found here, and those kept in data/results/ for whoever has run nothing yet.
+
+``mp_lib.study.keep`` writes the latter.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mp_lib.config import FINAL_SEEDS, METHODS, TrainConfig, scale_config
+from mp_lib.insight.demonstrations import OTHER_DEMOS
+from mp_lib.statistics import wilson_interval
+from mp_lib.study.overview import protocol
+from mp_lib.system.files import read_json
+from mp_lib.system.paths import root
+from mp_lib.system.provenance import file_hash
+
+BEST = 5  # evaluations whose mean is the paper's score (dp3.yaml, SR_test_L5)
+CONFIG = {field.name: field.type for field in fields(TrainConfig)}
+MEASURED = {  # what a row holds beside its configuration, and of which kind it is
+    "first_seed": int,
+    "outcomes": str,
+    "successes": int,
+    "episodes": int,
+    "low": float,
+    "high": float,
+    "best_five": float,
+    "loss": float,
+    "expert": str,
+    "expert_rate": float,
+    "demonstrations": int,
+    "depth_backend": str,
+    "parameters": int,
+    "train_seconds": float,
+    "evaluate_seconds": float,
+    "peak_memory_bytes": int,
+    "device": str,
+    "commit": str,
+}
+DERIVED = ("name", "label", "changed", "protocol", "success_rate", "folder", "kept")
+COLUMNS = (*CONFIG, *MEASURED, *DERIVED)
+
+
+def load_runs(folder: Path | None = None) -> pd.DataFrame:
+    """One row a readable finished run below ``folder`` (data/runs by default), sorted; an empty table if there is none.
+
+    An evaluation of a run with another number of denoising steps on the same seeds is a row of its own. Columns: the
+    configuration; ``MEASURED``, of which outcomes is a digit an episode, in the order of seeds from first_seed on, low
+    and high are Wilson's interval, and best_five is None without a curve; ``DERIVED``, of which changed says in what
+    the scale's numbers were changed, and kept is true for rows of data/results/.
+    """
+    return as_table(row for row in readable_rows(folder or root() / "data" / "runs") if row is not None)
+
+
+def load_kept() -> pd.DataFrame:
+    """The rows of data/results/runs.csv, as ``load_runs``; an empty table if there is no such file."""
+    if not kept_path().exists():
+        return as_table([])
+    try:
+        table = pd.read_csv(kept_path(), dtype=str, keep_default_na=False)
+        return as_table([kept_row(row) for row in table.to_dict("records")])
+    except (ValueError, LookupError, TypeError, ArithmeticError, SyntaxError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(f"{kept_path()} is damaged ({reason}); restore it: git checkout data/results") from error
+
+
+def kept_path() -> Path:
+    """The runs that were measured by this code and are kept with it."""
+    return root() / "data" / "results" / "runs.csv"
+
+
+def curves_path() -> Path:
+    """The training curves of the kept runs."""
+    return kept_path().with_name("curves.csv")
+
+
+def as_table(rows) -> pd.DataFrame:
+    """Rows as a table, sorted by task, method, attention and seed."""
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    order = {name: place for place, name in enumerate(METHODS)}
+    table = table.assign(place=table["method"].map(order))
+    return table.sort_values(["task", "place", "attention", "seed", "name"]).drop(columns="place")
+
+
+def readable_rows(folder: Path) -> Iterator[dict | None]:
+    """The rows of every result.json below a folder; None for a damaged one, or one that this version does not know."""
+    for path in sorted(folder.glob("*/result.json")):
+        try:
+            row = run_row(path)
+        except (OSError, ValueError, LookupError, TypeError, ArithmeticError):
+            yield None
+            continue
+        yield row
+        yield from evaluation_rows(row, path.parent)
+
+
+def count_unreadable() -> int:
+    """The number of finished runs that cannot be read."""
+    return sum(row is None for row in readable_rows(root() / "data" / "runs"))
+
+
+def run_row(path: Path) -> dict:
+    """The row of one result.json."""
+    result = read_json(path)
+    final, demos = result["final"], result["demonstrations"]
+    measured = scores(final["seeds"], final["successes"]) | {
+        "best_five": best_five(result["curve"]),
+        "loss": result["loss"],
+        "expert": demos["expert"],
+        "expert_rate": demos.get("expert_rate"),
+        "demonstrations": demos["episodes"],
+        "depth_backend": demos["depth_backend"],
+        "parameters": result["parameters"],
+        "train_seconds": result["seconds"]["train"],
+        "evaluate_seconds": result["seconds"]["evaluate"],
+        "peak_memory_bytes": result["peak_memory_bytes"],
+        "device": result["device"],
+        "commit": result["commit"],
+    }
+    return derive(TrainConfig(**result["config"]), measured, path.parent.name, kept=False)
+
+
+def scores(seeds: Sequence[int], successes: Sequence[int]) -> dict:
+    """What episodes on ``seeds`` have found."""
+    low, high = wilson_interval(sum(successes), len(successes))
+    return {
+        "first_seed": seeds[0],
+        "outcomes": "".join(map(str, successes)),
+        "successes": sum(successes),
+        "episodes": len(successes),
+        "low": low,
+        "high": high,
+    }
+
+
+def evaluation_rows(row: dict, folder: Path) -> Iterator[dict]:
+    """The rows of a run's evaluations with other numbers of denoising steps, on the same environment seeds.
+
+    Those that are damaged, or of another checkpoint than the run's, are left out.
+    """
+    paths = sorted(folder.glob("evaluations/*denoising.json"))
+    checkpoint = folder / "policy.safetensors"
+    digest = digest_of(checkpoint, checkpoint.stat().st_mtime_ns) if paths and checkpoint.exists() else None
+    config = TrainConfig(**{key: row[key] for key in CONFIG})
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            found = read_json(path)
+            same = found["seeds"][0] == row["first_seed"] and len(found["seeds"]) == row["episodes"]
+            other = found["num_inference_steps"] != config.num_inference_steps
+            if same and other and found["backend"] == "torch" and found["checkpoint"] == digest:
+                measured = {key: row[key] for key in MEASURED} | scores(found["seeds"], found["successes"])
+                measured |= {"best_five": None, "device": found["device"], "commit": found["commit"]}
+                run = replace(config, num_inference_steps=found["num_inference_steps"])
+                yield derive(run, measured, row["folder"], kept=False)
+
+
+@functools.cache
+def digest_of(path: Path, changed: int) -> str:
+    """The digest of a file that was last ``changed`` then: a page reads all runs several times, weights once."""
+    return file_hash(path)
+
+
+def kept_row(texts: dict[str, str]) -> dict:
+    """The row of one line of data/results/runs.csv."""
+    config = TrainConfig(**{key: parse(str(kind), texts[key]) for key, kind in CONFIG.items()})
+    measured = {key: kind(texts[key]) if texts[key] else None for key, kind in MEASURED.items()}
+    return derive(config, measured, "", kept=True)
+
+
+def parse(kind: str, text: str):
+    """A number of a configuration from its text; ``kind`` is its annotation."""
+    if not text:
+        return None
+    return text if kind == "str" else ast.literal_eval(text)
+
+
+def derive(config: TrainConfig, measured: dict, folder: str, kept: bool) -> dict:
+    """A whole row from what a run was and what was measured."""
+    return {
+        **asdict(config),
+        **measured,
+        "name": config.name,
+        "label": METHODS[config.method].label,
+        "changed": changes_of(config, measured["first_seed"], folder),
+        "protocol": protocol(asdict(config)),
+        "success_rate": measured["successes"] / measured["episodes"],
+        "folder": folder or config.name,
+        "kept": kept,
+    }
+
+
+def changes_of(config: TrainConfig, first_seed: int, folder: str = "") -> str:
+    """What a run changed of its scale, attention aside, e.g. "num_steps=10"; empty for a run as the scale has it.
+
+    Other demonstrations, which the name of its ``folder`` tells, and other environment seeds are changes, too.
+    """
+    chosen = {"attention": config.attention, "demonstrator": config.demonstrator}
+    usual = asdict(scale_config(config.scale, config.task, config.method, config.seed, **chosen))
+    changes = [f"{key}={value}" for key, value in asdict(config).items() if usual[key] != value]
+    _, marked, store = folder.partition(OTHER_DEMOS)
+    changes += [f"demos={store}"] if marked else []
+    return ", ".join(changes + ([f"first_seed={first_seed}"] if first_seed != FINAL_SEEDS else []))
+
+
+def best_five(curve: list[dict]) -> float | None:
+    """The paper's score of a run: the mean of its best five evaluations; None if it was not evaluated on the way."""
+    rates = sorted((row["successes"] / row["episodes"] for row in curve), reverse=True)[:BEST]
+    return float(np.mean(rates)) if rates else None

@@ -1,0 +1,130 @@
+"""Which runs a table or a figure shows: chosen by what they are, found here or kept with the project."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from mp_lib.config import ATTENTION, METHODS, SCALES
+from mp_lib.interfaces import look_up
+from mp_lib.sim.tasks import TASKS
+from mp_lib.study.designs import Design
+from mp_lib.study.rows import (
+    as_table,
+    curves_path,
+    kept_path,
+    load_kept,
+    load_runs,
+    run_row,
+)
+from mp_lib.system.paths import root
+
+
+def runs_of(folders: Sequence[Path]) -> pd.DataFrame:
+    """The rows of ``load_runs`` of these folders."""
+    return as_table(run_row(folder / "result.json") for folder in folders)
+
+
+def choose_runs(
+    scale: str,
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    attention: str = "",
+    expert: str = "default",
+) -> pd.DataFrame:
+    """The finished runs of a scale whose numbers nobody changed; of all tasks, methods or seeds where none are named.
+
+    ``attention`` chooses among the runs of methods that can have one; empty: both. One run a task, method,
+    attention and seed; those on demonstrations of another ``expert`` of the tasks are left out. Where nobody has run
+    any such here, those kept in data/results/. An unknown scale, task, method or attention raises a ValueError that
+    lists those that exist.
+    """
+    look_up(SCALES, scale, "scale")
+    if attention:
+        look_up(ATTENTION, attention, "attention")
+    for registry, names, noun in ((TASKS, tasks, "task"), (METHODS, methods, "method")):
+        for name in names:
+            look_up(registry, name, noun)
+    bare = [name for name, method in METHODS.items() if not method.mixer]
+
+    def select(runs: pd.DataFrame) -> pd.DataFrame:
+        wanted = (runs["scale"] == scale) & (runs["changed"] == "") & (runs["demonstrator"] == expert)
+        for column, names in (("task", tasks), ("method", methods), ("seed", seeds)):
+            if len(names):
+                wanted &= runs[column].isin(names)
+        if attention:
+            wanted &= runs["method"].isin(bare) | (runs["attention"] == attention)
+        return runs[wanted].drop_duplicates(["task", "method", "attention", "seed"])
+
+    found = select(load_runs())
+    return found if len(found) else select(load_kept())
+
+
+def runs_of_design(design: Design, scale: str, expert: str = "default", methods: Sequence[str] = ()) -> pd.DataFrame:
+    """The finished runs of an experiment, with the columns arm and value of their conditions.
+
+    Any task and seed counts, not only those that the experiment plans; of methods its own, if none are given. Where
+    nobody has run it here, the kept runs; a method has run it in two of its conditions or more, if it has several.
+    """
+    for runs in (load_runs(), load_kept()):
+        tasks, seeds = sorted(set(runs["task"]) & set(TASKS)), sorted(set(runs["seed"]))
+        configs = design.configs(scale, tasks, methods, seeds, demonstrator=expert) if len(runs) else []
+        arms = {config.name: arm for arm, config in configs}
+        as_planned = ~runs["changed"].str.contains("demos=|first_seed=")
+        found = runs[runs["name"].isin(arms) & as_planned]
+        chosen = [arms[name] for name in found["name"]]
+        found = found.assign(arm=[arm.label for arm in chosen], value=[arm.value for arm in chosen])
+        # A method that was run in a single condition says nothing about the others.
+        found = found[found.groupby("method")["arm"].transform("nunique") >= min(2, len(design.arms))]
+        if len(found):
+            return found.drop_duplicates("name")
+    return found.iloc[:0]
+
+
+def count_changed(scale: str) -> int:
+    """The number of finished runs of a scale that ``choose_runs`` leaves out, as they changed the scale's numbers."""
+    runs = load_runs().drop_duplicates("folder")  # evaluations come behind their run
+    return int(((runs["scale"] == scale) & (runs["changed"] != "")).sum())
+
+
+def all_files(scale: str) -> list[Path]:
+    """All that runs of a scale are read from: results and evaluations found here, and those kept."""
+    return [path for pattern in patterns(scale) for path in sorted(root().glob(pattern))]
+
+
+def patterns(scale: str) -> tuple[str, ...]:
+    """What ``all_files`` are called, below the root."""
+    runs = f"data/runs/{scale}-*"
+    kept = (os.path.relpath(path, root()) for path in (kept_path(), curves_path()))
+    return f"{runs}/result.json", f"{runs}/evaluations/*denoising.json", *kept
+
+
+def result_files(runs: pd.DataFrame) -> list[Path]:
+    """What the rows were read from."""
+    own, folder = runs[~runs["kept"].astype(bool)], root() / "data" / "runs"
+    files = [folder / name / "result.json" for name in sorted(set(own["folder"]))]
+    for name in sorted(set(own.loc[own["name"] != own["folder"], "folder"])):
+        files += sorted((folder / name).glob("evaluations/*denoising.json"))
+    return files + ([kept_path()] if runs["kept"].any() else [])
+
+
+def load_metrics(runs: pd.DataFrame) -> pd.DataFrame:
+    """The logged rows of runs of those that can be read: folder, step, loss, learning_rate, ...
+
+    ``success_rate`` is there if any run was evaluated on the way. Kept curves are thinned.
+    """
+    frames = []
+    for folder in dict.fromkeys(runs.loc[~runs["kept"].astype(bool), "folder"]):
+        path = root() / "data" / "runs" / folder / "metrics.jsonl"
+        with contextlib.suppress(OSError, ValueError):
+            frames.append(pd.read_json(path, lines=True).assign(folder=folder))
+    if runs["kept"].any() and curves_path().exists():
+        curves = pd.read_csv(curves_path())
+        frames.append(curves[curves["folder"].isin(runs.loc[runs["kept"].astype(bool), "folder"])])
+    columns = ["step", "loss", "learning_rate", "success_rate", "folder"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)

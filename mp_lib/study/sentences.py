@@ -1,0 +1,138 @@
+"""Sentences that hold whatever the numbers are, because they are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from mp_lib.interfaces import RunResult
+from mp_lib.sim.tasks import remarks_on
+from mp_lib.statistics import wilson_interval
+from mp_lib.study.overview import protocol
+
+BEST_COLUMN = "best five, %"
+
+
+def of_rate(successes: int, episodes: int) -> str:
+    """A success rate with its interval, e.g. "17 of 20 episodes (85 %, 95 % interval 64 to 95 %)"."""
+    low, high = wilson_interval(successes, episodes)
+    return (
+        (
+            f"{successes} of {episodes} episodes ({successes / episodes:.0%}, "
+            f"95 % interval {low:.0%} to {high:.0%} after Wilson)"
+        )
+        .replace("%", " %")
+        .replace("  %", " %")
+    )
+
+
+def join(names: Sequence[str]) -> str:
+    """Names as one enumerates them: "a, b and c"; with semicolons if a name has a comma of its own."""
+    names = list(map(str, names))
+    if any("," in name for name in names):
+        return "; ".join(names)
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def count(number: int, noun: str) -> str:
+    """E.g. "1 task", "2 tasks"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def no_runs(scale: str) -> str:
+    """What to do where there is no run of a scale yet."""
+    return (
+        f"There is no finished run of the scale `{scale}` yet. Train one in `03_train.ipynb`, "
+        f"or all of them with `./run_all.sh {scale}`."
+    )
+
+
+def of_success(result: RunResult) -> str:
+    """How often a run succeeded, and under which conditions."""
+    config, successes = result.config, result.final["successes"]
+    return (
+        f"**{config['method']}** on **{config['task']}**, seed {config['seed']}: "
+        f"{of_rate(sum(successes), len(successes))}. Conditions: {protocol(config)}."
+    )
+
+
+def of_runs(scale: str, runs: pd.DataFrame, changed: int = 0, unreadable: int = 0) -> str:
+    """Which runs a page of tables was made from.
+
+    ``changed`` ones, of other numbers or demonstrations, and ``unreadable`` ones are left out.
+    """
+    damaged = f" {count(unreadable, 'run folder')} left out, since unreadable." if unreadable else ""
+    if runs.empty:
+        return no_runs(scale) + damaged
+    return (
+        f"Scale `{scale}`: {of_origin(runs, f'./run_all.sh {scale}')} "
+        f"{count(changed, 'run')} with other numbers than the scale's left out.{damaged}"
+    )
+
+
+def of_origin(runs: pd.DataFrame, command: str) -> str:
+    """Whose runs these are: the reader's own, or those that are kept with the project."""
+    if runs.empty:
+        return f"Not run yet: `{command}` does."
+    seeds, tasks = (sorted(set(runs[column])) for column in ("seed", "task"))
+    number, methods = count(len(runs), "finished run"), count(runs["method"].nunique(), "method")
+    told = f"{number} of {methods} on {join(tasks)}, training {of_numbers(seeds, 'seed')}"
+    if not runs["kept"].any():
+        return f"{told}, run here."
+    devices, commits = (join(sorted(set(runs[column]))) for column in ("device", "commit"))
+    return (
+        f"{told}, as kept in `data/results/runs.csv`: measured on {devices} at commit {commits}, since nothing of it "
+        f"was run here; `{command}` does."
+    )
+
+
+def of_numbers(numbers: Sequence[int], noun: str) -> str:
+    """E.g. "seed 0", "seeds 0, 1 and 2"."""
+    return f"{noun if len(numbers) == 1 else noun + 's'} {join(numbers)}"
+
+
+def remarks(table: pd.DataFrame) -> list[str]:
+    """What a reader of ``results.reading_table``; ``table``: ``success_table`` has to know."""
+    return [how_to_compare(table), what_is_missing(table), who_demonstrated(table)]
+
+
+def how_to_compare(table: pd.DataFrame) -> str:
+    """Which of our numbers published rates are to be compared with."""
+    said = "Published rates are means of the best five evaluations during a training."
+    if table["best_five"].notna().any():
+        said += f' They are to be compared with the column "{BEST_COLUMN}", where it is filled.'
+    else:
+        said += (
+            " That is higher than what one fixed checkpoint reaches, and no run here was evaluated during its "
+            "training, so nothing here is the same measure."
+        )
+    if table.loc[~table["comparable"], "published"].notna().any():
+        said += " Rates in brackets belong to the original of a task that is re-created here: they cannot be compared."
+    return said
+
+
+def what_is_missing(table: pd.DataFrame) -> str:
+    """Where published numbers come from, which cells have none, and how to add one."""
+    empty = int(table["published"].isna().sum())
+    sources = dict.fromkeys(table.loc[table["published"].notna(), "source"])
+    said = f"Published numbers are from {join(list(sources))}. " if sources else ""
+    if not empty:
+        return f"{said}Every row has one beside it."
+    return (
+        f"{said}{empty} of {len(table)} rows have no published number: the success tables of arXiv 2409.07163 could "
+        "not be obtained, and narrow or renamed variants were never published. A cell stays empty rather than "
+        "guessed. To fill one, append a row with its source to `data/paper/published.csv` and run this notebook again."
+    )
+
+
+def who_demonstrated(table: pd.DataFrame) -> str:
+    """Whose demonstrations the policies learned from, which a comparison with published rates depends on."""
+    pairs = sorted(set(zip(table["expert"], table["task"], strict=True)))
+    experts = ", ".join(dict.fromkeys(expert for expert, _ in pairs))
+    remarks = dict.fromkeys(remark for expert, task in pairs for remark in remarks_on(task, expert))
+    return (
+        f"Demonstrations here come from: {experts}. {''.join(f'{remark}. ' for remark in remarks)}"
+        "Published rates rest on the demonstrations of their own authors; "
+        "another expert, another simulator version or other seeds shift a success rate by themselves."
+    )

@@ -1,0 +1,60 @@
+"""Where a result comes from: commit, versions, machine."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mp_lib.system.paths import package
+
+PACKAGES = ("mp_lib", "torch", "mujoco", "metaworld", "gymnasium-robotics", "numpy", "zarr")
+
+
+def commit() -> str:
+    """The commit of this package's checkout, with "-changed" if files differ from it; "unknown" outside a checkout."""
+    try:
+        _git("ls-files", "--error-unmatch", "__init__.py")  # fails where another checkout holds an installed package
+        head, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return head[:12] + ("-changed" if changes else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(package()), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def file_hash(path: Path) -> str:
+    """A digest of a file's bytes, or of a folder's files in the order of their names, but for bytecode."""
+    digest = hashlib.blake2b(digest_size=16)
+    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    files = [file for file in files if "__pycache__" not in file.parts]  # which changes under other processes
+    for file in files:
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(path)} {len(content)} ".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def expert_record(attributes: dict) -> tuple[int, int]:
+    """How many episodes the expert solved by the policies' rule while a store was recorded, and of how many.
+
+    ``attributes`` are the store's; (0, 0) for one that does not say, such as DP3's.
+    """
+    rows = attributes.get("episodes", [])
+    return sum(len(row["solved_seeds"]) for row in rows), sum(1 + len(row["failed_seeds"]) for row in rows)

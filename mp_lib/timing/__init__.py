@@ -1,0 +1,1 @@
+"""The benchmark: what a call takes, and against what."""

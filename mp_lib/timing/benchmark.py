@@ -1,0 +1,182 @@
+"""How long denoiser calls, action chunks and training steps take, and against what.
+
+Every row is measured in turn with two references in the same process, so that the machine's drift hits
+all alike: DP3 in eager PyTorch, and the official formulation of the row's own method (loop scans, eager,
+the same structure; ``mp_lib.model.loops``). Ratios are taken turn by turn; below 1 is faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from mp_lib.config import ATTENTION, METHODS
+from mp_lib.interfaces import look_up
+
+if TYPE_CHECKING:
+    from mp_lib.timing.workloads import Subject
+
+WHAT = ("denoiser", "chunk", "train_step", "encoder_step")  # mp_lib.timing.workloads.MAKERS, which needs torch
+
+BATCHES = {"denoiser": 1, "chunk": 1, "train_step": 128, "encoder_step": 128}
+TURN_SECONDS = 0.2  # a turn repeats what is faster than this
+ROW_SECONDS = 45  # slow calls get fewer turns than asked for, but three, so that a row ends in about this time
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One row: seconds of one call, their spread (slowest less fastest, over the median), and the two ratios."""
+
+    method: str
+    attention: str
+    horizon: int
+    backend: str
+    batch: int
+    threads: int
+    what: str
+    median_seconds: float
+    spread: float
+    ratio_to_dp3_eager: float
+    ratio_to_official: float | None
+
+
+def benchmark(
+    methods: list[str],
+    horizons: list[int],
+    what: str,
+    *,
+    attention: str = "paper",
+    threads: int = 1,
+    batch: int | None = None,
+    backends: list[str] | None = None,
+    turns: int = 7,
+    device: str = "cpu",
+) -> Iterator[Measurement]:
+    """Measure each method and horizon under each backend that can do ``what`` here, at the paper's widths.
+
+    ``what`` is "denoiser" (one call), "chunk" (encoder and ten steps), "train_step" (of the denoiser,
+    optimiser included) or "encoder_step". Raises a ValueError that lists the choices for an unknown name.
+    """
+    import torch
+
+    from mp_lib.system.device import choose_device
+    from mp_lib.timing.workloads import MAKERS, ONLY_WHEN_ASKED, Subject, usable
+
+    if min(threads, turns, BATCHES.get(what, 1) if batch is None else batch) < 1:
+        raise ValueError(f"threads {threads}, turns {turns}, batch {batch} given; each must be at least 1")
+    device = str(choose_device(device))
+    makers = look_up(MAKERS, what, "measurement")
+    for method in methods:
+        look_up(METHODS, method, "method")
+    for name in backends or []:
+        look_up(makers, name, "backend")
+    usual = [name for name in makers if name != "official" and (what, name, device) not in ONLY_WHEN_ASKED]
+    chosen = list(dict.fromkeys(["official", *(backends or [name for name in usual if usable(name, device)])]))
+    torch.set_num_threads(threads)
+    for horizon in horizons:
+        for method in methods:
+            subject = Subject(method, attention if METHODS[method].mixer else "", horizon, device)
+            yield from measure([subject], what, chosen, BATCHES[what] if batch is None else batch, turns)
+
+
+def measure(subjects: list[Subject], what: str, backends: list[str], batch: int, turns: int) -> Iterator[Measurement]:
+    """A row a subject and backend, all measured in turn with DP3 in eager PyTorch; the subjects' horizons are the same.
+
+    Where "official" is not among the backends, there is nothing to compare with and that ratio is None.
+    """
+    import torch
+
+    from mp_lib.timing.workloads import MAKERS, Subject
+
+    makers, reference = MAKERS[what], Subject("dp3", "", subjects[0].horizon, subjects[0].device)
+    calls: dict = {"reference": makers["official"](reference, batch)}
+    for subject in subjects:
+        for name in backends:
+            same = (subject.method, name) == ("dp3", "official")  # built once, since it takes gigabytes
+            calls[subject, name] = calls["reference"] if same else makers[name](subject, batch)
+    seconds = take_turns(calls, turns)
+    for subject in subjects:
+        for name in backends:
+            taken, official = seconds[subject, name], seconds.get((subject, "official"))
+            yield Measurement(
+                *(subject.method, subject.attention, subject.horizon, name, batch, torch.get_num_threads(), what),
+                *(statistics.median(taken), spread_of(taken), median_ratio(taken, seconds["reference"])),
+                median_ratio(taken, official) if official else None,
+            )
+
+
+def take_turns(calls: dict[Hashable, Callable[[], object]], turns: int) -> dict[Hashable, list[float]]:
+    """Seconds of one call, by name: every turn measures all calls, one after the other."""
+    repeats, first = {}, {}
+    for name, call in calls.items():
+        call()  # warm up, compile, export
+        first[name] = timed(call, 1)
+        repeats[name] = max(1, round(TURN_SECONDS / first[name]))
+    turns = min(turns, max(3, int(ROW_SECONDS * len(calls) / 6 / sum(first.values()))))
+    seconds: dict[Hashable, list[float]] = {name: [] for name in calls}
+    for _ in range(turns):
+        for name, call in calls.items():
+            seconds[name].append(timed(call, repeats[name]))
+    return seconds
+
+
+def timed(call: Callable[[], None], repeats: int) -> float:
+    """Mean seconds of a call."""
+    import torch
+
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
+    began = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    wait()
+    return (time.perf_counter() - began) / repeats
+
+
+def spread_of(values: list[float]) -> float:
+    """Slowest less fastest, as a share of the median."""
+    return (max(values) - min(values)) / statistics.median(values)
+
+
+def median_ratio(values: list[float], references: list[float]) -> float:
+    """The median of the turns' ratios."""
+    return statistics.median(value / reference for value, reference in zip(values, references, strict=True))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m mp_lib.timing.benchmark", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), metavar="METHOD")
+    parser.add_argument("--horizons", nargs="+", type=int, default=[16], metavar="T")
+    parser.add_argument("--what", default="chunk", help=f"one of: {', '.join(WHAT)}")
+    parser.add_argument("--attention", default="paper", help=f"one of: {', '.join(ATTENTION)}")
+    parser.add_argument("--backends", nargs="+", metavar="BACKEND", help="default: all that can run here")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, help="default: 1, for training steps 128")
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, and nothing else on stdout")
+    options = vars(parser.parse_args(arguments))
+    as_json = options.pop("json")
+    # Spinning threads slow small operations down; read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        look_up(ATTENTION, options["attention"], "attention")
+        for row in benchmark(options.pop("methods"), options.pop("horizons"), options.pop("what"), **options):
+            sys.stdout.write(json.dumps(asdict(row)) + "\n" if as_json else f"{row}\n")
+            sys.stdout.flush()
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Replayed functions and training steps, on a CPU with a stand-in for CUDA graphs: the same numbers as without."""
+
+import pytest
+import torch
+
+from mp_lib.learning.trainer import FORMS
+from mp_lib.model import graphs
+from mp_lib.model.graphs import Replay
+from tests.learning.test_trainer import everything, make_trainer
+
+
+class Recorded:
+    """Does again what was recorded, and writes where the recording wrote."""
+
+    def __init__(self, function, output):
+        self.function, self.output = function, output
+
+    def replay(self):
+        self.output.copy_(self.function().detach())
+
+
+@pytest.fixture
+def captures(monkeypatch):
+    """Recording as on a GPU: it calls the function several times, and what it returns lies in a fixed place."""
+    noted = []
+
+    def capture(function):
+        noted.append(function)
+        for _ in range(graphs.WARM_UPS):
+            function()
+        output = function().detach().clone()
+        return Recorded(function, output), output
+
+    monkeypatch.setattr(graphs, "capture", capture)
+    return noted
+
+
+def test_every_shape_is_recorded_once_and_inputs_are_copied(captures):
+    double = Replay(lambda x: 2 * x)
+    for size in (3, 4, 3, 3):
+        x = torch.randn(size)
+        assert torch.equal(double(x), 2 * x)
+        x.zero_()
+    assert len(captures) == 2
+
+
+def test_what_recording_changes_is_set_back(captures):
+    counter = torch.zeros(())
+
+    def restore():
+        before = counter.clone()
+        return lambda: counter.copy_(before)
+
+    count = Replay(lambda x: counter.add_(x), restore)
+    assert [float(count(torch.ones(()))) for _ in range(3)] == [1, 2, 3]
+
+
+def test_replayed_training_follows_the_eager_one(captures, monkeypatch):
+    monkeypatch.setitem(FORMS, "cuda", lambda trainer: Replay(trainer.descend, trainer.remember))
+    trainers = [make_trainer("dp3_mamba_v2", form=form) for form in ("torch", "cuda")]
+    losses = [[float(trainer.update()) for _ in range(9)] for trainer in trainers]
+    assert len(captures) == 2  # whole batches, and the rest of an epoch
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)  # a learning rate in a tensor has fewer digits
+    torch.testing.assert_close(everything(trainers[1]), everything(trainers[0]), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_compiled_training_follows_the_eager_one():
+    trainers = [make_trainer("dp3_mamba", form=form) for form in ("torch", "compiled")]
+    losses = [[float(trainer.update()) for _ in range(3)] for trainer in trainers]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)  # other random numbers are drawn for what is dropped
+
+
+def test_a_form_that_cannot_run_here_is_refused():
+    with pytest.raises(ValueError, match="torch, compiled, cuda"):
+        make_trainer(form="fastest")
+    with pytest.raises(ValueError, match="CUDA GPU.*choose torch or compiled"):
+        make_trainer(form="cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="captures a CUDA graph, and there is no CUDA GPU")
+def test_training_as_a_cuda_graph_follows_the_eager_one():
+    trainers = [make_trainer("dp3_mamba_v2", device=torch.device("cuda"), form=form) for form in ("torch", "cuda")]
+    losses = [[float(trainer.update()) for _ in range(9)] for trainer in trainers]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)

@@ -1,0 +1,84 @@
+"""The command line: bad input ends in one clear line; the smoke scale runs to the report."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mp_lib.config import METHODS
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_pipeline(*arguments, root=ROOT, **variables):
+    return subprocess.run(
+        [sys.executable, "-m", "mp_lib.pipeline.driver", *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"MP_ROOT": str(root), "WANDB_MODE": "disabled"} | variables,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "listed"),
+    [
+        (["huge"], "smoke, quick, paper"),
+        (["smoke", "--task", "metaworld_drawer"], "metaworld_drawer-open"),
+        (["smoke", "--methods", "mamba"], "dp3_mamba_hydra"),
+        (["smoke", "--attention", "none"], "released"),
+        (["smoke", "--expert", "dapg"], "choose one of: default"),
+        (["smoke", "--device", "tpu"], "cuda"),
+        (["smoke", "--jobs", "0"], "at least 1"),
+        (["smoke", "--tasks"], "--task,"),
+        (["smoke", "--seeds", "one"], "--seeds"),
+        (["smoke", "--experiment", "heights"], "horizon"),
+        (["smoke", "--experiment", "horizon", "--attention", "released"], "its own conditions"),
+        (["report", "--methods", "dp3"], "it runs nothing"),
+        (["smoke", "quick"], "one scale"),
+    ],
+)
+def test_bad_argument_ends_in_one_line_that_lists_the_choices(arguments, listed, tmp_path):
+    done = run_pipeline(*arguments, root=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert arguments[-1] in done.stderr
+    assert listed in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_needs_no_package():
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[1:] = ['--help']; "
+         "import mp_lib.pipeline.driver as p; p.main()"],
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "--methods" in done.stdout
+
+
+def test_smoke_scale_runs_to_the_report_and_is_skipped_the_second_time(tmp_path):
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    shutil.copytree(ROOT / "data" / "paper", tmp_path / "data" / "paper")
+    first = run_pipeline("smoke", root=tmp_path)
+    assert first.returncode == 0, first.stdout + first.stderr
+    report = Path(first.stdout.splitlines()[-1])
+    page = report.read_text()
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert page.count("<img") >= 8
+    for method in METHODS:
+        folder = tmp_path / "data" / "runs" / f"smoke-metaworld_drawer-open-{method}-seed0"
+        assert json.loads((folder / "result.json").read_text())["config"]["method"] == method
+        present = {path.name for path in folder.iterdir()}
+        assert {
+            *("config.json", "metrics.jsonl", "policy.safetensors", "policy.json"),
+            *("result.json", "03_train.ipynb", "rollout.mp4"),
+        } <= present
+    second = run_pipeline("smoke", root=tmp_path)
+    assert second.returncode == 0
+    assert second.stdout.count("there already") == second.stdout.count("] ") > len(METHODS)
+    assert report.exists()

@@ -1,0 +1,105 @@
+"""Experiments as data: whole at every scale, shared runs have one name, every arm can be built."""
+
+import re
+from dataclasses import asdict
+
+import pytest
+
+from mp_lib.config import METHODS, SCALES, scale_config
+from mp_lib.drawing.success import DRAWN
+from mp_lib.learning.run import policy_config
+from mp_lib.model.policy import build_policy
+from mp_lib.pipeline.experiment import Experiment
+from mp_lib.pipeline.options import EXPERIMENTS
+from mp_lib.sim.tasks import PAPER_TASKS, TASKS
+from mp_lib.study.designs import ABLATIONS, DESIGNS, REPORT
+
+EVERY = [(name, scale) for name in DESIGNS for scale in SCALES]
+
+
+@pytest.mark.parametrize(("name", "scale"), EVERY)
+def test_every_design_is_whole_at_every_scale(name, scale):
+    design = DESIGNS[name]
+    assert design.name == name and design.drawn in DRAWN and design.asks.endswith("?")
+    assert design.reference in METHODS or design.reference in [arm.label for arm in design.arms]
+    planned = design.configs(scale)
+    configs = [config for _, config in planned]
+    assert len({config.name for config in configs}) == len(configs) > 1
+    assert {config.task for config in configs} <= {*TASKS} and {config.scale for config in configs} == {scale}
+    assert {arm.label for arm, _ in planned} == {arm.label for arm in design.arms}
+
+
+@pytest.mark.parametrize(("name", "scale"), EVERY)
+def test_steps_come_after_what_they_need_and_have_names_of_their_own(name, scale):
+    steps = Experiment(scale, DESIGNS[name]).steps(cores=2)
+    places = {step.name: place for place, step in enumerate(steps)}
+    assert len(places) == len(steps) == len({step.executed for step in steps})
+    for place, step in enumerate(steps):
+        assert all(places[needed] < place for needed in (*step.needs, *step.after))
+    assert {step.notebook for step in steps} >= {"01_demonstrations.ipynb", "03_train.ipynb"}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_every_arm_can_be_built_and_changes_the_policy_or_how_it_is_trained(name):
+    for arm, config in DESIGNS[name].configs("smoke"):
+        build_policy(policy_config(config, TASKS[config.task]))
+        usual = scale_config("smoke", config.task, config.method, config.seed)
+        assert (config == usual) == (not arm_changes(arm, config))
+
+
+def arm_changes(arm, config):
+    """What an arm asks for that the scale does not have."""
+    usual = asdict(scale_config(config.scale, config.task, config.method, config.seed))
+    own = {"blocks_per_level": METHODS[config.method].blocks_per_level}
+    wanted = {key: value for key, value in arm.changes.items() if value not in (usual[key], own.get(key))}
+    return wanted or arm.narrower != 1
+
+
+def test_designs_share_the_runs_that_they_have_in_common():
+    plain = {config.name for _, config in DESIGNS["main"].configs("quick", tasks=["adroit_door"])}
+    for name in ("variants", "width", "attention", "horizon", "demonstrations", "denoising", "size"):
+        shared = {config.name for _, config in DESIGNS[name].configs("quick", tasks=["adroit_door"])} & plain
+        assert len(shared) == 3 * len(DESIGNS[name].methods), name
+
+
+def test_the_main_table_is_the_papers_ten_tasks_with_three_seeds():
+    for scale in ("quick", "paper"):
+        configs = [config for _, config in DESIGNS["main"].configs(scale)]
+        assert {config.task for config in configs} == {*PAPER_TASKS} and {config.seed for config in configs} == {
+            0,
+            1,
+            2,
+        }
+        assert len(configs) == 10 * 3 * len(METHODS)
+
+
+def test_the_horizon_executes_half_of_what_is_predicted():
+    assert [(arm.changes["horizon"], arm.changes["n_action_steps"]) for arm in DESIGNS["horizon"].arms] == [
+        *((4, 2), (16, 8), (32, 16), (64, 32))
+    ]
+
+
+def test_denoising_steps_share_a_training():
+    steps = Experiment("quick", DESIGNS["denoising"], seeds=(0,), methods=("dp3_mamba",)).steps(cores=2)
+    trainings = [step for step in steps if step.notebook == "03_train.ipynb"]
+    evaluations = [step for step in steps if step.notebook == "04_evaluate.ipynb"]
+    assert len(trainings) == 1 and trainings[0].name == "quick-metaworld_drawer-open-dp3_mamba-seed0"
+    assert [step.parameters["num_inference_steps"] for step in evaluations] == [1, 2, 4]
+    assert all(step.needs == (trainings[0].name,) for step in evaluations)
+
+
+def test_what_is_given_replaces_what_is_planned():
+    experiment = Experiment("quick", DESIGNS["horizon"], ("metaworld_reach",), ("dp3_narrow",), (7,))
+    configs = experiment.configs()
+    assert {(config.task, config.method, config.seed) for config in configs} == {("metaworld_reach", "dp3_narrow", 7)}
+    assert sorted(config.horizon for config in configs) == [4, 16, 32, 64]
+
+
+def test_the_report_runs_nothing():
+    assert {step.notebook for step in Experiment("quick", REPORT).steps(cores=2)} == {
+        f"{name}.ipynb" for name in REPORT.pages
+    }
+
+
+def test_help_names_every_experiment():
+    assert re.split(", ", EXPERIMENTS) == list(DESIGNS)
