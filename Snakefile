@@ -40,7 +40,7 @@ rule recording:
         mem_mb=4000,
         runtime=240,
     shell:
-        "exec {PYTHON:q} -m mp_lib.pipeline.cluster {PLAN_FILE:q} {wildcards.name:q} {threads}"
+        "exec {PYTHON:q} -m mp_lib step {PLAN_FILE:q} {wildcards.name:q} {threads}"
 
 
 use rule recording as training with:

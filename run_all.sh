@@ -73,7 +73,7 @@ case "$environment" in
         python=.venv/bin/python
         if ! "$python" -m pip --version > /dev/null 2>&1; then
             base=$(find_python)
-            case "$base ${1:-}" in ?*\ -h | ?*\ --help) exec "$base" -m mp_lib.pipeline.driver --help ;; esac
+            case "$base ${1:-}" in ?*\ -h | ?*\ --help) exec "$base" -m mp_lib run --help ;; esac
             make_venv "$base"
         fi
         ;;
@@ -81,8 +81,8 @@ case "$environment" in
 esac
 
 case "${1:-}" in
-    -h | --help) exec "$python" -m mp_lib.pipeline.driver --help ;;
+    -h | --help) exec "$python" -m mp_lib run --help ;;
     lab) set_up "$python"; shift; exec "$python" -m jupyterlab --notebook-dir . "$@" ;;
     test) set_up "$python"; shift; exec "$python" -m tests "$@" ;;
-    *) set_up "$python"; exec "$python" -m mp_lib.pipeline.driver "$@" ;;
+    *) set_up "$python"; exec "$python" -m mp_lib run "$@" ;;
 esac

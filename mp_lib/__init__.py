@@ -1,18 +1,22 @@
 """Mamba Policy, reproduced: models, data and simulation behind the numbered notebooks.
 
-Map of the package, in the order in which its parts depend on each other:
+The rooms from the ground up, and what each may import of the others; arrows go down only:
 
-- ``interfaces``  the nouns (observation, environment, task, result) and the letters of all shapes
-- ``config``      every number of the paper, the methods and the scales, each with its source
-- ``sim``         tasks as MuJoCo environments with point clouds and experts; knows no torch
-- ``data``        demonstrations in zarr, windows for training
-- ``model``       mixers, blocks, the one U-Net, encoder, sampler, policy, checkpoints; knows no simulator
-- ``fetch``       gets public policies as experts;  ``imitate``  trains our own to act as they do
-- ``demos``       expert -> zarr;  ``train``  zarr -> checkpoint;  ``rollout``  checkpoint -> successes
-- ``results``     runs -> tables beside the published numbers;  ``plots``  tables -> figures
-- ``pipeline``    the whole experiment as steps that run notebooks
+    system     what any long-running program needs, nothing of robots in it     -
+    ground     the files beside this one: nouns, numbers, intervals, clouds     system
+    sim        tasks as MuJoCo environments with clouds; their experts          ground system
+    data       demonstrations: recorded, stored, cut into windows               sim ground system
+    model      mixers, one U-Net, encoder, sampler, policy, backends            ground system
+    drawing    tables in, figures out                                           ground system
+    timing     the benchmark: what a call takes, and against what               model ground system
+    learning   one run: training, rollouts, checkpoint, result                  model data sim ground system
+    study      many runs: experiments, rows, comparisons, verdicts, tables      learning timing drawing model sim ground system
+    insight    looking inside: demonstrations, networks, episodes               study learning drawing model data sim ground system
+    pipeline   what ``./run_all.sh`` does: notebooks as steps                   study learning drawing model sim ground system
+    commands   the verbs of ``python -m mp_lib``                                all
 
-Importing this package imports nothing heavy.
-"""
+The model and the simulators know nothing of each other, and simulation knows no torch. Importing this package imports
+nothing heavy.
+"""  # noqa: E501 (a row of the table is a line)
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""``python -m mp_lib.data.download adroit``: get the public policies of others that can serve as experts.
+"""Getting the public policies of others that can serve as experts.
 
 Nothing here needs them; ``--expert dapg`` asks for them. Each is checked against its SHA-256, read without running
 anything in it, and kept as plain arrays in data/experts.
@@ -6,10 +6,8 @@ anything in it, and kept as plain arrays in data/experts.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import http.client
-import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -115,23 +113,10 @@ def linear_layers(module: Record) -> Iterator[dict]:
         yield from linear_layers(inner)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mp_lib.data.download", description="Get public policies as experts."
-    )
-    parser.add_argument("suite", help=f"one of: {', '.join(SOURCES)}")
-    parser.add_argument("--base", help="address of the folder that holds the files, if it is another one")
-    options = parser.parse_args(arguments)
-    try:
-        for task, source in look_up(SOURCES, options.suite, "suite").items():
-            path = fetch(task, source, options.base or BASES[options.suite])
-            sys.stdout.write(f"{task}  {path}\n")
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+def fetch_suite(suite: str, base: str | None = None) -> Iterator[tuple[str, Path]]:
+    """Fetch all policies of a suite, by default from where they are published; yields (task, path) of each.
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    Raises a ValueError that lists the choices for an unknown suite, and what ``fetch`` raises.
+    """
+    for task, source in look_up(SOURCES, suite, "suite").items():
+        yield task, fetch(task, source, base or BASES[suite])

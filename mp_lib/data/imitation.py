@@ -6,23 +6,22 @@ says at every step what it would have done. Nothing of the teacher goes into the
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import logging
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from mp_lib.data.recording import check_expert, find_task
 from mp_lib.interfaces import Environment, Expert, TaskSpec
 from mp_lib.sim.env import SimulationDiverged
 from mp_lib.sim.experts import OWN_NETWORKS, NetworkExpert
+from mp_lib.sim.tasks import find_task
+from mp_lib.sim.trial import check_expert
 from mp_lib.system.files import write_arrays, write_atomically
-from mp_lib.system.paths import root
+from mp_lib.system.paths import results_path
 
 log = logging.getLogger(__name__)
 
@@ -177,34 +176,18 @@ def write_rows(path: Path, rows: list[dict]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m mp_lib.data.imitation", description="Train an expert of our own.")
-    parser.add_argument("--task", required=True, help="e.g. adroit_door")
-    parser.add_argument("--teacher", default="dapg", help="which of the task's experts to imitate (default: dapg)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, noise and batches (default: 0)")
-    parser.add_argument("--episodes", type=int, default=50, help="to judge the student by (default: 50)")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+def replace_student(task: str, teacher: str, seed: int, episodes: int) -> list[dict]:
+    """Train the shipped student of a task anew, judge it and its teacher, and keep network and rows of COLUMNS.
+
+    Raises a ValueError for what cannot be imitated, or fewer than one of the ``episodes`` to judge by.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes {episodes} given; it must be at least 1")
+    spec, shown = find_task(task), teacher_of(task, teacher)
     torch.set_num_threads(1)  # the layers are too small to share
-    try:
-        spec, teacher = find_task(options.task), teacher_of(options.task, options.teacher)
-        if options.episodes < 1:
-            raise ValueError(f"--episodes {options.episodes} was given; it must be at least 1")
-        arrays = imitate(spec, teacher.make_expert(), options.seed)
-    except ValueError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    rows = judge(spec, arrays, teacher, options.episodes)
+    arrays = imitate(spec, shown.make_expert(), seed)
+    rows = judge(spec, arrays, shown, episodes)
     write_arrays(OWN_NETWORKS / f"{spec.name}.npz", arrays)  # only now, since network and table belong together
-    command = " ".join(
-        ["python -m mp_lib.data.imitation", *(f"--{name} {value}" for name, value in vars(options).items())]
-    )
-    write_rows(root() / "data" / "results" / "adroit_experts.csv", [row | {"command": command} for row in rows])
-    for row in rows:
-        sys.stdout.write(f"{row['task']}  {row['expert']}  {row['success_rate']:.2f} of {row['episodes']}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    command = f"python -m mp_lib imitate --task {task} --teacher {teacher} --seed {seed} --episodes {episodes}"
+    write_rows(results_path("adroit_experts.csv"), [row | {"command": command} for row in rows])
+    return rows

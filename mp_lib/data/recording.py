@@ -1,17 +1,10 @@
-"""Demonstrations: experts drive tasks and what a policy would have seen is recorded.
-
-``python -m mp_lib.data.recording --check TASK`` says how often the expert of a task succeeds.
-"""
+"""Demonstrations: experts drive tasks and what a policy would have seen is recorded."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
-import json
 import logging
-import sys
-import time
 from collections import deque
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -22,12 +15,15 @@ from pathlib import Path
 import numpy as np
 
 import mp_lib
+from mp_lib.config import TrainConfig
 from mp_lib.data.layout import KEYS
 from mp_lib.data.replay_buffer import ReplayBuffer
-from mp_lib.interfaces import Environment, TaskSpec, look_up
+from mp_lib.interfaces import Environment, TaskSpec
 from mp_lib.sim.env import SimulationDiverged
-from mp_lib.statistics import wilson_interval
+from mp_lib.sim.tasks import find_task
+from mp_lib.sim.trial import play
 from mp_lib.system.locks import sole_user
+from mp_lib.system.paths import demos_path
 from mp_lib.system.progress import track
 from mp_lib.system.provenance import commit
 from mp_lib.system.workers import Workers, usable_cores
@@ -121,61 +117,17 @@ def collect(
         return _record(spec, num_demos, path, provenance, jobs)
 
 
-def check_expert(task: str | TaskSpec, episodes: int = 50, first_seed: int = 0) -> dict:
-    """Let the expert play and return task, expert, episodes, success_rate, interval and steps_per_second.
+def demonstrations_of(config: TrainConfig, jobs: int | None = None, demos: str = "") -> ReplayBuffer:
+    """The demonstrations that a run is trained on, read if they are there and recorded if not.
 
-    Success is the suite's own rule; ``interval`` is Wilson's at 95 %. Nothing is looked at, so
-    the speed is that of simulator and expert without depth images.
+    ``demos`` is the path of a store to read instead, this package's or DP3's; a ValueError if it does not fit the task.
     """
-    spec = find_task(task)
-    if episodes < 1 or first_seed < 0:
-        raise ValueError(f"episodes={episodes}, first_seed={first_seed}; give at least 1 and 0")
-    successes = steps = 0
-    with contextlib.closing(spec.make_env(num_points=spec.num_points)) as env, track(episodes, spec.name) as progress:
-        started = time.perf_counter()
-        for seed in range(first_seed, first_seed + episodes):
-            flags = []
-            with contextlib.suppress(SimulationDiverged):  # which is a failure of the expert
-                flags = play(spec, env, seed)
-            successes += bool(flags) and bool(spec.success_rule.judge(flags))
-            steps += len(flags)
-            progress.advance()
-        seconds = time.perf_counter() - started
-    return {
-        "task": spec.name,
-        "expert": spec.expert_name,
-        "episodes": episodes,
-        "success_rate": successes / episodes,
-        "interval": wilson_interval(successes, episodes),
-        "steps_per_second": steps / seconds,
-    }
-
-
-def find_task(task: str | TaskSpec, expert: str = "default") -> TaskSpec:
-    """Return the row of TASKS that is called ``task``, with that expert of it; a TaskSpec may stand for itself."""
-    from mp_lib.sim.tasks import TASKS
-
-    return (task if isinstance(task, TaskSpec) else look_up(TASKS, task, "task")).with_expert(expert)
-
-
-def play(spec: TaskSpec, env: Environment, seed: int, frames: dict[str, list] | None = None) -> list[bool]:
-    """Play one episode and return its goal flags; what is seen and done is appended to ``frames``."""
-    env.reset(seed)
-    expert = spec.make_expert()
-    flags = []
-    for _ in range(spec.max_steps):
-        obs = env.observe() if frames is not None else None
-        # Rounded before it acts, so that replaying the recorded action gives the same episode.
-        action = np.asarray(expert.act(env.truth()), np.float32)
-        if not np.isfinite(action).all():
-            raise SimulationDiverged(f"the expert's action {action} is not finite")
-        if frames is not None:
-            for key, value in zip(KEYS, (obs.point_cloud, obs.state, action), strict=True):
-                frames[key].append(value)
-        flags.append(bool(env.step(action)))
-        if spec.ends_at_goal and flags[-1]:
-            break
-    return flags
+    spec = find_task(config.task, config.demonstrator)
+    if demos:
+        return ReplayBuffer.open(demos).check(spec)
+    num_demos = config.num_demos or spec.num_demos
+    store = demos_path(config.task, config.num_points, num_demos, config.demonstrator)
+    return collect(spec, num_demos, store, num_points=config.num_points, jobs=jobs)
 
 
 def _record(spec: TaskSpec, num_demos: int, path: Path, provenance: dict, jobs: int) -> ReplayBuffer:
@@ -276,29 +228,10 @@ def _refuse_difference(path: Path, buffer: ReplayBuffer, provenance: dict) -> No
             )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mp_lib.data.recording", description="Say how often an expert succeeds."
-    )
-    parser.add_argument("--check", metavar="TASK", required=True, help="name of the task")
-    parser.add_argument("--expert", default="default", help="which of the task's experts, e.g. dapg for Adroit")
-    parser.add_argument("--objects", default="default", help='DexArt also has "unseen" ones')
-    parser.add_argument("--episodes", type=int, default=50)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
-    options = parser.parse_args(arguments)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # simulators greet
-            spec = find_task(options.check, options.expert).with_objects(options.objects)
-            result = check_expert(spec, options.episodes, options.first_seed)
-    except ValueError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    text = json.dumps(result) if options.json else "  ".join(f"{key} {value}" for key, value in result.items())
-    sys.stdout.write(f"{text}\n")
-    return 0
+def expert_record(attributes: dict) -> tuple[int, int]:
+    """How many episodes the expert solved by the policies' rule while a store was recorded, and of how many.
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    ``attributes`` are the store's; (0, 0) for one that does not say, such as DP3's.
+    """
+    rows = attributes.get("episodes", [])
+    return sum(len(row["solved_seeds"]) for row in rows), sum(1 + len(row["failed_seeds"]) for row in rows)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,24 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mp_lib.drawing.style import (
-    BLACK,
     BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
     PAGE,
-    PINK,
-    RED,
-    SKY,
     bare,
-    label_ends,
     panels,
     styled,
 )
-from mp_lib.insight.episode import Watched
-
-LINES = (BLACK, ORANGE, SKY, GREEN, BLUE, RED, PINK, GREY)
-MOST_LABELS = 8  # lines of a panel that can be told apart by name
+from mp_lib.point_cloud import without_padding
 
 
 @styled
@@ -42,7 +29,7 @@ def camera_and_cloud(look: dict[str, np.ndarray]) -> Figure:
     bare(axes[0, 0]).imshow(look["picture"])
     axes[0, 0].set_title("camera")
     axes[0, 0].set_anchor("N")
-    clouds = {key: look[key][np.any(look[key] != 0, axis=1)] for key in ("seen", "cropped", "sampled")}
+    clouds = {key: without_padding(look[key]) for key in ("seen", "cropped", "sampled")}
     near = view_of(clouds["cropped"])
     for place, (key, points) in zip(axes[0, 1:], clouds.items(), strict=True):
         if key == "seen":
@@ -118,57 +105,3 @@ def traces(table: pd.DataFrame, highlight: int = 0, columns: int = 5) -> Figure:
         place.tick_params(labelbottom=True)
     figure.supxlabel("step", fontsize=7.5)
     return figure
-
-
-@styled
-def film_strip(watched: Watched) -> Figure:
-    """Moments of an episode side by side: picture, cloud and predicted actions, of which those on grey are executed."""
-    figure, axes = panels(3, len(watched.steps), PAGE, 3.5, height_ratios=(1, 0.85, 1.1), sharey="row")
-    view = view_of(seen_points(watched.clouds.reshape(-1, 3)))
-    for column, step in enumerate(watched.steps):
-        picture, cloud, actions = axes[:, column]
-        bare(picture).imshow(watched.pictures[column])
-        picture.set_title(f"step {step}")
-        draw_points(cloud, seen_points(watched.clouds[column]), view)
-        draw_chunk(actions, watched.chunks[column], watched.executed)
-    axes[2, 0].set_ylabel("predicted action")
-    figure.supxlabel("step of the chunk; those on grey are executed", fontsize=7.5)
-    name_actions(axes[2, -1], watched.chunks[-1], watched.names)
-    return figure
-
-
-def seen_points(cloud: np.ndarray) -> np.ndarray:
-    """A cloud (N, 3) without its padding."""
-    return cloud[np.any(cloud != 0, axis=1)]
-
-
-def name_actions(axes: Axes, chunk: np.ndarray, names: Sequence[str]) -> None:
-    """Write the names of a chunk's numbers behind their lines, if they are few enough to be told apart."""
-    if chunk.shape[1] <= MOST_LABELS:
-        ends = zip(chunk[-1], names, LINES, strict=False)
-        label_ends(axes, [(len(chunk) - 1, value, name, color) for value, name, color in ends], gap=0.14)
-
-
-@styled
-def denoising(watched: Watched, columns: int = 6) -> Figure:
-    """An action chunk on its way from noise, a panel a denoising step; grey is where it ends."""
-    chosen = np.unique(np.linspace(0, len(watched.noisy) - 1, columns).round().astype(int))
-    figure, axes = panels(1, len(chosen), PAGE, 1.7, sharey=True)
-    for place, index in zip(axes[0], chosen, strict=True):
-        for values in watched.noisy[-1].T:
-            place.plot(values, color="#BBBBBB", linewidth=1.6)
-        draw_chunk(place, watched.noisy[index], watched.executed)
-        steps = f"after {index} of {len(watched.noisy) - 1}" if index else "noise"
-        place.set_title(f"{steps}\nnoise {watched.levels[index]:.0%}".replace("%", " %"))
-    axes[0, 0].set_ylabel("action")
-    figure.supxlabel("step of the chunk; those on grey are executed", fontsize=7.5)
-    name_actions(axes[0, -1], watched.noisy[-1], watched.names)
-    return figure
-
-
-def draw_chunk(axes: Axes, actions: np.ndarray, executed: tuple[int, int]) -> None:
-    """A chunk of actions (T, A) over its steps; what is executed lies on grey."""
-    axes.axvspan(executed[0] - 0.5, executed[1] - 0.5, color="#E8E8E8", linewidth=0)
-    for number, values in enumerate(actions.T):
-        axes.plot(values, color=LINES[number % len(LINES)], linewidth=0.9)
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))

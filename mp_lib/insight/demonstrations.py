@@ -8,17 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mp_lib.config import TrainConfig
-from mp_lib.data.recording import collect, find_task
+from mp_lib.data.recording import expert_record
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.interfaces import TaskSpec
 from mp_lib.learning.film import write_film
 from mp_lib.sim.tasks import remarks_on
 from mp_lib.study.sentences import join, of_rate
-from mp_lib.system.paths import demos_path, run_path
-from mp_lib.system.provenance import expert_record
-
-OTHER_DEMOS = "-demos="  # in the name of a run's folder: trained on a store that somebody has given
 
 DEXART_JOINTS = [f"arm {k}" for k in range(1, 7)]
 DEXART_JOINTS += [f"{finger} {k}" for finger in ("index", "middle", "ring", "thumb") for k in range(4)]
@@ -42,34 +37,16 @@ NAMES = {
 }
 
 
-def demonstrations_of(config: TrainConfig, jobs: int | None = None, path: str = "") -> ReplayBuffer:
-    """The demonstrations that a run is trained on, read if they are there and recorded if not.
-
-    ``path`` names a store to read instead, this package's or DP3's; a ValueError if it does not fit the task.
-    """
-    spec = find_task(config.task, config.demonstrator)
-    if path:
-        return ReplayBuffer.open(path).check(spec)
-    num_demos = config.num_demos or spec.num_demos
-    store = demos_path(config.task, config.num_points, num_demos, config.demonstrator)
-    return collect(spec, num_demos, store, num_points=config.num_points, jobs=jobs)
-
-
-def run_folder(config: TrainConfig, store: ReplayBuffer, path: str = "") -> Path:
-    """Where a run goes: on a store given by ``path``, the folder's name tells the store, too."""
-    return run_path(config.name + (f"{OTHER_DEMOS}{store.content_hash()[:8]}" if path else ""))
-
-
-def first_look(demos: ReplayBuffer, spec: TaskSpec) -> dict[str, np.ndarray]:
+def first_look(store: ReplayBuffer, spec: TaskSpec) -> dict[str, np.ndarray]:
     """The first demonstration's start: picture (H, W, 3), and the points seen, cropped and sampled (M, 3)."""
-    with contextlib.closing(spec.make_env(num_points=demos.shapes["point_cloud"][0])) as env:
-        env.reset(first_seed(demos))
+    with contextlib.closing(spec.make_env(num_points=store.shapes["point_cloud"][0])) as env:
+        env.reset(first_seed(store))
         return {"picture": env.render(), **env.cloud_stages()}
 
 
-def first_seed(demos: ReplayBuffer) -> int:
+def first_seed(store: ReplayBuffer) -> int:
     """The seed of the first demonstration."""
-    return demos.attributes["episodes"][0]["seed"]
+    return store.attributes["episodes"][0]["seed"]
 
 
 def points_table(look: dict[str, np.ndarray]) -> pd.DataFrame:
@@ -81,17 +58,17 @@ def points_table(look: dict[str, np.ndarray]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[["stage", "x", "y", "z"]]
 
 
-def film_of(demos: ReplayBuffer, spec: TaskSpec) -> Path:
+def film_of(store: ReplayBuffer, spec: TaskSpec) -> Path:
     """The film of the first demonstration beside the store: its recorded actions played again, unless it is there.
 
     Its name tells what is in the store, which may have been recorded anew.
     """
-    path = demos.path.with_name(f"{demos.path.stem}-{demos.content_hash()[:8]}.mp4")
+    path = store.path.with_name(f"{store.path.stem}-{store.content_hash()[:8]}.mp4")
     if path.exists():
         return path
-    actions = demos.read()["action"][: demos.episode_ends[0]]
-    with contextlib.closing(spec.make_env(num_points=demos.shapes["point_cloud"][0])) as env:
-        env.reset(first_seed(demos))
+    actions = store.read()["action"][: store.episode_ends[0]]
+    with contextlib.closing(spec.make_env(num_points=store.shapes["point_cloud"][0])) as env:
+        env.reset(first_seed(store))
         frames = [env.render()]
         for action in actions:
             env.step(action)
@@ -99,9 +76,9 @@ def film_of(demos: ReplayBuffer, spec: TaskSpec) -> Path:
     return write_film(path, frames)
 
 
-def traces(demos: ReplayBuffer, spec: TaskSpec) -> pd.DataFrame:
+def traces(store: ReplayBuffer, spec: TaskSpec) -> pd.DataFrame:
     """State and action of every frame: episode, step, and one column a number."""
-    frames, ends = demos.read(), demos.episode_ends
+    frames, ends = store.read(), store.episode_ends
     lengths = np.diff(ends, prepend=0)
     states, actions = names_of(spec)
     table = pd.DataFrame(np.hstack([frames["state"], frames["action"]]), columns=[*states, *actions])
@@ -118,12 +95,12 @@ def names_of(spec: TaskSpec) -> tuple[list[str], list[str]]:
     return NAMES.get(spec.suite, (states, actions))
 
 
-def expert_sentence(demos: ReplayBuffer) -> str:
+def expert_sentence(store: ReplayBuffer) -> str:
     """How often the expert succeeded while these demonstrations were recorded, and how many episodes were kept."""
-    rows = demos.attributes["episodes"]
+    rows = store.attributes["episodes"]
     left_out = [seed for row in rows for seed in row["failed_seeds"]]
-    solved, tries = expert_record(demos.attributes)
-    needed = demos.attributes["settings"]["min_success_steps"]
+    solved, tries = expert_record(store.attributes)
+    needed = store.attributes["settings"]["min_success_steps"]
     seeds = f"Seeds left out: {join(left_out)}." if left_out else "None was left out."
     return (
         f"By the rule that judges policies, too, the expert succeeded in {of_rate(solved, tries)}. Demonstrations are "
@@ -132,22 +109,22 @@ def expert_sentence(demos: ReplayBuffer) -> str:
     )
 
 
-def facts(demos: ReplayBuffer) -> pd.DataFrame:
+def facts(store: ReplayBuffer) -> pd.DataFrame:
     """What the store says of itself: fact, value."""
-    attributes, settings = demos.attributes, demos.attributes["settings"]
-    lengths = np.diff(demos.episode_ends, prepend=0)
+    attributes, settings = store.attributes, store.attributes["settings"]
+    lengths = np.diff(store.episode_ends, prepend=0)
     rows = {
         "task": attributes["task"],
         "expert": attributes["expert"],
         **({"remark": ". ".join(remarks)} if (remarks := remarks_on(attributes["task"], attributes["expert"])) else {}),
-        "demonstrations": demos.num_episodes,
-        "frames": demos.num_frames,
+        "demonstrations": store.num_episodes,
+        "frames": store.num_frames,
         "steps an episode": f"{lengths.min()} to {lengths.max()}",
-        **{f"{key}, a frame": " x ".join(map(str, shape)) for key, shape in demos.shapes.items()},
+        **{f"{key}, a frame": " x ".join(map(str, shape)) for key, shape in store.shapes.items()},
         "seeds": join([row["seed"] for row in attributes["episodes"]]),
         "depth images from": settings["depth_backend"],
         "versions": ", ".join(f"{name} {number}" for name, number in attributes["versions"].items()),
         "commit": join(dict.fromkeys(row["commit"] for row in attributes["episodes"])),
-        "digest": demos.content_hash(),
+        "digest": store.content_hash(),
     }
     return pd.DataFrame(rows.items(), columns=["fact", "value"]).astype({"value": str})

@@ -1,13 +1,11 @@
 """One episode of a trained policy, to be looked at: what it saw, what it predicted, how a chunk was denoised.
 
-``python -m mp_lib.insight.episode CHECKPOINT`` keeps one in data/results/, for whoever has trained nothing yet.
+One is kept in data/results/, for whoever has trained nothing yet.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +15,13 @@ import pandas as pd
 from torch import Tensor
 
 from mp_lib.config import FINAL_SEEDS
-from mp_lib.data.recording import find_task
 from mp_lib.insight.demonstrations import names_of
 from mp_lib.learning.evaluation import load
 from mp_lib.learning.rollout import rollout
 from mp_lib.model.backends import FrozenPolicy
+from mp_lib.sim.tasks import find_task
 from mp_lib.system.files import read_arrays, write_atomically
-from mp_lib.system.paths import root
+from mp_lib.system.paths import results_path
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ def action_table(key: str, values: Sequence[float], chunks: np.ndarray, names: S
 
 def kept_path() -> Path:
     """The episode that is kept with the project."""
-    return root() / "data" / "results" / "episode.npz"
+    return results_path("episode.npz")
 
 
 def keep(watched: Watched) -> Path:
@@ -156,24 +154,3 @@ def load_kept() -> Watched:
     fields = read_arrays(kept_path())
     plain = {name: fields[name].item() for name in ("task", "method", "seed", "success")}
     return Watched(**{**fields, **plain, "executed": tuple(fields["executed"].tolist())})
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mp_lib.insight.episode", description="Keep one episode of a policy."
-    )
-    parser.add_argument("checkpoint", type=Path, help="a policy.safetensors")
-    parser.add_argument("--seed", type=int, default=FINAL_SEEDS, help="of the environment")
-    options = parser.parse_args(arguments)
-    try:
-        watched = watch(options.checkpoint, options.seed, device="cpu")
-        print(f"{keep(watched)}: {'success' if watched.success else 'failure'}")
-    except (ValueError, OSError) as error:
-        print(f"watch: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

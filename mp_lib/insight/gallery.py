@@ -1,20 +1,20 @@
-"""``python -m mp_lib.insight.gallery``: the ten tasks of the paper in one figure, each as picture and as cloud."""
+"""The ten tasks of the paper in one figure, each as picture and as cloud."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from mp_lib.data.recording import find_task
 from mp_lib.drawing.figures import picture_bytes
 from mp_lib.drawing.pictures import draw_points, project, view_of
 from mp_lib.drawing.style import ORANGE, PAGE, bare, panels, styled
-from mp_lib.sim.tasks import PAPER_TASKS
+from mp_lib.point_cloud import without_padding
+from mp_lib.sim.tasks import PAPER_TASKS, find_task
 from mp_lib.system.files import write_atomically
-from mp_lib.system.paths import root
+from mp_lib.system.paths import results_path
 from mp_lib.system.progress import track
 
 COLUMNS, DPI = 5, 190
@@ -43,7 +43,7 @@ def look_at(task: str, seed: int = 0) -> dict[str, np.ndarray]:
             env.step(expert.act(env.truth()))
         cloud = env.observe().point_cloud
         seen, imagined = np.split(cloud, [len(cloud) - env.num_imagined])
-        return {"picture": env.render(), "seen": seen[np.any(seen != 0, axis=1)], "imagined": imagined}
+        return {"picture": env.render(), "seen": without_padding(seen), "imagined": imagined}
 
 
 @styled
@@ -64,18 +64,13 @@ def gallery(looks: dict[str, dict[str, np.ndarray]]) -> Figure:
     return figure
 
 
-def main() -> int:
-    """Draw the figure, which the README shows."""
+def keep() -> Path:
+    """Draw the figure, which the README shows, into data/results."""
     looks = {}
     with track(len(PAPER_TASKS), "look at the tasks of the paper") as progress:
         for task in PAPER_TASKS:
             looks[task] = look_at(task)
             progress.advance()
-    path = root() / "data" / "results" / "ten_tasks.png"
+    path = results_path("ten_tasks.png")
     write_atomically(path, picture_bytes(gallery(looks), "png", DPI))
-    sys.stdout.write(f"{path}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return path

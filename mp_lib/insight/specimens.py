@@ -14,16 +14,17 @@ import torch
 from torch import Tensor
 
 from mp_lib.config import ATTENTION, METHODS, TrainConfig, mixers_of, scale_config
-from mp_lib.data.recording import find_task
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows
-from mp_lib.learning.evaluation import CHECKPOINT, at_least_one
+from mp_lib.learning.evaluation import at_least_one
+from mp_lib.learning.folder import CHECKPOINT
 from mp_lib.learning.run import policy_config, training_windows
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.policy import DiffusionPolicy, build_policy
+from mp_lib.sim.tasks import find_task
 from mp_lib.study.runs import choose_runs
 from mp_lib.study.sentences import join
-from mp_lib.system.paths import demos_path, root
+from mp_lib.system.paths import demos_path, run_path
 
 FRESH = "fresh weights"
 
@@ -130,7 +131,7 @@ def specimen(
     if mixer:
         able = [attention for attention in ATTENTION if mixer in mixers_of(method, attention)]
         runs = runs[runs["attention"].isin(able)]
-    found = [root() / "data" / "runs" / folder / CHECKPOINT for folder in runs["folder"]]
+    found = [run_path(folder) / CHECKPOINT for folder in runs["folder"]]
     newest = max(filter(Path.exists, found), key=lambda path: path.stat().st_mtime, default=None)
     return Specimen(method, mixer, scale_config(scale, task, method), newest, windows, demos)
 

@@ -6,25 +6,21 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
 from mp_lib.config import FINAL_SEEDS
-from mp_lib.data.recording import find_task
+from mp_lib.learning.folder import CHECKPOINT
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.rollout import rollout
 from mp_lib.model.backends import FrozenPolicy, freeze
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.ddim import DDIM
-from mp_lib.sim.tasks import remarks_on
+from mp_lib.sim.tasks import find_task
 from mp_lib.statistics import wilson_interval
-from mp_lib.study.sentences import of_rate
 from mp_lib.system.device import choose_device, device_name
 from mp_lib.system.files import read_json, write_atomically
 from mp_lib.system.locks import sole_user
-from mp_lib.system.paths import root
+from mp_lib.system.paths import run_path
 from mp_lib.system.provenance import commit, file_hash
 
-CHECKPOINT = "policy.safetensors"
 KEPT = "kept"
 
 
@@ -35,7 +31,7 @@ def find_checkpoint(path: str = "") -> Path | None:
     """
     if path:
         return None if path == KEPT else Path(path)
-    results = (root() / "data" / "runs").glob("*/result.json")
+    results = run_path().glob("*/result.json")
     runs = [result.parent for result in results if (result.parent / CHECKPOINT).exists()]
     newest = max(runs, key=lambda run: (run / "result.json").stat().st_mtime, default=None)
     return newest / CHECKPOINT if newest else None
@@ -137,35 +133,3 @@ def evaluation_path(
     steps = "" if num_inference_steps is None else f"-{num_inference_steps}denoising"
     under = "" if backend == "torch" else f"-{backend}"
     return checkpoint.parent / "evaluations" / f"{first_seed}-{episodes}{steps}{under}.json"
-
-
-def episodes_table(found: dict) -> pd.DataFrame:
-    """One row an episode: seed, success, steps."""
-    return pd.DataFrame({"seed": found["seeds"], "success": map(bool, found["successes"]), "steps": found["steps"]})
-
-
-def comparison(found: dict, checkpoint: Path) -> str:
-    """What an evaluation says beside its run's result.json, and what one has to know of task and demonstrations."""
-    result = stored_result(checkpoint)
-    expert = result.get("demonstrations", {}).get("expert", "")
-    return " ".join([beside_result(found, result), *(f"{remark}." for remark in remarks_on(found["task"], expert))])
-
-
-def beside_result(found: dict, result: dict) -> str:
-    """An evaluation and the result of the run, which may be empty, seed by seed where both have played."""
-    said = f"Now: {of_rate(sum(found['successes']), len(found['successes']))}."
-    if not result:
-        return f"{said} There is no result.json beside the checkpoint to compare with."
-    final = result["final"]
-    said += f" The run's own: {of_rate(sum(final['successes']), len(final['successes']))}."
-    if found["num_inference_steps"] != result["config"]["num_inference_steps"]:
-        usual = result["config"]["num_inference_steps"]
-        return f"{said} Not comparable seed by seed: {found['num_inference_steps']} denoising steps now, {usual} then."
-    before = dict(zip(final["seeds"], final["successes"], strict=True))
-    now = dict(zip(found["seeds"], found["successes"], strict=True))
-    common = sorted(before.keys() & now.keys())
-    same = sum(before[seed] == now[seed] for seed in common)
-    if not common:
-        return f"{said} They have no seed in common."
-    ending = "." if same == len(common) else ": rounding differs between machines and batches, and decides close calls."
-    return f"{said} Of {len(common)} seeds in common, {same} ended alike{ending}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mp_lib.system.extras import require
 from mp_lib.system.files import writing
 
 
@@ -15,6 +16,7 @@ def write_film(path: Path, frames: list[np.ndarray], fps: int = 25) -> Path:
 
     Raises an OSError if it cannot be written whole; a film that was there before is kept.
     """
+    require("sim", "imageio_ffmpeg")
     import imageio_ffmpeg
 
     height, width = frames[0].shape[:2]

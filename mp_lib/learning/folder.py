@@ -10,17 +10,25 @@ from mp_lib.config import FINAL_SEEDS, TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.interfaces import RunResult
 from mp_lib.system.files import read_json
+from mp_lib.system.paths import run_path
 
-PRODUCTS = ("result.json", "policy.safetensors", "rollout.mp4")  # of a finished run
+CHECKPOINT, FILM = "policy.safetensors", "rollout.mp4"
+PRODUCTS = ("result.json", CHECKPOINT, FILM)  # of a finished run
+OTHER_DEMOS = "-demos="  # in a folder's name: trained on a store that somebody has given
 
 
-def check_owner(folder: Path, config: TrainConfig, demos: ReplayBuffer) -> None:
+def folder_of(config: TrainConfig, store: ReplayBuffer, demos: str = "") -> Path:
+    """Where a run goes: on a store given by its path ``demos``, the folder's name tells the store, too."""
+    return run_path(config.name + (f"{OTHER_DEMOS}{store.content_hash()[:8]}" if demos else ""))
+
+
+def check_owner(folder: Path, config: TrainConfig, store: ReplayBuffer) -> None:
     """Raise a ValueError if the folder holds a run with another configuration or of other demonstrations."""
     wanted, found = json.loads(json.dumps(asdict(config))), {}
     if (folder / "config.json").exists():
         found = read_json(folder / "config.json")
     if (folder / "result.json").exists():
-        wanted |= {"demonstrations": demos.content_hash(), "first environment seed": FINAL_SEEDS}
+        wanted |= {"demonstrations": store.content_hash(), "first environment seed": FINAL_SEEDS}
         try:
             result = RunResult(**read_json(folder / "result.json"))
             found["demonstrations"] = result.demonstrations["content_hash"]

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mp_lib.system.extras import require
 from mp_lib.system.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def start_mirror(folder: Path, config: dict):
     mode = os.environ.get("WANDB_MODE", "offline")
     if mode == "disabled":
         return None
+    require("track")
     import wandb
 
     if mode == "online" and not has_login():

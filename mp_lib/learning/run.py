@@ -14,10 +14,11 @@ from pathlib import Path
 import torch
 
 from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS, PolicyConfig, TrainConfig
+from mp_lib.data.recording import expert_record
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows, split_episodes
 from mp_lib.interfaces import RunResult, TaskSpec
-from mp_lib.learning.folder import check_owner, is_finished, leftovers, refuse_difference
+from mp_lib.learning.folder import CHECKPOINT, FILM, check_owner, is_finished, leftovers, refuse_difference
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.metrics import Metrics
 from mp_lib.learning.rollout import Episode, rollout
@@ -40,7 +41,7 @@ LOG_STEPS = 10
 def train(
     config: TrainConfig,
     spec: TaskSpec,
-    demos: ReplayBuffer,
+    store: ReplayBuffer,
     folder: Path,
     *,
     device: str = "auto",
@@ -55,7 +56,7 @@ def train(
     training steps are run: torch, compiled, or cuda, one CUDA graph. Ctrl-C and SIGTERM end the step in hand, save,
     and raise KeyboardInterrupt.
     """
-    check_owner(folder, config, demos)
+    check_owner(folder, config, store)
     if not is_finished(folder) or leftovers(folder):
         # Beside the folder, which so holds results alone.
         with sole_user(folder.with_name(f".{folder.name}.lock"), str(folder)):
@@ -63,7 +64,7 @@ def train(
                 draft.unlink()
             if not is_finished(folder):
                 with torch.random.fork_rng(), same_threads():
-                    run = Run(config, spec, demos, folder, choose_device(device), jobs, form)
+                    run = Run(config, spec, store, folder, choose_device(device), jobs, form)
                     write_atomically(folder / "config.json", json.dumps(asdict(config), indent=1).encode())
                     result = run.complete()
                 write_atomically(folder / "result.json", json.dumps(asdict(result), indent=1).encode())
@@ -82,12 +83,12 @@ def same_threads() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def training_windows(config: TrainConfig, demos: ReplayBuffer) -> ActionWindows:
+def training_windows(config: TrainConfig, store: ReplayBuffer) -> ActionWindows:
     """The windows that a run trains on."""
-    episodes, _ = split_episodes(demos.num_episodes, config.split)
+    episodes, _ = split_episodes(store.num_episodes, config.split)
     return ActionWindows(
-        demos.read(config.num_points),
-        demos.episode_ends,
+        store.read(config.num_points),
+        store.episode_ends,
         horizon=config.horizon,
         n_obs_steps=config.n_obs_steps,
         n_action_steps=config.n_action_steps,
@@ -119,16 +120,16 @@ class Run:
         self,
         config: TrainConfig,
         spec: TaskSpec,
-        demos: ReplayBuffer,
+        store: ReplayBuffer,
         folder: Path,
         device: torch.device,
         jobs: int | None,
         form: str,
     ):
-        self.demos = demos.check(spec)
-        self.spec = spec.with_state(demos.shapes["state"][0])
+        self.store = store.check(spec)
+        self.spec = spec.with_state(store.shapes["state"][0])
         self.config, self.folder, self.device, self.jobs = config, folder, device, jobs
-        windows = training_windows(config, demos)
+        windows = training_windows(config, store)
         self.trainer = Trainer(config, policy_config(config, self.spec), windows, device, form)
         self.state = folder / "training.safetensors"
         self.curve: list[dict] = []
@@ -141,7 +142,7 @@ class Run:
         """Go on from where the run was left, to its end."""
         if self.state.exists():
             facts = self.resumed()
-            refuse_difference(self.folder, "demonstrations", facts["demonstrations"], self.demos.content_hash())
+            refuse_difference(self.folder, "demonstrations", facts["demonstrations"], self.store.content_hash())
             self.curve, self.seconds, self.loss = facts["curve"], facts["seconds"], facts["loss"]
             torch.set_num_threads(facts.get("threads", torch.get_num_threads()))  # they decide the last bits
             log.info("%s: resumed at step %d", self.config.name, self.trainer.step)
@@ -207,7 +208,7 @@ class Run:
         self.saved = time.perf_counter()
         self.check_weights()
         facts = {"curve": self.curve, "seconds": self.seconds, "loss": self.loss, "threads": torch.get_num_threads()}
-        self.trainer.save(self.state, demonstrations=self.demos.content_hash(), **facts)
+        self.trainer.save(self.state, demonstrations=self.store.content_hash(), **facts)
         self.kept = self.trainer.step, len(self.curve)
 
     def check_weights(self) -> None:
@@ -260,23 +261,23 @@ class Run:
     def finish(self) -> RunResult:
         """Save the policy, evaluate it on fresh seeds, film the first episode, and say all that is known."""
         facts = {"task": self.config.task, "run": self.config.name, "step": self.trainer.step}
-        save_policy(self.folder / "policy.safetensors", self.trainer.average, **facts)
+        save_policy(self.folder / CHECKPOINT, self.trainer.average, **facts)
         seeds = range(FINAL_SEEDS, FINAL_SEEDS + self.config.final_episodes)
-        episodes = self.evaluate(seeds, self.folder / "rollout.mp4")
+        episodes = self.evaluate(seeds, self.folder / FILM)
         successes = [int(episode.success) for episode in episodes]
         interval = wilson_interval(sum(successes), len(seeds))
         parameters = sum(each.numel() for each in self.trainer.policy.parameters())
-        attributes = self.demos.attributes
-        solved, tried = provenance.expert_record(attributes)
+        attributes = self.store.attributes
+        solved, tried = expert_record(attributes)
         return RunResult(
             config=json.loads(json.dumps(asdict(self.config))),
             demonstrations={
                 "task": self.config.task,
                 "expert": attributes.get("expert", "unknown"),
                 "expert_rate": solved / tried if tried else None,
-                "episodes": self.demos.num_episodes,
+                "episodes": self.store.num_episodes,
                 "depth_backend": attributes.get("settings", {}).get("depth_backend", "unknown"),
-                "content_hash": self.demos.content_hash(),
+                "content_hash": self.store.content_hash(),
             },
             curve=self.curve,
             final={"seeds": list(seeds), "successes": successes, "interval": interval},

@@ -13,7 +13,6 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 from shutil import which
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from mp_lib.interfaces import look_up
 from mp_lib.model.graphs import Replay
 from mp_lib.model.policy import DiffusionPolicy
+from mp_lib.system.extras import missing_modules, require
 
 log = logging.getLogger(__name__)
 
@@ -135,11 +135,6 @@ class OnnxPart:
         return onnxruntime.InferenceSession(self.model, options, ["CPUExecutionProvider"])
 
 
-def missing_onnx() -> list[str]:
-    """The packages of the extra ``[deploy]`` that are not installed."""
-    return [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
-
-
 def has_compiler() -> bool:
     """Whether torch.compile finds a C++ compiler."""
     return bool(which(os.environ.get("CXX", "g++")) or which("clang++"))
@@ -147,9 +142,7 @@ def has_compiler() -> bool:
 
 def run_onnx(policy: DiffusionPolicy) -> FrozenPolicy:
     """ONNX Runtime on the CPU (extra ``[deploy]``); a ValueError says how to get it where it is missing."""
-    missing = missing_onnx()
-    if missing:
-        raise ValueError(f"backend onnx needs {', '.join(missing)}; install them: pip install -e '.[deploy]'")
+    require("deploy")
     if policy.device.type != "cpu":
         raise ValueError(f"backend onnx runs on the CPU, the policy is on {policy.device}; move it or choose cuda")
     return FrozenPolicy(policy, "onnx", OnnxPart(Condition(policy)), OnnxPart(Denoise(policy)))
@@ -200,4 +193,4 @@ def automatic_backend(policy: DiffusionPolicy) -> str:
     """The backend that "auto" stands for here."""
     if policy.device.type == "cuda":
         return "cuda"
-    return "onnx" if policy.device.type == "cpu" and not missing_onnx() else "torch"
+    return "onnx" if policy.device.type == "cpu" and not missing_modules("deploy") else "torch"

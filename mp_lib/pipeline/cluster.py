@@ -6,6 +6,7 @@ Snakemake comes with the extra [cluster].
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import json
@@ -18,16 +19,16 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
-from mp_lib.pipeline.options import experiment_of, parse
+from mp_lib.pipeline.options import experiment_of
 from mp_lib.pipeline.runner import Runner
 from mp_lib.pipeline.steps import Step
 from mp_lib.system.device import visible_gpus
+from mp_lib.system.extras import require
 from mp_lib.system.files import read_json, write_atomically
 from mp_lib.system.locks import InUseError, sign, sole_user
-from mp_lib.system.paths import package, root
+from mp_lib.system.paths import package, root, step_path
 from mp_lib.system.stopping import Stop
 from mp_lib.system.workers import usable_cores
 
@@ -47,16 +48,16 @@ class Plan:
     jobs: int | None = None
 
     @classmethod
-    def of(cls, arguments: Sequence[str], jobs: int | None = None, left_out: Sequence[str] = ()) -> Plan:
-        """The plan of what ``./run_all.sh`` runs with these arguments, without the steps that are left out."""
-        options = parse(list(arguments))
+    def of(cls, options: argparse.Namespace, jobs: int | None = None, left_out: Sequence[str] = ()) -> Plan:
+        """The plan of what ``./run_all.sh`` runs with these options, without the steps that are left out."""
         steps = {step.name: step for step in experiment_of(options).steps(usable_cores())}
         return cls(steps, options.device, jobs).without(left_out)
 
     @classmethod
     def read(cls, path: str | Path) -> Plan:
         """The plan that ``write_plan`` wrote; a ValueError if the file is damaged."""
-        return cls.of(**read_json(Path(path)))
+        found = read_json(Path(path))
+        return cls.of(argparse.Namespace(**found.pop("options")), **found)
 
     def names(self, kind: str) -> str:
         """A regular expression that matches the names of the steps of a kind."""
@@ -116,7 +117,7 @@ def hide_gpus_of_others() -> None:
 
 
 def run_with_snakemake(
-    name: str, steps: Sequence[Step], arguments: Sequence[str], jobs: int | None, profile: str = ""
+    name: str, steps: Sequence[Step], options: argparse.Namespace, jobs: int | None, profile: str = ""
 ) -> list[str]:
     """Let Snakemake run the steps of a call; returns the names of those that are not done then.
 
@@ -125,8 +126,7 @@ def run_with_snakemake(
     Snakemake is not installed or the profile is missing, a RuntimeError if Snakemake cannot start or the queue does not
     answer. What an earlier call has submitted and is still in the queue is waited for.
     """
-    if find_spec("snakemake") is None:
-        raise ValueError("--engine snakemake needs the extra [cluster]: python -m pip install -e '.[cluster]'")
+    require("cluster")
     if profile and not Path(profile).is_dir():
         raise ValueError(f"--profile {profile} was given, but there is no such folder; profiles/slurm is one")
     where, here = (on_a_cluster(jobs, profile), None) if profile else (on_this_machine(jobs), jobs)
@@ -136,17 +136,17 @@ def run_with_snakemake(
         for step in steps:
             if step.stamp.exists() and not step.is_done():
                 step.stamp.unlink()  # Snakemake looks at files and dates alone
-        call_snakemake("runs", write_plan(name, arguments, here), where, lock)
+        call_snakemake("runs", write_plan(name, options, here), where, lock)
         failed = [step.name for step in steps if step.kind != "page" and not step.stamp.exists()]
-        call_snakemake("all", write_plan(name, arguments, here, failed), where, lock)
+        call_snakemake("all", write_plan(name, options, here, failed), where, lock)
     return [step.name for step in steps if not step.stamp.exists()]
 
 
-def write_plan(name: str, arguments: Sequence[str], jobs: int | None, left_out: Sequence[str] = ()) -> Path:
+def write_plan(name: str, options: argparse.Namespace, jobs: int | None, left_out: Sequence[str] = ()) -> Path:
     """Write down what ``Plan.read`` needs, and return the file: no words of a user's go through a shell."""
-    text = json.dumps({"arguments": list(arguments), "jobs": jobs, "left_out": list(left_out)}, indent=1)
+    text = json.dumps({"options": vars(options), "jobs": jobs, "left_out": list(left_out)}, indent=1)
     digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-    path = root() / "data" / "steps" / f"{name}-{digest}.plan"
+    path = step_path(f"{name}-{digest}.plan")
     write_atomically(path, text.encode())
     return path
 
@@ -206,7 +206,7 @@ def snakefile() -> Path:
 @contextlib.contextmanager
 def sole_driver() -> Iterator[int]:
     """Hold the lock of Snakemake's own folder; another driver, or one whose parent was killed, is waited for."""
-    path, of = root() / "data" / "steps" / ".snakemake.lock", "the graph of steps"
+    path, of = step_path(".snakemake.lock"), "the graph of steps"
     with contextlib.ExitStack() as stack:
         try:
             lock = stack.enter_context(sole_user(path, of, patience=0))
@@ -245,16 +245,3 @@ def queued_jobs() -> list[str]:
         raise RuntimeError(f"SLURM's queue does not answer ({said}), nothing was submitted; call again") from error
     jobs = [line.strip().partition(" ") for line in answer.stdout.splitlines()]
     return [number for number, _, name in jobs if name.startswith(queue_prefix())]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one step of a plan, which is a job of the Snakefile; the exit status says whether it went well."""
-    plan, name, threads = sys.argv[1:] if arguments is None else arguments
-    try:
-        return int(not Plan.read(plan).run(name, int(threads)))
-    except KeyboardInterrupt:
-        return 130
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from mp_lib.pipeline.options import experiment_of, parse
+from mp_lib.pipeline.cluster import run_with_snakemake
+from mp_lib.pipeline.options import experiment_of
+from mp_lib.pipeline.report import build_report
+from mp_lib.pipeline.runner import Runner, spell_seconds
+from mp_lib.pipeline.steps import Step
+from mp_lib.system.device import choose_device, visible_gpus
+from mp_lib.system.workers import default_jobs, usable_cores
 
-if TYPE_CHECKING:
-    from mp_lib.pipeline.steps import Step
 
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit status; the last line printed is the report's path."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    options = parse(arguments)
-    # Imported only now: --help needs no package but Python's own.
-    from mp_lib.pipeline.cluster import run_with_snakemake
-    from mp_lib.pipeline.report import build_report
-    from mp_lib.pipeline.runner import Runner, spell_seconds
-    from mp_lib.system.device import choose_device, visible_gpus
-    from mp_lib.system.workers import default_jobs, usable_cores
-
+def drive(options: argparse.Namespace) -> int:
+    """Run what ``options.parse`` read and return the exit status; the last line printed is the report's path."""
     began, started = time.monotonic(), time.time()
     try:
         experiment = experiment_of(options)
         steps = experiment.steps(usable_cores())
         if options.profile:  # where and on what is the cluster's affair
             print(f"{experiment.name}: {len(steps)} steps, by {options.profile}", flush=True)
-            failed = run_with_snakemake(experiment.name, steps, arguments, options.jobs, options.profile)
+            failed = run_with_snakemake(experiment.name, steps, options, options.jobs, options.profile)
         else:
             device = choose_device(options.device)  # an error now rather than in every training
             gpus = visible_gpus(options.device)
             jobs = options.jobs or default_jobs(len(gpus) or int(device.type != "cpu"))
             print(f"{experiment.name}: {len(steps)} steps, {jobs} side by side", flush=True)
             if options.engine == "snakemake":
-                failed = run_with_snakemake(experiment.name, steps, arguments, jobs)
+                failed = run_with_snakemake(experiment.name, steps, options, jobs)
             else:
                 failed = Runner(steps, jobs, gpus).run()
         report = build_report(experiment, [step for step in steps if step.name not in failed])
@@ -61,7 +55,3 @@ def reason_of(step: Step, failed: Sequence[str], since: float) -> str:
     if step.log.exists() and step.log.stat().st_mtime >= since:
         return f"{step.error()} (see {step.log})"
     return "its job ended before it began (see Snakemake's words above, and .snakemake/slurm_logs)"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

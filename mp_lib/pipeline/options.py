@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mp_lib.config import ATTENTION, METHODS, SCALES
@@ -12,7 +13,7 @@ from mp_lib.interfaces import look_up
 if TYPE_CHECKING:
     from mp_lib.pipeline.experiment import Experiment
 
-EXPERIMENTS = "first, main, variants, width, attention, horizon, demonstrations, denoising, size"  # mp_lib/designs.py
+EXPERIMENTS = "first, main, variants, width, attention, horizon, demonstrations, denoising, size"  # DESIGNS
 ENGINES = ("papermill", "snakemake")
 
 
@@ -21,11 +22,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         options = ", ".join(name for action in self._actions for name in action.option_strings)
-        self.exit(2, f"run_all.sh: {message}; the options are: {options}\n")
+        self.exit(2, f"{self.prog.removeprefix('./')}: {message}; the options are: {options}\n")
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+def make_parser() -> Parser:
+    """What ``./run_all.sh`` takes."""
     parser = Parser(
         prog="./run_all.sh",
         allow_abbrev=False,
@@ -60,6 +61,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, help="steps side by side (default: one a GPU, or by cores and memory)")
     parser.add_argument("--engine", default="papermill", help=f"one of: {', '.join(ENGINES)} (default: papermill)")
     parser.add_argument("--profile", default="", help="a folder with Snakemake's profile, such as profiles/slurm")
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """A command line, checked."""
+    parser = make_parser()
     options = parser.parse_args(arguments)
     options.report_only = options.scale[0] == "report"
     scales = options.scale[options.report_only :] or ["quick"]

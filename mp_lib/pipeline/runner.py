@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from mp_lib.pipeline.steps import ON_GPU, Execution, Step
 from mp_lib.system.locks import InUseError, sole_user
-from mp_lib.system.paths import root
+from mp_lib.system.paths import step_path
 from mp_lib.system.stopping import Stop
 from mp_lib.system.workers import usable_cores
 
@@ -106,11 +106,11 @@ class Runner:
     def claim_gpu(self, stack: contextlib.ExitStack) -> tuple[str, int]:
         """A GPU of this host and its lock, those that nobody uses first; an InUseError if all are taken."""
         # A cluster's job sees its own GPUs alone, and counts them from 0.
-        folder, owner = root() / "data" / "steps", f"{socket.gethostname()}{os.environ.get('SLURM_JOB_ID', '')}"
+        owner = f"{socket.gethostname()}{os.environ.get('SLURM_JOB_ID', '')}"
         for place in range(-(-self.jobs // len(self.gpus))):  # of those that share a GPU
             for gpu in self.gpus:
                 with contextlib.suppress(InUseError):
-                    path = folder / f".gpu-{owner}-{gpu}-{place}.lock"
+                    path = step_path(f".gpu-{owner}-{gpu}-{place}.lock")
                     return gpu, stack.enter_context(sole_user(path, f"GPU {gpu}", patience=0))
         raise InUseError(f"every GPU ({', '.join(self.gpus)}) is in use by steps of other processes")
 

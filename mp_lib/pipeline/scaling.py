@@ -1,4 +1,4 @@
-"""``python -m mp_lib.pipeline.scaling``: how long a matrix of runs takes on 1 and 2 workers, and would take on more.
+"""How long a matrix of runs takes on 1 and 2 workers, and would take on more.
 
 The first two are measured: a whole matrix each, in a folder of its own that is removed afterwards. The others are
 computed from the times of the single steps. Every worker has one core, and one thread. It takes some minutes.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import heapq
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ from mp_lib.pipeline.runner import Runner
 from mp_lib.pipeline.steps import Step
 from mp_lib.study.designs import DESIGNS
 from mp_lib.system.files import read_json, write_atomically
-from mp_lib.system.paths import root
+from mp_lib.system.paths import results_path, root
 
 TASKS, METHODS, SEEDS = ("metaworld_drawer-open", "metaworld_reach"), ("simple_dp3", "dp3_narrow", "dp3_mamba"), (0, 1)
 MEASURED, COMPUTED = (1, 2), (8, 64)
@@ -118,20 +117,9 @@ def wall_times(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def main() -> int:
-    """Measure, and write data/results/wall_times.csv and .png, which the README shows."""
-    try:
-        measured = {workers: measure(workers) for workers in MEASURED}
-    except (RuntimeError, OSError) as error:
-        print(f"scaling: {error}", file=sys.stderr)
-        return 2
-    table = table_of(measured)
-    folder = root() / "data" / "results"
-    write_atomically(folder / "wall_times.csv", table.to_csv(index=False).encode())
-    write_atomically(folder / "wall_times.png", picture_bytes(wall_times(table), "png", DPI))
-    print(table.to_string(index=False))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def keep() -> pd.DataFrame:
+    """Measure, and write data/results/wall_times.csv and .png, which docs/cluster.md shows."""
+    table = table_of({workers: measure(workers) for workers in MEASURED})
+    write_atomically(results_path("wall_times.csv"), table.to_csv(index=False).encode())
+    write_atomically(results_path("wall_times.png"), picture_bytes(wall_times(table), "png", DPI))
+    return table

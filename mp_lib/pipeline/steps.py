@@ -23,7 +23,7 @@ import psutil
 
 from mp_lib.system.files import read_json, write_atomically
 from mp_lib.system.locks import sign, sole_user
-from mp_lib.system.paths import root
+from mp_lib.system.paths import root, step_path
 from mp_lib.system.progress import FILE_VARIABLE
 from mp_lib.system.provenance import file_hash
 
@@ -58,7 +58,7 @@ class Step:
     @property
     def stamp(self) -> Path:
         """Where it says that the step is done."""
-        return root() / "data" / "steps" / f"{self.name}.json"
+        return step_path(f"{self.name}.json")
 
     @property
     def log(self) -> Path:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import warnings
 
+from mp_lib.system.extras import require
+
 CHOICES = ("opengl", "rays")
 PROBE = "import mujoco; mujoco.Renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 8, 8).render()"
 
@@ -20,8 +22,9 @@ def prepare_opengl() -> str:
     remembered in ``MP_DEPTH``, so that child processes need not ask again. On Linux it also sets
     ``MUJOCO_GL``, which mujoco reads when it is imported, unless the user has set it.
 
-    Raises a ValueError if ``MP_DEPTH`` is neither.
+    Raises a ValueError if ``MP_DEPTH`` is neither, a MissingExtraError where mujoco is not installed.
     """
+    require("sim", "mujoco")
     choice = os.environ.get("MP_DEPTH") or ("opengl" if _opengl_works() else "rays")
     if choice not in CHOICES:
         raise ValueError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mp_lib.system.extras import require
 from mp_lib.system.files import read_arrays
 from mp_lib.system.paths import experts_path
 
@@ -19,6 +20,7 @@ class MetaWorldExpert:
     """MetaWorld's scripted policy for one task; ``task`` is MetaWorld's name, such as "stick-push"."""
 
     def __init__(self, task: str):
+        require("sim", "metaworld")
         from metaworld.policies import ENV_POLICY_MAP
 
         self._policy = ENV_POLICY_MAP[f"{task}-v3"]()
@@ -55,7 +57,7 @@ class NetworkExpert:
 def read_network(path: Path) -> dict[str, np.ndarray]:
     """Return NETWORK_ARRAYS of an .npz; a ValueError that says what to do if it is missing or damaged."""
     if not path.exists():
-        raise ValueError(f"there is no expert at {path}; get it with: python -m mp_lib.data.download adroit")
+        raise ValueError(f"there is no expert at {path}; get it with: python -m mp_lib fetch adroit")
     arrays = read_arrays(path)
     if missing := [name for name in NETWORK_ARRAYS if name not in arrays]:
         raise ValueError(f"{path} is no expert: it lacks {', '.join(missing)}; get it again")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from mp_lib.interfaces import Demonstrator, Environment, Expert, TaskSpec
+from mp_lib.interfaces import Demonstrator, Environment, Expert, TaskSpec, look_up
 from mp_lib.sim.env import ANY_STEP, LAST_STEP, LAST_TWO_STEPS
+from mp_lib.system.extras import require
 
 METAWORLD_TASKS = """
     assembly basketball bin-picking box-close button-press button-press-topdown button-press-topdown-wall
@@ -33,6 +34,7 @@ PAPER_TASKS = (
 
 def make_metaworld_env(task: str, num_points: int = 512) -> Environment:
     """Make the environment of one of METAWORLD_TASKS with clouds of ``num_points`` points."""
+    require("sim", "mujoco", "metaworld")
     from mp_lib.sim.metaworld import MetaWorldEnv
 
     return MetaWorldEnv(task, num_points)
@@ -65,6 +67,7 @@ def _metaworld_row(task: str) -> TaskSpec:
 
 def make_adroit_env(task: str, num_points: int = 512) -> Environment:
     """Make the environment of one of ADROIT_TASKS with clouds of ``num_points`` points."""
+    require("sim", "mujoco", "gymnasium_robotics")
     from mp_lib.sim.adroit import AdroitEnv
 
     return AdroitEnv(task, num_points)
@@ -155,6 +158,11 @@ TASKS: dict[str, TaskSpec] = {
         *map(_dexart_row, DEXART_TASKS),
     )
 }
+
+
+def find_task(task: str | TaskSpec, expert: str = "default") -> TaskSpec:
+    """Return the row of TASKS that is called ``task``, with that expert of it; a TaskSpec may stand for itself."""
+    return (task if isinstance(task, TaskSpec) else look_up(TASKS, task, "task")).with_expert(expert)
 
 
 def remarks_on(task: str, expert: str) -> list[str]:

@@ -181,7 +181,7 @@ def shares(what: str, costs: pd.Series, basis: str) -> Finding:
         words: costs[key] / costs[RIVAL, ""] for words, key in keys.items() if {key, (RIVAL, "")} <= {*costs.index}
     }
     if not found:
-        return Finding(f"{what}, as a share of DP3's", "", NOTHING, "python -m mp_lib.timing.table measures it")
+        return Finding(f"{what}, as a share of DP3's", "", NOTHING, "python -m mp_lib benchmark --table measures it")
     text = ", ".join(f"{100 * share:.0f} % {words}" for words, share in found.items())
     highest = max(found.values())
     return Finding(f"{what}, as a share of DP3's", text, HOLDS if highest < 1 else FAILS, basis, 100 * highest)

@@ -207,7 +207,7 @@ def benchmark_text(table: pd.DataFrame, horizon: int = 16) -> str:
             said.append(f"{100 * low:.1f} to {100 * high:.1f} % {BACKEND_LABELS[backend]}")
             commits |= {*rows["commit"]}
     if not said:
-        return "The benchmark has not been made yet: `python -m mp_lib.timing.table`."
+        return "The benchmark has not been made yet: `python -m mp_lib benchmark --table`."
     devices = join(sorted(table["device"].unique()))
     return (
         f"At horizon {horizon}, batch 1 and 1 thread, an action chunk of Mamba Policy takes, of the time of DP3 in "

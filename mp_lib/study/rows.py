@@ -1,6 +1,6 @@
 """Finished runs as rows of a table: those found here, and those kept in data/results/ for whoever has run nothing yet.
 
-``mp_lib.study.keep`` writes the latter.
+``mp_lib.study.runs.keep`` writes the latter.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from mp_lib.config import FINAL_SEEDS, METHODS, TrainConfig, scale_config
-from mp_lib.insight.demonstrations import OTHER_DEMOS
+from mp_lib.learning.folder import CHECKPOINT, OTHER_DEMOS
 from mp_lib.statistics import wilson_interval
 from mp_lib.study.overview import protocol
 from mp_lib.system.files import read_json
-from mp_lib.system.paths import root
+from mp_lib.system.paths import results_path, run_path
 from mp_lib.system.provenance import file_hash
 
 BEST = 5  # evaluations whose mean is the paper's score (dp3.yaml, SR_test_L5)
@@ -57,7 +57,7 @@ def load_runs(folder: Path | None = None) -> pd.DataFrame:
     and high are Wilson's interval, and best_five is None without a curve; ``DERIVED``, of which changed says in what
     the scale's numbers were changed, and kept is true for rows of data/results/.
     """
-    return as_table(row for row in readable_rows(folder or root() / "data" / "runs") if row is not None)
+    return as_table(row for row in readable_rows(folder or run_path()) if row is not None)
 
 
 def load_kept() -> pd.DataFrame:
@@ -74,7 +74,7 @@ def load_kept() -> pd.DataFrame:
 
 def kept_path() -> Path:
     """The runs that were measured by this code and are kept with it."""
-    return root() / "data" / "results" / "runs.csv"
+    return results_path("runs.csv")
 
 
 def curves_path() -> Path:
@@ -104,7 +104,7 @@ def readable_rows(folder: Path) -> Iterator[dict | None]:
 
 def count_unreadable() -> int:
     """The number of finished runs that cannot be read."""
-    return sum(row is None for row in readable_rows(root() / "data" / "runs"))
+    return sum(row is None for row in readable_rows(run_path()))
 
 
 def run_row(path: Path) -> dict:
@@ -147,7 +147,7 @@ def evaluation_rows(row: dict, folder: Path) -> Iterator[dict]:
     Those that are damaged, or of another checkpoint than the run's, are left out.
     """
     paths = sorted(folder.glob("evaluations/*denoising.json"))
-    checkpoint = folder / "policy.safetensors"
+    checkpoint = folder / CHECKPOINT
     digest = digest_of(checkpoint, checkpoint.stat().st_mtime_ns) if paths and checkpoint.exists() else None
     config = TrainConfig(**{key: row[key] for key in CONFIG})
     for path in paths:

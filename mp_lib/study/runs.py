@@ -1,4 +1,4 @@
-"""Which runs a table or a figure shows: chosen by what they are, found here or kept with the project."""
+"""Which runs a table or a figure shows, chosen by what they are: those found here, or those kept with the project."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mp_lib.config import ATTENTION, METHODS, SCALES
 from mp_lib.interfaces import look_up
+from mp_lib.learning.folder import OTHER_DEMOS
 from mp_lib.sim.tasks import TASKS
 from mp_lib.study.designs import Design
 from mp_lib.study.rows import (
+    CONFIG,
+    MEASURED,
     as_table,
     curves_path,
     kept_path,
@@ -21,7 +25,10 @@ from mp_lib.study.rows import (
     load_runs,
     run_row,
 )
-from mp_lib.system.paths import root
+from mp_lib.system.files import write_atomically
+from mp_lib.system.paths import root, run_path
+
+POINTS = 40  # that are kept of a training curve
 
 
 def runs_of(folders: Sequence[Path]) -> pd.DataFrame:
@@ -106,10 +113,10 @@ def patterns(scale: str) -> tuple[str, ...]:
 
 def result_files(runs: pd.DataFrame) -> list[Path]:
     """What the rows were read from."""
-    own, folder = runs[~runs["kept"].astype(bool)], root() / "data" / "runs"
-    files = [folder / name / "result.json" for name in sorted(set(own["folder"]))]
+    own = runs[~runs["kept"].astype(bool)]
+    files = [run_path(name) / "result.json" for name in sorted(set(own["folder"]))]
     for name in sorted(set(own.loc[own["name"] != own["folder"], "folder"])):
-        files += sorted((folder / name).glob("evaluations/*denoising.json"))
+        files += sorted(run_path(name).glob("evaluations/*denoising.json"))
     return files + ([kept_path()] if runs["kept"].any() else [])
 
 
@@ -120,7 +127,7 @@ def load_metrics(runs: pd.DataFrame) -> pd.DataFrame:
     """
     frames = []
     for folder in dict.fromkeys(runs.loc[~runs["kept"].astype(bool), "folder"]):
-        path = root() / "data" / "runs" / folder / "metrics.jsonl"
+        path = run_path(folder) / "metrics.jsonl"
         with contextlib.suppress(OSError, ValueError):
             frames.append(pd.read_json(path, lines=True).assign(folder=folder))
     if runs["kept"].any() and curves_path().exists():
@@ -128,3 +135,39 @@ def load_metrics(runs: pd.DataFrame) -> pd.DataFrame:
         frames.append(curves[curves["folder"].isin(runs.loc[runs["kept"].astype(bool), "folder"])])
     columns = ["step", "loss", "learning_rate", "success_rate", "folder"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def keep(scales: Sequence[str]) -> tuple[int, Path]:
+    """Keep the finished runs of these scales in data/results; returns how many there were, and the file.
+
+    A kept run of the same name is replaced. runs.csv has a row a run, curves.csv the training curves, thinned. An
+    unknown scale raises a ValueError that lists those that exist.
+    """
+    for scale in scales:
+        look_up(SCALES, scale, "scale")
+    own = load_runs()
+    own = own[own["scale"].isin(scales) & ~own["folder"].str.contains(OTHER_DEMOS, regex=False)]
+    own = own[~own["changed"].str.contains("first_seed=")].drop_duplicates("name")
+    before = load_kept()
+    before = before[~before["name"].isin(own["name"])]
+    curves = [load_metrics(before), *(thinned(rows) for _, rows in load_metrics(own).groupby("folder"))]
+    if own.empty:
+        return 0, kept_path()
+    runs = pd.concat([each for each in (before, own) if len(each)]).sort_values("name")
+    write_atomically(kept_path(), runs[[*CONFIG, *MEASURED]].to_csv(index=False).encode())
+    columns = ["folder", "step", "loss", "success_rate"]
+    table = pd.concat([each for each in curves if len(each)]).reindex(columns=columns)
+    write_atomically(curves_path(), table.sort_values(["folder", "step"]).to_csv(index=False).encode())
+    return len(own), kept_path()
+
+
+def thinned(rows: pd.DataFrame) -> pd.DataFrame:
+    """A run's curve in at most about ``POINTS`` rows: means of neighbouring losses; every evaluation stays."""
+    losses = rows[rows["loss"].notna()].reset_index(drop=True)
+    means = losses.groupby(np.arange(len(losses)) // -(-max(len(losses), 1) // POINTS))[["step", "loss"]].mean()
+    parts = [
+        means.assign(step=means["step"].round().astype(int), loss=[float(f"{loss:.5g}") for loss in means["loss"]])
+    ]
+    if "success_rate" in rows:
+        parts.append(rows.loc[rows["success_rate"].notna(), ["step", "success_rate"]])
+    return pd.concat(parts).assign(folder=rows["folder"].iloc[0])

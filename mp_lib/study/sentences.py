@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from mp_lib.interfaces import RunResult
+from mp_lib.learning.evaluation import stored_result
 from mp_lib.sim.tasks import remarks_on
 from mp_lib.statistics import wilson_interval
 from mp_lib.study.overview import protocol
@@ -55,6 +57,33 @@ def of_success(result: RunResult) -> str:
         f"**{config['method']}** on **{config['task']}**, seed {config['seed']}: "
         f"{of_rate(sum(successes), len(successes))}. Conditions: {protocol(config)}."
     )
+
+
+def of_evaluation(found: dict, checkpoint: Path) -> str:
+    """What an evaluation says beside its run's result.json, and what one has to know of task and demonstrations."""
+    result = stored_result(checkpoint)
+    expert = result.get("demonstrations", {}).get("expert", "")
+    return " ".join([beside_result(found, result), *(f"{remark}." for remark in remarks_on(found["task"], expert))])
+
+
+def beside_result(found: dict, result: dict) -> str:
+    """An evaluation and the result of the run, which may be empty, seed by seed where both have played."""
+    said = f"Now: {of_rate(sum(found['successes']), len(found['successes']))}."
+    if not result:
+        return f"{said} There is no result.json beside the checkpoint to compare with."
+    final = result["final"]
+    said += f" The run's own: {of_rate(sum(final['successes']), len(final['successes']))}."
+    if found["num_inference_steps"] != result["config"]["num_inference_steps"]:
+        usual = result["config"]["num_inference_steps"]
+        return f"{said} Not comparable seed by seed: {found['num_inference_steps']} denoising steps now, {usual} then."
+    before = dict(zip(final["seeds"], final["successes"], strict=True))
+    now = dict(zip(found["seeds"], found["successes"], strict=True))
+    common = sorted(before.keys() & now.keys())
+    same = sum(before[seed] == now[seed] for seed in common)
+    if not common:
+        return f"{said} They have no seed in common."
+    ending = "." if same == len(common) else ": rounding differs between machines and batches, and decides close calls."
+    return f"{said} Of {len(common)} seeds in common, {same} ended alike{ending}"
 
 
 def of_runs(scale: str, runs: pd.DataFrame, changed: int = 0, unreadable: int = 0) -> str:

@@ -43,6 +43,11 @@ def result_table(result: RunResult) -> pd.DataFrame:
     return pd.DataFrame(rows.items(), columns=["fact", "value"])
 
 
+def episodes_table(found: dict) -> pd.DataFrame:
+    """One row an episode: seed, success, steps."""
+    return pd.DataFrame({"seed": found["seeds"], "success": map(bool, found["successes"]), "steps": found["steps"]})
+
+
 def load_published() -> pd.DataFrame:
     """The published numbers: table, method, task, value, spread, unit, evidence, source.
 

@@ -28,14 +28,24 @@ def demos_path(task: str, num_points: int, num_demos: int, expert: str = "defaul
     return root() / "data" / "demos" / f"{task}-{num_points}points-{num_demos}{shown_by}.zarr"
 
 
+def results_path(name: str) -> Path:
+    """A file of what was measured and is kept with the project."""
+    return root() / "data" / "results" / name
+
+
 def experts_path() -> Path:
     """Where the networks of experts that were fetched lie."""
     return root() / "data" / "experts"
 
 
-def run_path(name: str) -> Path:
-    """The folder of a training run."""
+def run_path(name: str = "") -> Path:
+    """The folder of a training run; of all of them without a name."""
     return root() / "data" / "runs" / name
+
+
+def step_path(name: str) -> Path:
+    """A file that the pipeline keeps of a step: stamp, lock, log."""
+    return root() / "data" / "steps" / name
 
 
 def figures_path() -> Path:

@@ -49,12 +49,3 @@ def file_hash(path: Path) -> str:
         digest.update(f"{file.relative_to(path)} {len(content)} ".encode())
         digest.update(content)
     return digest.hexdigest()
-
-
-def expert_record(attributes: dict) -> tuple[int, int]:
-    """How many episodes the expert solved by the policies' rule while a store was recorded, and of how many.
-
-    ``attributes`` are the store's; (0, 0) for one that does not say, such as DP3's.
-    """
-    rows = attributes.get("episodes", [])
-    return sum(len(row["solved_seeds"]) for row in rows), sum(1 + len(row["failed_seeds"]) for row in rows)

@@ -7,23 +7,17 @@ the same structure; ``mp_lib.model.loops``). Ratios are taken turn by turn; belo
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mp_lib.config import ATTENTION, METHODS
+from mp_lib.config import METHODS
 from mp_lib.interfaces import look_up
 
 if TYPE_CHECKING:
     from mp_lib.timing.workloads import Subject
-
-WHAT = ("denoiser", "chunk", "train_step", "encoder_step")  # mp_lib.timing.workloads.MAKERS, which needs torch
 
 BATCHES = {"denoiser": 1, "chunk": 1, "train_step": 128, "encoder_step": 128}
 TURN_SECONDS = 0.2  # a turn repeats what is faster than this
@@ -148,35 +142,3 @@ def spread_of(values: list[float]) -> float:
 def median_ratio(values: list[float], references: list[float]) -> float:
     """The median of the turns' ratios."""
     return statistics.median(value / reference for value, reference in zip(values, references, strict=True))
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m mp_lib.timing.benchmark", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), metavar="METHOD")
-    parser.add_argument("--horizons", nargs="+", type=int, default=[16], metavar="T")
-    parser.add_argument("--what", default="chunk", help=f"one of: {', '.join(WHAT)}")
-    parser.add_argument("--attention", default="paper", help=f"one of: {', '.join(ATTENTION)}")
-    parser.add_argument("--backends", nargs="+", metavar="BACKEND", help="default: all that can run here")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch", type=int, help="default: 1, for training steps 128")
-    parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, and nothing else on stdout")
-    options = vars(parser.parse_args(arguments))
-    as_json = options.pop("json")
-    # Spinning threads slow small operations down; read when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        look_up(ATTENTION, options["attention"], "attention")
-        for row in benchmark(options.pop("methods"), options.pop("horizons"), options.pop("what"), **options):
-            sys.stdout.write(json.dumps(asdict(row)) + "\n" if as_json else f"{row}\n")
-            sys.stdout.flush()
-    except ValueError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""``python -m mp_lib.timing.table``: the whole table of ``mp_lib.timing.benchmark``, made once and kept.
+"""The whole table of ``mp_lib.timing.benchmark``, made once and kept.
 
 Sheets are measured in the order of what they tell, each is written as soon as it is whole, and the next call goes on
 where one was stopped. All methods of a sheet are timed in turn, so that every two rows of it can be compared. Rows
@@ -7,9 +7,6 @@ that a GPU would fill stay out where there is none.
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
@@ -21,7 +18,7 @@ import pandas as pd
 
 from mp_lib.config import ATTENTION, METHODS
 from mp_lib.system.files import write_atomically
-from mp_lib.system.paths import root
+from mp_lib.system.paths import results_path
 from mp_lib.system.provenance import commit, versions
 from mp_lib.timing.benchmark import Measurement, measure
 
@@ -121,7 +118,7 @@ def steps(horizon: int, backends: tuple[str, ...]) -> Iterator[Sheet]:
 
 def kept_path() -> Path:
     """Where the table is kept."""
-    return root() / "data" / "results" / "benchmark.csv"
+    return results_path("benchmark.csv")
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -206,24 +203,3 @@ def memory_of_process(name: str) -> int | None:
     except OSError:
         return None
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m mp_lib.timing.table", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--path", type=Path, default=kept_path(), help="default: data/results/benchmark.csv")
-    parser.add_argument("--device", default="cpu")
-    options = parser.parse_args(arguments)
-    # Spinning threads slow small operations down; read when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        for sheet in fill_table(options.path, options.device):
-            print(f"horizon {sheet.horizon}: {sheet.what}, batch {sheet.batch}, {sheet.threads} threads", flush=True)
-    except ValueError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

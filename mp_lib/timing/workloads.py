@@ -8,10 +8,11 @@ from functools import partial
 import torch
 
 from mp_lib.config import PolicyConfig
-from mp_lib.model.backends import FrozenPolicy, freeze, has_compiler, missing_onnx
+from mp_lib.model.backends import FrozenPolicy, freeze, has_compiler
 from mp_lib.model.graphs import Replay
 from mp_lib.model.loops import use_loops
 from mp_lib.model.policy import DiffusionPolicy, build_policy
+from mp_lib.system.extras import missing_modules
 
 STATE_DIM, ACTION_DIM = 24, 26  # Adroit's hammer, at which the published parameter counts are given
 EXAMPLES = 1  # seed of the inputs
@@ -261,7 +262,7 @@ def usable(backend: str, device: str) -> bool:
         "weight_traffic": True,
         "matrix_products": True,
         "compiled": device != "cpu" or has_compiler(),
-        "onnx": device == "cpu" and not missing_onnx(),
+        "onnx": device == "cpu" and not missing_modules("deploy"),
         "cuda": device.startswith("cuda"),
     }
     return available[backend]

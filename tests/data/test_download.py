@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+from mp_lib.__main__ import main
 from mp_lib.data import download
 from mp_lib.sim.experts import NETWORK_ARRAYS, NetworkExpert, read_network
 from mp_lib.system.unpickle import PolicyUnpickler, read_pickled_policy
@@ -240,10 +241,10 @@ def test_what_has_the_checksum_but_is_no_policy_is_not_kept(server):
 
 
 def test_no_answer_is_said_in_one_line(server, capsys, monkeypatch):
-    assert download.main(["adroit", "--base", server.base]) == 2
+    assert main(["fetch", "adroit", "--base", server.base]) == 2
     assert "door-v0.pickle was not fetched: HTTP Error 404" in capsys.readouterr().err
     server.http.server_close()
-    assert download.main(["adroit", "--base", server.base]) == 2
+    assert main(["fetch", "adroit", "--base", server.base]) == 2
     assert "check the network and run this again" in capsys.readouterr().err
 
 
@@ -259,10 +260,10 @@ def test_a_server_that_stays_silent_is_left(server, published, monkeypatch):
 
 def test_the_command_line_fetches_every_policy_of_a_suite(server, published, monkeypatch, capsys):
     monkeypatch.setattr(download, "SOURCES", {"adroit": {"toy_a": published[1], "toy_b": published[1]}})
-    assert download.main(["adroit", "--base", server.base]) == 0
+    assert main(["fetch", "adroit", "--base", server.base]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["toy_a", "toy_b"]
 
 
 def test_an_unknown_suite_is_answered_with_the_choices(capsys):
-    assert download.main(["atari"]) == 2
+    assert main(["fetch", "atari"]) == 2
     assert "unknown suite 'atari'; choose one of: adroit" in capsys.readouterr().err

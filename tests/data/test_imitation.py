@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from mp_lib.__main__ import main
 from mp_lib.data import imitation as module
-from mp_lib.data.imitation import COLUMNS, Lessons, Recipe, Student, fit, imitate, main, write_rows
+from mp_lib.data.imitation import COLUMNS, Lessons, Recipe, Student, fit, imitate, write_rows
 from mp_lib.sim.experts import NETWORK_ARRAYS, NetworkExpert
 from mp_lib.sim.tasks import TASKS
 
@@ -40,12 +41,12 @@ def test_a_student_is_fixed_by_its_seed(caplog):
         (["--task", "adroit_pen", "--teacher", "default"], "'default' was given as teacher of adroit_pen.*dapg"),
         (["--task", "dexart_laptop", "--teacher", "default"], "allowed are: none"),
         (["--task", "metaworld_reach"], "'dapg' was given as teacher of metaworld_reach"),
-        (["--task", "adroit_pen", "--episodes", "0"], "--episodes 0 was given; it must be at least 1"),
+        (["--task", "adroit_pen", "--episodes", "0"], "episodes 0 given; it must be at least 1"),
     ],
 )
 def test_what_cannot_be_imitated_is_refused_before_anything_is_trained(arguments, said, monkeypatch, capsys):
     monkeypatch.setattr(module, "imitate", lambda *_: pytest.fail("it was trained"))
-    assert main(arguments) == 2
+    assert main(["imitate", *arguments]) == 2
     assert re.search(said, capsys.readouterr().err)
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from mp_lib.__main__ import main
 from mp_lib.config import PolicyConfig
 from mp_lib.insight import episode
 from mp_lib.learning.rollout import Episode
@@ -64,7 +65,7 @@ def test_an_episode_is_watched_kept_and_read_as_it_was(policy, monkeypatch, tmp_
     assert watched.clouds.shape == (3, 32, 3) and watched.chunks.shape == (3, 16, 4) and watched.executed == (1, 9)
     assert np.array_equal(watched.noisy[-1], watched.chunks[watched.middle])
     assert (np.diff(watched.levels) < 0).all() and watched.levels[-1] == 0 and len(watched.levels) == len(watched.noisy)
-    assert episode.main([str(path), "--seed", "5"]) == 0
+    assert main(["keep-episode", str(path), "--seed", "5"]) == 0
     again, kept = episode.watch(path, seed=5, device="cpu"), episode.load_kept()
     for name, value in vars(again).items():
         assert np.array_equal(getattr(kept, name), value), name
@@ -85,5 +86,5 @@ def test_tables_hold_every_action(policy, monkeypatch, tmp_path):
 
 
 def test_a_checkpoint_that_is_not_there_ends_in_one_line(capsys, tmp_path):
-    assert episode.main([str(tmp_path / "nothing.safetensors")]) == 2
+    assert main(["keep-episode", str(tmp_path / "nothing.safetensors")]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1 and not episode.kept_path().exists()

@@ -111,7 +111,7 @@ def test_graph_backend_refuses_a_cpu():
 
 
 def test_missing_packages_are_named(monkeypatch):
-    monkeypatch.setattr("mp_lib.model.backends.find_spec", lambda name: None)
+    monkeypatch.setattr("mp_lib.system.extras.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"onnx, onnxruntime, onnxscript.*\[deploy\]"):
         freeze(make_policy("simple_dp3"), "onnx")
     assert freeze(make_policy("simple_dp3"), "auto").backend == "torch"

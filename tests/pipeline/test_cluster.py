@@ -17,6 +17,7 @@ import yaml
 
 from mp_lib.pipeline import cluster
 from mp_lib.pipeline.cluster import Plan, run_with_snakemake, stamp_of, write_plan
+from mp_lib.pipeline.options import parse
 from mp_lib.pipeline.steps import KINDS, Step
 from tests.pipeline.slurm import Slurm, missing
 from tests.pipeline.test_interruption import make_root
@@ -46,7 +47,7 @@ def snakemake(root, *arguments):
 
 @pytest.mark.parametrize("arguments", ["smoke", "quick --experiment denoising", "paper", " ".join(MATRIX)])
 def test_a_plan_has_every_step_once_behind_those_that_it_needs(root, arguments):
-    found = Plan.of(arguments.split())
+    found = Plan.of(parse(arguments.split()))
     stamps = found.stamps(*KINDS)
     assert len(set(stamps)) == len(stamps) == len(found.steps)
     for kind in KINDS:
@@ -71,10 +72,10 @@ def test_a_plan_without_a_step_is_without_those_that_need_it(root):
 
 
 def test_snakemake_plans_a_job_a_step(root):
-    done = snakemake(root, "--dry-run", "--config", f"plan={write_plan('it', MATRIX, 2)}")
+    done = snakemake(root, "--dry-run", "--config", f"plan={write_plan('it', parse(MATRIX), 2)}")
     assert done.returncode == 0, done.stderr
     counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M))
-    expected = Plan.of(MATRIX)
+    expected = Plan.of(parse(MATRIX))
     assert {kind: int(counts.get(kind, 0)) for kind in KINDS} == {kind: len(expected.of_kinds(kind)) for kind in KINDS}
     assert int(counts["training"]) == 12
 
@@ -82,12 +83,12 @@ def test_snakemake_plans_a_job_a_step(root):
 def test_without_the_extra_one_line_says_what_to_install(root, monkeypatch):
     monkeypatch.setattr(cluster, "find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"needs the extra \[cluster\]: python -m pip install"):
-        run_with_snakemake("it", [], ["smoke"], 1)
+        run_with_snakemake("it", [], parse(["smoke"]), 1)
 
 
 def test_a_profile_that_is_not_there_is_named(root):
     with pytest.raises(ValueError, match="--profile nowhere was given, but there is no such folder"):
-        run_with_snakemake("it", [], ["smoke"], 1, "nowhere")
+        run_with_snakemake("it", [], parse(["smoke"]), 1, "nowhere")
 
 
 def test_every_rule_counts_as_one_of_the_steps_side_by_side(root):
@@ -156,17 +157,19 @@ def test_a_job_without_a_gpu_of_its_own_sees_none(monkeypatch):
 
 
 def test_words_of_a_user_reach_no_shell(root):
-    path = write_plan("smoke", ["smoke", "--profile", "o'brien $(exit 7) `exit 7`"], None)
+    path = write_plan(
+        "smoke", parse(["smoke", "--engine", "snakemake", "--profile", "o'brien $(exit 7) `exit 7`"]), None
+    )
     assert re.fullmatch(r"smoke-[0-9a-f]{8}\.plan", path.name)
     with pytest.raises(SystemExit):
-        Plan.of(["smoke", "--device", "cpu'$(touch x) #"])
+        Plan.of(parse(["smoke", "--device", "cpu'$(touch x) #"]))
 
 
 def start(root, *arguments):
     """The command line in another process, in a process group of its own."""
     variables = {"MP_ROOT": str(root), "WANDB_MODE": "disabled"}
     return subprocess.Popen(
-        [sys.executable, "-m", "mp_lib.pipeline.driver", *arguments],
+        [sys.executable, "-m", "mp_lib", "run", *arguments],
         cwd=ROOT,
         env=os.environ | variables,
         stdout=subprocess.PIPE,
@@ -279,7 +282,9 @@ def test_a_matrix_on_slurm_survives_its_node_and_its_driver(root, tmp_path_facto
         jobs = slurm.jobs()
     assert "of an earlier call" in printed
     comments = [job["Comment"] for job in jobs]
-    assert len(comments) == len({*comments}) == len(Plan.of(MATRIX).steps), "a step was submitted twice, or never"
+    assert len(comments) == len({*comments}) == len(Plan.of(parse(MATRIX)).steps), (
+        "a step was submitted twice, or never"
+    )
     assert any(int(job["Restarts"]) for job in jobs), "no job was put into the queue again"
     with start(local, *MATRIX, "--jobs", "2") as driver:
         printed = driver.communicate()[0]

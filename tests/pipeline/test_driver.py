@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 def run_pipeline(*arguments, root=ROOT, **variables):
     return subprocess.run(
-        [sys.executable, "-m", "mp_lib.pipeline.driver", *arguments],
+        [sys.executable, "-m", "mp_lib", "run", *arguments],
         capture_output=True,
         text=True,
         env=os.environ | {"MP_ROOT": str(root), "WANDB_MODE": "disabled"} | variables,
@@ -52,8 +52,8 @@ def test_bad_argument_ends_in_one_line_that_lists_the_choices(arguments, listed,
 
 def test_help_needs_no_package():
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[1:] = ['--help']; "
-         "import mp_lib.pipeline.driver as p; p.main()"],
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+         "import mp_lib.__main__ as m; m.main(['run', '--help'])"],
         capture_output=True,
         text=True,
     )  # fmt: skip

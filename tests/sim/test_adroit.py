@@ -6,7 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from mp_lib.data import recording
+from mp_lib.__main__ import main
+from mp_lib.data.recording import collect
+from mp_lib.sim import trial
 from mp_lib.sim.depth import BACKEND
 from mp_lib.sim.env import LAST_TWO_STEPS
 from mp_lib.sim.experts import NETWORK_ARRAYS, OWN_NETWORKS, read_network
@@ -133,14 +135,14 @@ def test_success_is_the_goal_in_both_of_the_last_two_steps():
 
 @pytest.mark.parametrize("task", EVERY)
 def test_the_expert_solves_the_task(task):
-    result = recording.check_expert(TASKS[task], episodes=10)
+    result = trial.check_expert(TASKS[task], episodes=10)
     assert result["success_rate"] >= 0.8 and result["expert"] == "own DAgger student of DAPG"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", EVERY)
 def test_the_expert_is_as_good_as_is_asked_of_it(task):
-    assert recording.check_expert(TASKS[task], episodes=50)["success_rate"] >= NEEDED[task]
+    assert trial.check_expert(TASKS[task], episodes=50)["success_rate"] >= NEEDED[task]
 
 
 @pytest.mark.parametrize("task", EVERY)
@@ -165,7 +167,7 @@ def test_the_table_of_experts_has_student_and_teacher_of_every_task():
 
 
 def test_demonstrations_say_who_showed_them(tmp_path):
-    store = recording.collect(PEN, 1, tmp_path / "pen.zarr", num_points=64, jobs=1)
+    store = collect(PEN, 1, tmp_path / "pen.zarr", num_points=64, jobs=1)
     assert store.attributes["expert"] == "own DAgger student of DAPG"
     assert store.num_frames == PEN.max_steps == 50
     assert np.abs(store.read()["action"]).max() <= 1
@@ -173,18 +175,18 @@ def test_demonstrations_say_who_showed_them(tmp_path):
 
 def test_an_expert_that_was_not_fetched_says_how_to_get_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MP_ROOT", str(tmp_path))
-    assert recording.main(["--check", "adroit_pen", "--expert", "dapg", "--episodes", "1"]) == 2
-    assert "get it with: python -m mp_lib.data.download adroit" in capsys.readouterr().err
+    assert main(["check", "adroit_pen", "--expert", "dapg", "--episodes", "1"]) == 2
+    assert "get it with: python -m mp_lib fetch adroit" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("task", "choices"), [("adroit_pen", "default, dapg"), ("metaworld_reach", "default")])
 def test_an_unknown_expert_is_answered_with_the_choices(capsys, task, choices):
-    assert recording.main(["--check", task, "--expert", "vrl3"]) == 2
+    assert main(["check", task, "--expert", "vrl3"]) == 2
     assert f"unknown expert of {task} 'vrl3'; choose one of: {choices}\n" in capsys.readouterr().err
 
 
 def test_the_command_line_prints_one_line_of_json(capsys):
-    assert recording.main(["--check", "adroit_pen", "--episodes", "2", "--json"]) == 0
+    assert main(["check", "adroit_pen", "--episodes", "2", "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     keys = ["task", "expert", "episodes", "success_rate", "interval", "steps_per_second"]
     assert list(json.loads(line)) == keys

@@ -5,8 +5,8 @@ import csv
 import numpy as np
 import pytest
 
-from mp_lib.data import recording
 from mp_lib.insight.demonstrations import names_of
+from mp_lib.sim import trial
 from mp_lib.sim.dexart import GOALS, HORIZON, DexArtEnv
 from mp_lib.sim.dexart_experts import grip
 from mp_lib.sim.dexart_objects import KINDS, draw
@@ -338,27 +338,27 @@ def test_success_of_the_bucket_is_the_goal_in_the_last_step():
 @pytest.mark.parametrize("task", ["laptop", "faucet", "toilet"])
 def test_other_episodes_end_with_their_goal_as_in_dexart(start, task):
     spec = TASKS[f"dexart_{task}"]
-    flags = recording.play(spec, start(task), 2)
+    flags = trial.play(spec, start(task), 2)
     assert spec.success_rule is ANY_STEP and flags[-1] and sum(flags) == 1 and len(flags) < spec.max_steps
 
 
 @every_task
 def test_the_expert_solves_the_task(task):
-    result = recording.check_expert(TASKS[f"dexart_{task}"], episodes=6)
+    result = trial.check_expert(TASKS[f"dexart_{task}"], episodes=6)
     assert result["success_rate"] >= 0.8 and result["expert"] == "own scripted plan"
 
 
 @pytest.mark.slow
 @every_task
 def test_the_expert_is_at_least_as_good_as_dexarts(task):
-    result = recording.check_expert(TASKS[f"dexart_{task}"], episodes=50)
+    result = trial.check_expert(TASKS[f"dexart_{task}"], episodes=50)
     assert result["success_rate"] >= 0.9
 
 
 @pytest.mark.slow
 @every_task
 def test_the_expert_bears_unseen_instances(task):
-    assert recording.check_expert(TASKS[f"dexart_{task}"].with_objects("unseen"), episodes=10)["success_rate"] >= 0.8
+    assert trial.check_expert(TASKS[f"dexart_{task}"].with_objects("unseen"), episodes=10)["success_rate"] >= 0.8
 
 
 def test_the_table_of_experts_has_every_task_and_the_command_that_gives_it_again():

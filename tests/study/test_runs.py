@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mp_lib.__main__ import main
 from mp_lib.config import FINAL_SEEDS, METHODS
 from mp_lib.drawing.display import Markdown
 from mp_lib.sim.tasks import PAPER_TASKS
 from mp_lib.study import ablations, claims, paper_tables, tables
 from mp_lib.study.designs import ABLATIONS, DESIGNS
-from mp_lib.study.keep import POINTS, keep, main
 from mp_lib.study.rows import COLUMNS, CONFIG, MEASURED, count_unreadable, curves_path, kept_path, load_kept, load_runs
-from mp_lib.study.runs import choose_runs, count_changed, load_metrics, result_files, runs_of_design
+from mp_lib.study.runs import POINTS, choose_runs, count_changed, keep, load_metrics, result_files, runs_of_design
 from mp_lib.system.paths import published_path, run_path
 from mp_lib.system.provenance import file_hash
 from tests.study.finished import write_run
@@ -54,7 +54,7 @@ def test_kept_runs_read_as_they_were():
     write_run(TASK, "dp3_mamba", [0, 0, 1], 1, [{"step": 8, "successes": 1, "episodes": 2}], attention="released")
     write_run("adroit_pen", "dp3", [1], demonstrator="dapg")
     before = load_runs()
-    assert keep(["smoke"]) == 3
+    assert keep(["smoke"])[0] == 3
     after = load_kept()
     assert after["kept"].all() and not before["kept"].any()
     columns = [column for column in COLUMNS if column != "kept"]
@@ -63,7 +63,7 @@ def test_kept_runs_read_as_they_were():
     )
     content = kept_path().read_bytes(), curves_path().read_bytes()
     forget_runs()
-    assert keep(["smoke"]) == 0 and (kept_path().read_bytes(), curves_path().read_bytes()) == content
+    assert keep(["smoke"])[0] == 0 and (kept_path().read_bytes(), curves_path().read_bytes()) == content
 
 
 def test_a_run_that_is_kept_again_replaces_the_earlier_one_of_its_name():
@@ -215,7 +215,7 @@ def test_runs_on_other_environment_seeds_are_not_those_of_the_scale():
     result["final"]["seeds"] = [20_000, 20_001]
     path.write_text(json.dumps(result))
     assert load_runs()["changed"].tolist() == ["first_seed=20000"] and choose_runs("smoke").empty
-    assert runs_of_design(DESIGNS["variants"], "smoke").empty and keep(["smoke"]) == 0 and not kept_path().exists()
+    assert runs_of_design(DESIGNS["variants"], "smoke").empty and keep(["smoke"])[0] == 0 and not kept_path().exists()
 
 
 def test_several_seeds_give_an_interval_over_runs():
@@ -255,7 +255,7 @@ def test_the_papers_tables_have_every_row_and_what_is_typed_in_appears():
 
 
 def test_keeping_refuses_an_unknown_scale_in_one_line(capsys):
-    assert main(["--scales", "huge"]) == 2
+    assert main(["keep", "--scales", "huge"]) == 2
     assert "unknown scale 'huge'; choose one of: smoke, quick, paper" in capsys.readouterr().err
     assert not kept_path().exists()
 

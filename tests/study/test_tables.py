@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from mp_lib.config import FINAL_SEEDS, SCALES
-from mp_lib.insight import demonstrations
+from mp_lib.data.recording import demonstrations_of
 from mp_lib.interfaces import RunResult
 from mp_lib.learning import evaluation
+from mp_lib.learning.folder import folder_of
 from mp_lib.learning.rollout import Episode
 from mp_lib.learning.run import policy_config
 from mp_lib.model.checkpoint import save_policy
@@ -127,13 +128,13 @@ def test_curves_that_cannot_be_read_are_left_out():
 
 def test_a_run_on_a_given_store_has_its_own_folder_and_is_no_run_of_the_scale(toy_demos):
     config = write_run(TASK, "dp3", [1])
-    folder = demonstrations.run_folder(config, toy_demos, "somewhere")
+    folder = folder_of(config, toy_demos, "somewhere")
     assert folder.name == f"{config.name}-demos={toy_demos.content_hash()[:8]}"
-    assert demonstrations.run_folder(config, toy_demos) == run_path(config.name)
+    assert folder_of(config, toy_demos) == run_path(config.name)
     run_path(config.name).rename(folder)
     assert choose_runs("smoke").empty and count_changed("smoke") == 1
     with pytest.raises(ValueError, match=f"holds toy .*{TASK}"):
-        demonstrations.demonstrations_of(config, path=str(toy_demos.path))
+        demonstrations_of(config, demos=str(toy_demos.path))
 
 
 def test_runs_with_changed_numbers_are_left_out():

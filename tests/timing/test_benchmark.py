@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from mp_lib.__main__ import main
 from mp_lib.config import METHODS, PolicyConfig
 from mp_lib.model.policy import build_policy
 from mp_lib.timing import benchmark, workloads
@@ -36,7 +37,7 @@ def small_policies(monkeypatch):
 @pytest.mark.parametrize("what", workloads.MAKERS)
 def test_every_measurement_gives_a_row_a_backend(what, capsys):
     arguments = ["--methods", "dp3_mamba_v2", "--horizons", "4", "16", "--what", what, "--backends", "torch"]
-    assert benchmark.main([*arguments, "--turns", "3", "--batch", "2", "--attention", "released", "--json"]) == 0
+    assert main(["benchmark", *arguments, "--turns", "3", "--batch", "2", "--attention", "released", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert all(set(row) == KEYS for row in rows)
     assert [(row["horizon"], row["backend"]) for row in rows] == [
@@ -60,7 +61,7 @@ def test_every_measurement_gives_a_row_a_backend(what, capsys):
     ],
 )
 def test_unknown_names_end_in_one_line(arguments, listed, capsys):
-    assert benchmark.main([*arguments, "--json"]) == 2
+    assert main(["benchmark", *arguments, "--json"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert len(printed.err.strip().splitlines()) == 1

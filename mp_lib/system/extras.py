@@ -1,0 +1,44 @@
+"""What comes with the extras of pyproject.toml, and what to do where it is missing."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+MODULES = {  # of each extra, by the names under which they are imported
+    "sim": ("mujoco", "metaworld", "gymnasium_robotics", "imageio_ffmpeg"),
+    "lab": ("IPython", "jupyterlab", "matplotlib", "nbconvert", "pandas", "papermill", "psutil", "scipy"),
+    "track": ("wandb",),
+    "deploy": ("onnx", "onnxruntime", "onnxscript"),
+    "cluster": ("snakemake",),
+}
+
+
+class MissingExtraError(ModuleNotFoundError, ValueError):
+    """Something is asked for that an extra brings which is not installed; the message has the command."""
+
+
+def missing_modules(extra: str) -> list[str]:
+    """Those modules of an extra that are not installed."""
+    return [name for name in MODULES[extra] if find_spec(name) is None]
+
+
+def require(extra: str, *names: str) -> None:
+    """Raise a MissingExtraError, in one line with the command that helps, unless these modules of an extra are there.
+
+    All of its modules if none are named.
+    """
+    missing = [name for name in missing_modules(extra) if name in (names or MODULES[extra])]
+    if missing:
+        raise MissingExtraError(how_to_install(extra, missing), name=missing[0])
+
+
+def how_to_install(extra: str, missing: list[str]) -> str:
+    """One line about missing modules of an extra."""
+    named = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
+    return f"{named}; in the project's folder: python -m pip install -e '.[{extra}]'"
+
+
+def explain(error: ModuleNotFoundError) -> str:
+    """The error in one line; with the command that helps if an extra brings what is missing."""
+    extra = next((extra for extra, names in MODULES.items() if error.name in names), None)
+    return how_to_install(extra, [error.name]) if extra else str(error)
