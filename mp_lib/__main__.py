@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mp_lib: unknown verb {name!r}; choose one of: {', '.join(nearest)}", file=sys.stderr)
         return 2
     try:
-        return VERBS[name].act(VERBS[name].parse(rest))
+        return VERBS[name].act(VERBS[name].parse(rest)) or 0
     except ModuleNotFoundError as error:
         print(f"mp_lib {name}: {explain(error)}", file=sys.stderr)
         return 2

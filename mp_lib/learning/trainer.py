@@ -19,9 +19,8 @@ import torch
 from mp_lib.config import PolicyConfig, TrainConfig
 from mp_lib.data.windows import ActionWindows
 from mp_lib.interfaces import look_up
-from mp_lib.model.backends import has_compiler
 from mp_lib.model.checkpoint import load_tensors, save_tensors
-from mp_lib.model.graphs import Replay
+from mp_lib.model.forms import FORMS, make_optimizer
 from mp_lib.model.policy import build_policy
 
 WEIGHTS, BATCHES, NOISE = range(3)  # streams of random numbers
@@ -31,37 +30,6 @@ BATCH_KEYS = ("point_cloud", "state", "actions")
 def random_seed(seed: int, index: int, stream: int) -> int:
     """A 32-bit seed for item ``index`` of a stream of a run."""
     return int(np.random.SeedSequence([seed, index, stream]).generate_state(1)[0])
-
-
-def step_eagerly(trainer: Trainer) -> Callable[..., torch.Tensor]:
-    """Plain PyTorch."""
-    return trainer.descend
-
-
-def step_compiled(trainer: Trainer) -> Callable[..., torch.Tensor]:
-    """The denoiser compiled: minutes before the first step, fewer launches a step.
-
-    Not the encoder, of which a CPU computes another number of points at each step. A ValueError on a CPU without a
-    C++ compiler.
-    """
-    if trainer.device.type == "cpu" and not has_compiler():
-        raise ValueError("form compiled needs a C++ compiler (g++ or clang++), none was found; choose torch")
-    trainer.policy.model.compile(dynamic=False)
-    return trainer.descend
-
-
-def step_replayed(trainer: Trainer) -> Callable[..., torch.Tensor]:
-    """Loss, gradient and optimiser as one CUDA graph: one launch a step. A ValueError where there is no CUDA GPU."""
-    if trainer.device.type != "cuda":
-        raise ValueError(f"form cuda needs a CUDA GPU, the training is on {trainer.device}; choose torch or compiled")
-    return Replay(trainer.descend, trainer.remember)
-
-
-FORMS: dict[str, Callable[[Trainer], Callable[..., torch.Tensor]]] = {
-    "torch": step_eagerly,
-    "compiled": step_compiled,
-    "cuda": step_replayed,
-}
 
 
 class Trainer:
@@ -86,19 +54,12 @@ class Trainer:
         self.policy.normalizer.fit(windows.values())
         self.policy.to(device)
         self.average = copy.deepcopy(self.policy).eval().requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            self.policy.parameters(),
-            # A tensor can change in a graph that was recorded.
-            lr=torch.tensor(config.learning_rate, device=device) if form == "cuda" else config.learning_rate,
-            betas=config.betas,
-            weight_decay=config.weight_decay,
-            fused=device.type in ("cpu", "cuda"),
-            capturable=device.type == "cuda" and form == "cuda",
-        )
+        settings = {"betas": config.betas, "weight_decay": config.weight_decay}
+        self.optimizer = make_optimizer(self.policy, form, config.learning_rate, **settings)
         self.steps_per_epoch = math.ceil(len(windows) / config.batch_size)
         self.num_steps = config.num_steps or config.num_epochs * self.steps_per_epoch
         self.step = 0
-        self.run_step = look_up(FORMS, form, "form")(self)
+        self.run_step = look_up(FORMS, form, "form")(self.descend, self.policy.model, self.remember)
 
     def update(self) -> torch.Tensor:
         """One gradient step and one step of the average; returns the loss, a scalar."""

@@ -9,7 +9,7 @@ import torch
 
 from mp_lib.config import PolicyConfig
 from mp_lib.model.backends import FrozenPolicy, freeze, has_compiler
-from mp_lib.model.graphs import Replay
+from mp_lib.model.forms import FORMS, make_optimizer
 from mp_lib.model.loops import use_loops
 from mp_lib.model.policy import DiffusionPolicy, build_policy
 from mp_lib.system.extras import missing_modules
@@ -184,15 +184,14 @@ def step_products(subject: Subject, batch: int) -> Callable[[], object]:
     return multiply
 
 
-def train_step(form: Callable, subject: Subject, batch: int) -> Callable[[], object]:
-    """One training step of the denoiser: prediction, mean squared error, gradient, AdamW.
+def train_step(form: str, subject: Subject, batch: int) -> Callable[[], object]:
+    """One training step of the denoiser: prediction, mean squared error, gradient, AdamW; in one of FORMS.
 
-    ``form`` makes what is called of a function of (noise, step, cond) that takes such a step with a denoiser.
+    Those are the trainings' own, and the official one, in which every part of the denoiser has its slow form.
     """
     policy = subject.policy().train()
     given, denoiser = inputs_of(policy, batch), policy.model
-    capturable = policy.device.type == "cuda"
-    optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-4, fused=True, capturable=capturable)
+    optimizer = make_optimizer(denoiser, form, 1e-4)
 
     def step(noise, index, cond) -> torch.Tensor:
         loss = torch.nn.functional.mse_loss(denoiser(noise, index, cond), noise)
@@ -201,20 +200,9 @@ def train_step(form: Callable, subject: Subject, batch: int) -> Callable[[], obj
         optimizer.zero_grad()
         return loss
 
-    run = form(step, denoiser)
+    forms = FORMS | {"official": lambda step, denoiser, _: use_loops(denoiser) and step}
+    run = forms[form](step, denoiser, None)
     return lambda: run(given["noise"], given["step"], given["cond"])
-
-
-def compiled_step(step: Callable, denoiser: torch.nn.Module) -> Callable:
-    """The step with the denoiser compiled."""
-    denoiser.compile(dynamic=False)
-    return step
-
-
-def official_step(step: Callable, denoiser: torch.nn.Module) -> Callable:
-    """The step with every part of the denoiser in its slow form."""
-    use_loops(denoiser)
-    return step
 
 
 def encoder_step(plain: bool, subject: Subject, batch: int) -> Callable[[], object]:
@@ -244,11 +232,8 @@ MAKERS: dict[str, dict[str, Callable]] = {
         **{name: partial(frozen_chunk, name) for name in ("torch", "compiled", "onnx", "cuda")},
     },
     "train_step": {
-        "official": partial(train_step, official_step),
         "matrix_products": step_products,
-        "torch": partial(train_step, lambda step, denoiser: step),
-        "compiled": partial(train_step, compiled_step),
-        "cuda": partial(train_step, lambda step, denoiser: Replay(step)),
+        **{name: partial(train_step, name) for name in ("official", "torch", "compiled", "cuda")},
     },
     "encoder_step": {"official": partial(encoder_step, True), "torch": partial(encoder_step, False)},
 }

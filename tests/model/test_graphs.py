@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mp_lib.learning.trainer import FORMS
 from mp_lib.model import graphs
+from mp_lib.model.forms import FORMS
 from mp_lib.model.graphs import Replay
 from tests.learning.test_trainer import everything, make_trainer
 
@@ -56,7 +56,7 @@ def test_what_recording_changes_is_set_back(captures):
 
 
 def test_replayed_training_follows_the_eager_one(captures, monkeypatch):
-    monkeypatch.setitem(FORMS, "cuda", lambda trainer: Replay(trainer.descend, trainer.remember))
+    monkeypatch.setitem(FORMS, "cuda", lambda step, denoiser, remember: Replay(step, remember))
     trainers = [make_trainer("dp3_mamba_v2", form=form) for form in ("torch", "cuda")]
     losses = [[float(trainer.update()) for _ in range(9)] for trainer in trainers]
     assert len(captures) == 2  # whole batches, and the rest of an epoch
