@@ -27,11 +27,11 @@ from mp_lib.study.rows import load_kept, load_runs
 from mp_lib.study.runs import load_metrics
 from mp_lib.system.files import write_arrays, write_atomically
 from mp_lib.system.unpickle import read_pickled_policy, read_pickled_tensors
+from tests import ROOT
 from tests.conftest import TOY
 from tests.data.test_official_stores import make_official_store
 from tests.learning.toy_run import CONFIG
 
-ROOT = Path(__file__).parents[1]
 FILES = 200  # damaged files a reader
 
 

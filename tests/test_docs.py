@@ -6,18 +6,17 @@ What stands in backticks is meant as it stands. Not looked for are patterns (wit
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 
 from mp_lib.commands import VERBS
 from mp_lib.pipeline import options
 from mp_lib.pipeline.parameters import parameters_of
+from tests import ROOT
 
-ROOT = Path(__file__).parents[1]
 NAMED = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "data/*/README.md", "figures/README.md"]
 DOCUMENTS = sorted(path for pattern in NAMED for path in ROOT.glob(pattern))
-GENERATED = tuple(line.rstrip("*/") for line in (ROOT / ".gitignore").read_text().splitlines() if line[0] not in "*!")
+GENERATED = tuple(line.rstrip("*/") for line in (ROOT / ".gitignore").read_text().splitlines() if line[:1] not in "*!#")
 TRACKED = (".cff", ".csv", ".md", ".npz", ".png", ".sh", ".toml", ".txt", ".yml")  # endings of names without a folder
 ELSEWHERE = ("http://", "https://", "mailto:")
 ONE_PAGE = 130  # lines

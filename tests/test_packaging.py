@@ -4,14 +4,13 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
 
 from mp_lib.config import METHODS, SCALES, SPECIAL
+from tests import ROOT
 
-ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
@@ -64,8 +63,8 @@ def test_owner_packages_are_dependencies():
     assert {"mamba-ssm", "causal-conv1d"} == {package_name(requirement) for requirement in EXTRAS["cuda"]}
 
 
-def test_readme_states_the_numbers_of_the_quick_scale():
-    text, quick = (ROOT / "README.md").read_text(), SCALES["quick"]
+def test_the_documents_state_the_numbers_of_the_quick_scale():
+    text, quick = (ROOT / "docs" / "experiments.md").read_text(), SCALES["quick"]
     assert not re.search(r"@[A-Z_]+@", text)
     rate = f"{quick['learning_rate']:.0e}".replace("e-0", "e-")
     assert f"{SPECIAL['quick', 'dexart']['num_steps']} steps" in text

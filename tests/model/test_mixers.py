@@ -16,7 +16,7 @@ CAUSAL = {"mamba1", "mamba2"}
 
 
 def test_every_state_space_mixer_has_a_reference():
-    assert {path.stem for path in REFERENCE.glob("*.npz")} == set(STATE_SPACES)
+    assert {path.stem for path in REFERENCE.glob("*.npz")} >= set(STATE_SPACES)
 
 
 @pytest.fixture(scope="module", params=STATE_SPACES)

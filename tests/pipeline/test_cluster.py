@@ -19,11 +19,11 @@ from mp_lib.pipeline import cluster
 from mp_lib.pipeline.cluster import Plan, run_with_snakemake, stamp_of, write_plan
 from mp_lib.pipeline.options import parse
 from mp_lib.pipeline.steps import KINDS, Step
+from tests import ROOT
 from tests.pipeline.slurm import Slurm, missing
 from tests.pipeline.test_interruption import make_root
 from tests.study.finished import comparable
 
-ROOT = Path(__file__).parents[2]
 MATRIX = (
     *("smoke", "--experiment", "width", "--task", "metaworld_drawer-open", "metaworld_reach"),
     *("--methods", "simple_dp3", "dp3_narrow", "dp3_mamba", "--seeds", "0", "1", "--device", "cpu"),

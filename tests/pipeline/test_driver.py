@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from mp_lib.config import METHODS
-
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
 
 
 def run_pipeline(*arguments, root=ROOT, **variables):

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import nbformat
 import psutil
@@ -19,11 +18,11 @@ import pytest
 
 from mp_lib.pipeline.runner import Runner
 from mp_lib.system import locks
+from tests import ROOT
 from tests.pipeline import small_run
 from tests.pipeline.test_steps import make_step, notebook_root  # noqa: F401 (a fixture)
 from tests.study.finished import comparable
 
-ROOT = Path(__file__).parents[2]
 KILLS = 20
 WAITING = """
 import pathlib, time

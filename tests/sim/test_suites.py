@@ -49,7 +49,7 @@ def test_a_seed_fixes_the_episode_to_the_bit(make_env, task):
 @one_a_suite
 def test_a_seed_fixes_the_episode_across_processes(make_env, task):
     code = (
-        "import hashlib, sys; sys.path.insert(0, 'tests'); from test_suites import *;"
+        "import hashlib; from tests.sim.test_suites import *;"
         f"print(hashlib.sha256(play(TASKS['{task}'].make_env(num_points=512), '{task}', 3, 8).tobytes()).hexdigest())"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

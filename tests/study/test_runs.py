@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,10 +17,10 @@ from mp_lib.study.rows import COLUMNS, CONFIG, MEASURED, count_unreadable, curve
 from mp_lib.study.runs import POINTS, choose_runs, count_changed, keep, load_metrics, result_files, runs_of_design
 from mp_lib.system.paths import published_path, run_path
 from mp_lib.system.provenance import file_hash
+from tests import ROOT
 from tests.study.finished import write_run
 
 TASK, COST = "metaworld_drawer-open", "parameters of the denoiser (M)"
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)

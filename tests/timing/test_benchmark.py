@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mp_lib.__main__ import main
+from mp_lib.commands import WHAT
 from mp_lib.config import METHODS, PolicyConfig
 from mp_lib.model.policy import build_policy
 from mp_lib.timing import benchmark, workloads
@@ -132,4 +133,4 @@ def test_methods_are_measured_in_turn_with_one_reference():
 
 
 def test_names_of_measurements_are_those_of_the_workloads():
-    assert set(benchmark.WHAT) == set(benchmark.BATCHES) == set(workloads.MAKERS)
+    assert set(WHAT) == set(benchmark.BATCHES) == set(workloads.MAKERS)
