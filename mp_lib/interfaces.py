@@ -135,10 +135,23 @@ class TaskSpec:
         return replace(self, state_dim=size, make_env=make_env)
 
 
+# One word a thing, in configurations, parameters of notebooks and options: what others call it, and its name here.
+NAMED_HERE = {
+    **dict.fromkeys(("n_demos", "num_demonstrations", "demonstrations"), "num_demos"),
+    **dict.fromkeys(("demo_path", "demos_path", "dataset", "zarr_path"), "demos"),
+    **dict.fromkeys(("n_episodes", "num_episodes", "num_rollouts"), "episodes"),
+    **dict.fromkeys(("n_steps", "train_steps", "training_steps"), "num_steps"),
+    **dict.fromkeys(("denoising_steps", "inference_steps", "n_inference_steps"), "num_inference_steps"),
+    "n_epochs": "num_epochs",
+}
+
+
 def look_up(registry: dict, name: str, noun: str):
     """Return ``registry[name]``; raise a ValueError that lists what there is if it is not there."""
     if name in registry:
         return registry[name]
+    if NAMED_HERE.get(name) in registry:
+        raise ValueError(f"unknown {noun} {name!r}; it is called {NAMED_HERE[name]!r} here")
     raise ValueError(f"unknown {noun} {name!r}; choose one of: {', '.join(map(str, registry))}")
 
 

@@ -15,8 +15,8 @@ RELEASED_HELD_OUT = 0.02  # val_ratio of the release, common/sampler.py:56: at l
 class ActionWindows(torch.utils.data.Dataset):
     """All windows of the given episodes over frames in RAM.
 
-    ``arrays``: point_cloud (F, N, 3), state (F, S), action (F, A); ``episode_ends`` (E,); ``episodes``
-    names the episodes to draw from, all by default. A window begins To-1 steps before "now": its first
+    ``arrays``: point_cloud (F, N, 3), state (F, S), action (F, A); ``episode_ends`` (E,); ``demo_episodes``
+    names those to draw from, all by default. A window begins To-1 steps before "now": its first
     To frames are observed, the actions of all T frames are to be predicted. Raises ValueError if the
     sizes do not fit or no window does.
     """
@@ -29,11 +29,15 @@ class ActionWindows(torch.utils.data.Dataset):
         horizon: int,
         n_obs_steps: int,
         n_action_steps: int,
-        episodes: Sequence[int] | None = None,
+        demo_episodes: Sequence[int] | None = None,
     ):
         self.n_obs_steps = n_obs_steps
         frames = window_frames(
-            episode_ends, horizon=horizon, n_obs_steps=n_obs_steps, n_action_steps=n_action_steps, episodes=episodes
+            episode_ends,
+            horizon=horizon,
+            n_obs_steps=n_obs_steps,
+            n_action_steps=n_action_steps,
+            demo_episodes=demo_episodes,
         )
         self.frames = torch.from_numpy(frames)  # (windows, T)
         self.point_cloud, self.state, self.action = (
@@ -71,7 +75,7 @@ def window_frames(
     horizon: int,
     n_obs_steps: int,
     n_action_steps: int,
-    episodes: Sequence[int] | None = None,
+    demo_episodes: Sequence[int] | None = None,
 ) -> np.ndarray:
     """Return the frame numbers (windows, T) of every window, int64.
 
@@ -82,7 +86,7 @@ def window_frames(
         if not 1 <= steps <= horizon:
             raise ValueError(f"{name}={steps} does not fit horizon={horizon}; give 1 to {horizon}")
     starts = np.concatenate([[0], episode_ends[:-1]]).astype(np.int64)
-    chosen = range(len(episode_ends)) if episodes is None else episodes
+    chosen = range(len(episode_ends)) if demo_episodes is None else demo_episodes
     rows = []
     for episode in chosen:
         length = int(episode_ends[episode]) - starts[episode]
@@ -96,25 +100,25 @@ def window_frames(
     return frames
 
 
-def _hold_out_none(num_episodes: int, seed: int) -> np.ndarray:
+def _hold_out_none(num_demos: int, seed: int) -> np.ndarray:
     return np.zeros(0, np.int64)
 
 
-def _hold_out_released(num_episodes: int, seed: int) -> np.ndarray:
-    count = min(max(1, round(num_episodes * RELEASED_HELD_OUT)), num_episodes - 1)
-    return np.sort(np.random.default_rng(seed).choice(num_episodes, size=count, replace=False))
+def _hold_out_released(num_demos: int, seed: int) -> np.ndarray:
+    count = min(max(1, round(num_demos * RELEASED_HELD_OUT)), num_demos - 1)
+    return np.sort(np.random.default_rng(seed).choice(num_demos, size=count, replace=False))
 
 
 SPLITS = {"all": _hold_out_none, "released": _hold_out_released}
 
 
-def split_episodes(num_episodes: int, split: str = "all", seed: int = 42) -> tuple[np.ndarray, np.ndarray]:
+def split_episodes(num_demos: int, split: str = "all", seed: int = 42) -> tuple[np.ndarray, np.ndarray]:
     """Return the episodes to train on and those held out, both sorted int64.
 
     "all" holds none out; "released" holds out what the release does: "10 demonstrations" are 9 there.
     Raises ValueError if the split is unknown or there is no episode.
     """
-    if num_episodes < 1:
-        raise ValueError(f"num_episodes={num_episodes}; give at least 1")
-    held_out = look_up(SPLITS, split, "split")(num_episodes, seed)
-    return np.setdiff1d(np.arange(num_episodes), held_out), held_out
+    if num_demos < 1:
+        raise ValueError(f"num_demos={num_demos}; give at least 1")
+    held_out = look_up(SPLITS, split, "split")(num_demos, seed)
+    return np.setdiff1d(np.arange(num_demos), held_out), held_out

@@ -85,14 +85,14 @@ def same_threads() -> Iterator[None]:
 
 def training_windows(config: TrainConfig, store: ReplayBuffer) -> ActionWindows:
     """The windows that a run trains on."""
-    episodes, _ = split_episodes(store.num_episodes, config.split)
+    demo_episodes, _ = split_episodes(store.num_episodes, config.split)
     return ActionWindows(
         store.read(config.num_points),
         store.episode_ends,
         horizon=config.horizon,
         n_obs_steps=config.n_obs_steps,
         n_action_steps=config.n_action_steps,
-        episodes=episodes,
+        demo_episodes=demo_episodes,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mp_lib.config import ATTENTION, METHODS, SCALES
-from mp_lib.interfaces import look_up
+from mp_lib.interfaces import NAMED_HERE, look_up
 
 if TYPE_CHECKING:
     from mp_lib.pipeline.experiment import Experiment
@@ -21,7 +21,11 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str):
-        options = ", ".join(name for action in self._actions for name in action.option_strings)
+        names = [name for action in self._actions for name in action.option_strings]
+        for given in re.findall(r"--([\w-]+)", message):
+            called = f"--{NAMED_HERE.get(given.replace('-', '_'))}".replace("_", "-")
+            message += f" (it is called {called} here)" if called in names else ""
+        options = ", ".join(names)
         self.exit(2, f"{self.prog.removeprefix('./')}: {message}; the options are: {options}\n")
 
 

@@ -68,7 +68,7 @@ def test_no_window_crosses_episodes_and_every_frame_is_acted_on(settings):
 
 
 def test_only_the_chosen_episodes_are_drawn_from():
-    windows = make_windows((2, 4, 3), episodes=[4, 0])
+    windows = make_windows((2, 4, 3), demo_episodes=[4, 0])
     assert {*windows.frames.flatten().tolist()} == {*range(20), *range(40, 47)}
 
 
