@@ -23,7 +23,7 @@ ROOMS = {  # what a room may import beside itself; the same table stands in mp_l
     "learning": "model data sim ground system",
     "study": "learning timing drawing model sim ground system",
     "insight": "study learning drawing model data sim ground system",
-    "pipeline": "study learning drawing model sim ground system",
+    "pipeline": "study learning drawing model data sim ground system",
     "commands": "all",
 }
 TOP = {"__init__": "ground", "__main__": "commands", "commands": "commands"}  # other files at the top are the ground

@@ -126,8 +126,13 @@ def demonstrations_of(config: TrainConfig, jobs: int | None = None, demos: str =
     if demos:
         return ReplayBuffer.open(demos).check(spec)
     num_demos = config.num_demos or spec.num_demos
-    store = demos_path(config.task, config.num_points, num_demos, config.demonstrator)
-    return collect(spec, num_demos, store, num_points=config.num_points, jobs=jobs)
+    return collect(spec, num_demos, store_path(config), num_points=config.num_points, jobs=jobs)
+
+
+def store_path(config: TrainConfig) -> Path:
+    """Where the demonstrations that a run is trained on lie if they are recorded here."""
+    num_demos = config.num_demos or find_task(config.task).num_demos
+    return demos_path(config.task, config.num_points, num_demos, config.demonstrator)
 
 
 def _record(spec: TaskSpec, num_demos: int, path: Path, provenance: dict, jobs: int) -> ReplayBuffer:

@@ -15,30 +15,14 @@ RELEASED_HELD_OUT = 0.02  # val_ratio of the release, common/sampler.py:56: at l
 class ActionWindows(torch.utils.data.Dataset):
     """All windows of the given episodes over frames in RAM.
 
-    ``arrays``: point_cloud (F, N, 3), state (F, S), action (F, A); ``episode_ends`` (E,); ``demo_episodes``
-    names those to draw from, all by default. A window begins To-1 steps before "now": its first
-    To frames are observed, the actions of all T frames are to be predicted. Raises ValueError if the
-    sizes do not fit or no window does.
+    ``arrays``: point_cloud (F, N, 3), state (F, S), action (F, A); ``episode_ends`` (E,); the rest as of
+    ``window_frames``. A window begins To-1 steps before "now": its first To frames are observed, the actions of all T
+    frames are to be predicted. Raises ValueError if the sizes do not fit or no window does.
     """
 
-    def __init__(
-        self,
-        arrays: dict[str, np.ndarray],
-        episode_ends: np.ndarray,
-        *,
-        horizon: int,
-        n_obs_steps: int,
-        n_action_steps: int,
-        demo_episodes: Sequence[int] | None = None,
-    ):
+    def __init__(self, arrays: dict[str, np.ndarray], episode_ends: np.ndarray, *, n_obs_steps: int, **lengths):
         self.n_obs_steps = n_obs_steps
-        frames = window_frames(
-            episode_ends,
-            horizon=horizon,
-            n_obs_steps=n_obs_steps,
-            n_action_steps=n_action_steps,
-            demo_episodes=demo_episodes,
-        )
+        frames = window_frames(episode_ends, n_obs_steps=n_obs_steps, **lengths)
         self.frames = torch.from_numpy(frames)  # (windows, T)
         self.point_cloud, self.state, self.action = (
             torch.from_numpy(np.ascontiguousarray(arrays[key], dtype=np.float32))
@@ -80,7 +64,8 @@ def window_frames(
     """Return the frame numbers (windows, T) of every window, int64.
 
     Windows start n_obs_steps-1 frames before an episode and end n_action_steps-1 frames behind it;
-    a frame beyond an end is the first or last one again. An episode too short for that has none.
+    a frame beyond an end is the first or last one again. An episode too short for that has none. ``demo_episodes``
+    names those to draw from, all by default.
     """
     for name, steps in (("n_obs_steps", n_obs_steps), ("n_action_steps", n_action_steps)):
         if not 1 <= steps <= horizon:

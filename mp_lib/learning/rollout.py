@@ -99,6 +99,10 @@ class Table:
         """Execute a chunk a seat; a seat whose episode has ended gets None and gives None."""
         return [None if chunk is None else seat.play(chunk) for seat, chunk in zip(self.seats, actions, strict=False)]
 
+    def call(self, method: str, arguments: Sequence) -> list:
+        """``start`` or ``play``, by name as it travels to other processes."""
+        return getattr(self, method)(arguments)
+
     def close(self) -> None:
         """Free the environments."""
         for seat in self.seats:
@@ -113,7 +117,7 @@ def serve(connection: Connection, spec: TaskSpec, num_points: int, n_obs_steps: 
         while True:
             method, argument = connection.recv()
             try:
-                answer = getattr(table, method)(argument)
+                answer = table.call(method, argument)
             except Exception as error:
                 answer = portable(error)
             connection.send(answer)
@@ -158,12 +162,6 @@ class RemoteTables:
                 raise share
             answers[index::jobs] = share
         return answers
-
-    def start(self, seeds: Sequence[tuple[int, bool]]) -> list:
-        return self.call("start", seeds)
-
-    def play(self, actions: Sequence[np.ndarray | None]) -> list:
-        return self.call("play", actions)
 
     def close(self) -> None:
         """End the processes."""
@@ -218,7 +216,7 @@ def play_group(policy: DiffusionPolicy | FrozenPolicy, tables: Table | RemoteTab
     """Yield (place in the group, episode) as episodes end; each round is one policy call for all that still run."""
     config = policy.config
     noise = [torch.Generator().manual_seed(seed) for seed, _ in group]
-    answers = tables.start(group)
+    answers = tables.call("start", group)
     while running := [index for index, answer in enumerate(answers) if isinstance(answer, list)]:
         histories = [answers[index] for index in running]
         drawn = [torch.randn(config.horizon, config.action_dim, generator=noise[index]) for index in running]
@@ -226,7 +224,7 @@ def play_group(policy: DiffusionPolicy | FrozenPolicy, tables: Table | RemoteTab
         actions: list = [None] * len(group)
         for index, chunk in zip(running, chunks, strict=True):
             actions[index] = chunk
-        answers = tables.play(actions)
+        answers = tables.call("play", actions)
         yield from ((index, answer) for index, answer in enumerate(answers) if isinstance(answer, Episode))
 
 

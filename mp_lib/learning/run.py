@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
@@ -86,31 +86,15 @@ def same_threads() -> Iterator[None]:
 def training_windows(config: TrainConfig, store: ReplayBuffer) -> ActionWindows:
     """The windows that a run trains on."""
     demo_episodes, _ = split_episodes(store.num_episodes, config.split)
-    return ActionWindows(
-        store.read(config.num_points),
-        store.episode_ends,
-        horizon=config.horizon,
-        n_obs_steps=config.n_obs_steps,
-        n_action_steps=config.n_action_steps,
-        demo_episodes=demo_episodes,
-    )
+    lengths = {key: getattr(config, key) for key in ("horizon", "n_obs_steps", "n_action_steps")}
+    return ActionWindows(store.read(config.num_points), store.episode_ends, demo_episodes=demo_episodes, **lengths)
 
 
 def policy_config(config: TrainConfig, spec: TaskSpec) -> PolicyConfig:
-    """The policy that a run trains."""
-    return PolicyConfig(
-        config.method,
-        spec.state_dim,
-        spec.action_dim,
-        attention=config.attention,
-        horizon=config.horizon,
-        n_obs_steps=config.n_obs_steps,
-        n_action_steps=config.n_action_steps,
-        num_points=config.num_points,
-        down_dims=config.down_dims,
-        blocks_per_level=config.blocks_per_level,
-        num_inference_steps=config.num_inference_steps,
-    )
+    """The policy that a run trains: what both configurations name, and the task's sizes."""
+    own = {field.name for field in fields(PolicyConfig)} & {field.name for field in fields(TrainConfig)}
+    shared = {name: getattr(config, name) for name in (*own, "down_dims")}
+    return PolicyConfig(state_dim=spec.state_dim, action_dim=spec.action_dim, **shared)
 
 
 class Run:

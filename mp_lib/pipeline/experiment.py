@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mp_lib.config import ATTENTION, FINAL_SEEDS, METHODS, SCALES, TrainConfig, scale_config
+from mp_lib.data.recording import store_path
 from mp_lib.interfaces import look_up
-from mp_lib.learning.evaluation import KEPT
+from mp_lib.learning.evaluation import KEPT, evaluation_path
 from mp_lib.learning.folder import PRODUCTS
 from mp_lib.pipeline.steps import Step
 from mp_lib.sim.tasks import TASKS
@@ -16,7 +17,7 @@ from mp_lib.study import claims
 from mp_lib.study.designs import DEFAULT_TASK, DESIGNS, Design
 from mp_lib.study.runs import patterns
 from mp_lib.study.sentences import count
-from mp_lib.system.paths import demos_path, figures_path, package, root, run_path
+from mp_lib.system.paths import figures_path, package, root, run_path
 
 MEASURED_ANEW = {"smoke": (), "quick": ("dp3_mamba_hydra",), "paper": tuple(METHODS)}  # in 06_efficiency
 CHOSEN_BY_NAME = ("task", "method", "scale", "seed", "attention", "demonstrator")  # 03_train has parameters for them
@@ -81,7 +82,7 @@ class Experiment:
         """All steps, each after those it needs; trainings that take longest come first."""
         configs = self.configs()
         trained = {config: self.trained(config) for config in configs}
-        recordings = {self.demos(config): self.demonstrations(config, cores) for config in configs}
+        recordings = {store_path(config): self.demonstrations(config, cores) for config in configs}
         trainings = {config: self.training(config) for config in trained.values()}
         evaluations = [
             self.evaluation(config, trainings[source]) for config, source in trained.items() if config != source
@@ -96,14 +97,9 @@ class Experiment:
         usual = scale_config(config.scale, config.task, config.method).num_inference_steps
         return TrainConfig(**{**asdict(config), "num_inference_steps": usual})
 
-    def demos(self, config: TrainConfig) -> Path:
-        """The demonstrations that a run is trained on."""
-        num_demos = config.num_demos or TASKS[config.task].num_demos
-        return demos_path(config.task, config.num_points, num_demos, config.demonstrator)
-
     def recording_name(self, config: TrainConfig) -> str:
         """The name of the step that records a run's demonstrations."""
-        return f"{self.scale}-{self.demos(config).stem}-demonstrations"
+        return f"{self.scale}-{store_path(config).stem}-demonstrations"
 
     def demonstrations(self, config: TrainConfig, cores: int) -> Step:
         number = f", {config.num_demos} of them" if config.num_demos else ""
@@ -111,14 +107,14 @@ class Experiment:
             name=self.recording_name(config),
             title=f"record demonstrations of {config.task}{number}",
             notebook="01_demonstrations.ipynb",
-            executed=self.folder / f"01_demonstrations_{self.demos(config).stem}.ipynb",
+            executed=self.folder / f"01_demonstrations_{store_path(config).stem}.ipynb",
             parameters={
                 "task": config.task,
                 "scale": self.scale,
                 "expert": config.demonstrator,
                 "num_demos": config.num_demos,
             },
-            products=(self.demos(config),),
+            products=(store_path(config),),
             cores=cores,
             kind="recording",
         )
@@ -142,7 +138,7 @@ class Experiment:
                 "overrides": overrides,
             },
             facts=facts,
-            inputs=(self.demos(config),),
+            inputs=(store_path(config),),
             products=tuple(folder / name for name in PRODUCTS),
             needs=(self.recording_name(config),),
             kind="training",
@@ -151,7 +147,7 @@ class Experiment:
     def evaluation(self, config: TrainConfig, training: Step) -> Step:
         """A trained policy, run with another number of denoising steps."""
         steps, (result, checkpoint, _) = config.num_inference_steps, training.products
-        kept = checkpoint.parent / "evaluations" / f"{FINAL_SEEDS}-{config.final_episodes}-{steps}denoising.json"
+        kept = evaluation_path(checkpoint, config.final_episodes, FINAL_SEEDS, steps, "torch")
         return Step(
             name=config.name,
             title=f"evaluate {config.method} on {config.task}, seed {config.seed}, {count(steps, 'denoising step')}",

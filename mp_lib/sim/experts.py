@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mp_lib.system.extras import require
 from mp_lib.system.files import read_arrays
 from mp_lib.system.paths import experts_path
 
@@ -20,7 +19,6 @@ class MetaWorldExpert:
     """MetaWorld's scripted policy for one task; ``task`` is MetaWorld's name, such as "stick-push"."""
 
     def __init__(self, task: str):
-        require("sim", "metaworld")
         from metaworld.policies import ENV_POLICY_MAP
 
         self._policy = ENV_POLICY_MAP[f"{task}-v3"]()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
 
-from mp_lib.interfaces import Demonstrator, Environment, Expert, TaskSpec, look_up
+from mp_lib.interfaces import Demonstrator, TaskSpec, look_up
 from mp_lib.sim.env import ANY_STEP, LAST_STEP, LAST_TWO_STEPS
-from mp_lib.system.extras import require
+from mp_lib.system.extras import MissingExtraError, explain
 
 METAWORLD_TASKS = """
     assembly basketball bin-picking box-close button-press button-press-topdown button-press-topdown-wall
@@ -32,19 +33,13 @@ PAPER_TASKS = (
 )
 
 
-def make_metaworld_env(task: str, num_points: int = 512) -> Environment:
-    """Make the environment of one of METAWORLD_TASKS with clouds of ``num_points`` points."""
-    require("sim", "mujoco", "metaworld")
-    from mp_lib.sim.metaworld import MetaWorldEnv
-
-    return MetaWorldEnv(task, num_points)
-
-
-def make_metaworld_expert(task: str) -> Expert:
-    """Make the expert of one of METAWORLD_TASKS."""
-    from mp_lib.sim.experts import MetaWorldExpert
-
-    return MetaWorldExpert(task)
+def make(place: str, *arguments, **options):
+    """Call ``module:name`` of this room, imported only now; a MissingExtraError where its simulator is missing."""
+    module, name = place.split(":")
+    try:
+        return getattr(import_module(f"mp_lib.sim.{module}"), name)(*arguments, **options)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(explain(error), name=error.name) from error
 
 
 def _metaworld_row(task: str) -> TaskSpec:
@@ -52,8 +47,8 @@ def _metaworld_row(task: str) -> TaskSpec:
     return TaskSpec(
         name=f"metaworld_{task}",
         suite="metaworld",
-        make_env=partial(make_metaworld_env, task),
-        make_expert=partial(make_metaworld_expert, task),
+        make_env=partial(make, "metaworld:MetaWorldEnv", task),
+        make_expert=partial(make, "experts:MetaWorldExpert", task),
         expert_name="MetaWorld scripted policy",
         state_dim=9,
         action_dim=4,
@@ -65,38 +60,16 @@ def _metaworld_row(task: str) -> TaskSpec:
     )
 
 
-def make_adroit_env(task: str, num_points: int = 512) -> Environment:
-    """Make the environment of one of ADROIT_TASKS with clouds of ``num_points`` points."""
-    require("sim", "mujoco", "gymnasium_robotics")
-    from mp_lib.sim.adroit import AdroitEnv
-
-    return AdroitEnv(task, num_points)
-
-
-def make_adroit_student(task: str) -> Expert:
-    """Make this project's own expert of one of ADROIT_TASKS."""
-    from mp_lib.sim.experts import make_own_network
-
-    return make_own_network(f"adroit_{task}")
-
-
-def make_dapg_expert(task: str) -> Expert:
-    """Make the DAPG policy of one of ADROIT_TASKS; a ValueError if it has not been fetched."""
-    from mp_lib.sim.experts import make_fetched_network
-
-    return make_fetched_network(f"adroit_{task}")
-
-
 def _adroit_row(task: str) -> TaskSpec:
     # Sizes, time limits and demonstrations as in DP3 (3D-Diffusion-Policy, config/task/adroit_*.yaml, VRL3's
     # gen_demonstration_expert.py); steps are of two simulator's steps each, those of min_success_steps, too.
     action_dim, max_steps = ADROIT_TASKS[task]
-    dapg = Demonstrator("DAPG policy", partial(make_dapg_expert, task), ADROIT_REMARK)
+    dapg = Demonstrator("DAPG policy", partial(make, "experts:make_fetched_network", f"adroit_{task}"), ADROIT_REMARK)
     return TaskSpec(
         name=f"adroit_{task}",
         suite="adroit",
-        make_env=partial(make_adroit_env, task),
-        make_expert=partial(make_adroit_student, task),
+        make_env=partial(make, "adroit:AdroitEnv", task),
+        make_expert=partial(make, "experts:make_own_network", f"adroit_{task}"),
         expert_name="own DAgger student of DAPG",
         state_dim=24,
         action_dim=action_dim,
@@ -110,20 +83,6 @@ def _adroit_row(task: str) -> TaskSpec:
     )
 
 
-def make_dexart_env(task: str, num_points: int = 1120, state_dim: int = 32, instances: str = "seen") -> Environment:
-    """Make the environment of one of DEXART_TASKS, re-created; ``instances`` are the "seen" or "unseen" objects."""
-    from mp_lib.sim.dexart import DexArtEnv
-
-    return DexArtEnv(task, num_points, state_dim, instances)
-
-
-def make_dexart_expert(task: str) -> Expert:
-    """Make the scripted expert of one of DEXART_TASKS."""
-    from mp_lib.sim.dexart_experts import PlannedExpert
-
-    return PlannedExpert(task)
-
-
 def _dexart_row(task: str) -> TaskSpec:
     # Sizes, horizon and demonstrations as in DP3 (config/task/dexart_*.yaml, gen_demonstration_expert.py, which keeps
     # an episode if its goal was met at any time); 1024 points of the camera and 96 imagined ones. DP3's bucket has a
@@ -131,8 +90,8 @@ def _dexart_row(task: str) -> TaskSpec:
     return TaskSpec(
         name=f"dexart_{task}",
         suite="dexart",
-        make_env=partial(make_dexart_env, task),
-        make_expert=partial(make_dexart_expert, task),
+        make_env=partial(make, "dexart:DexArtEnv", task),
+        make_expert=partial(make, "dexart_experts:PlannedExpert", task),
         expert_name="own scripted plan",
         state_dim=32,
         action_dim=22,
@@ -152,11 +111,7 @@ def _dexart_row(task: str) -> TaskSpec:
 
 TASKS: dict[str, TaskSpec] = {
     row.name: row
-    for row in (
-        *map(_metaworld_row, METAWORLD_TASKS),
-        *map(_adroit_row, ADROIT_TASKS),
-        *map(_dexart_row, DEXART_TASKS),
-    )
+    for row in (*map(_metaworld_row, METAWORLD_TASKS), *map(_adroit_row, ADROIT_TASKS), *map(_dexart_row, DEXART_TASKS))
 }
 
 

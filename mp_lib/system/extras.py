@@ -40,5 +40,6 @@ def how_to_install(extra: str, missing: list[str]) -> str:
 
 def explain(error: ModuleNotFoundError) -> str:
     """The error in one line; with the command that helps if an extra brings what is missing."""
-    extra = next((extra for extra, names in MODULES.items() if error.name in names), None)
-    return how_to_install(extra, [error.name]) if extra else str(error)
+    module = (error.name or "").split(".")[0]
+    extra = next((extra for extra, names in MODULES.items() if module in names), None)
+    return how_to_install(extra, [module]) if extra else str(error)

@@ -81,8 +81,8 @@ def test_snakemake_plans_a_job_a_step(root):
 
 
 def test_without_the_extra_one_line_says_what_to_install(root, monkeypatch):
-    monkeypatch.setattr(cluster, "find_spec", lambda _: None)
-    with pytest.raises(ValueError, match=r"needs the extra \[cluster\]: python -m pip install"):
+    monkeypatch.setattr("mp_lib.system.extras.find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=r"snakemake is not installed.*python -m pip install -e .\.\[cluster\]"):
         run_with_snakemake("it", [], parse(["smoke"]), 1)
 
 

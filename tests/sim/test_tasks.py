@@ -36,7 +36,7 @@ def test_rows_survive_a_trip_to_another_process(name):
 @pytest.mark.parametrize("name", TASKS)
 def test_rows_make_sense(name):
     row = TASKS[name]
-    assert name == f"{row.suite}_{row.make_env.args[0]}"
+    assert name == f"{row.suite}_{row.make_env.args[-1]}"
     assert row.num_points > 0 and row.num_demos > 0
     assert 0 < row.min_success_steps <= row.max_steps
     assert row.success_rule.judge([True] * row.max_steps)
