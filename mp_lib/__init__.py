@@ -6,7 +6,7 @@ The rooms from the ground up, and what each may import of the others; arrows go 
     ground     the files beside this one: nouns, numbers, intervals, clouds     system
     sim        tasks as MuJoCo environments with clouds; their experts          ground system
     data       demonstrations: recorded, stored, cut into windows               sim ground system
-    model      mixers, one U-Net, encoder, sampler, policy, backends            ground system
+    model      mixers and their scans, one U-Net, policy, sampler, backends     ground system
     drawing    tables in, figures out                                           ground system
     timing     the benchmark: what a call takes, and against what               model ground system
     learning   one run: training, rollouts, checkpoint, result                  model data sim ground system

@@ -6,6 +6,7 @@ Sources: [cfg] the release's config/dp3_mamba.yaml, [dp3] arXiv 2403.03954, [mp]
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 
 from mp_lib.interfaces import look_up
@@ -45,6 +46,7 @@ CURVE_SEEDS, FINAL_SEEDS = 10_000, 40_000  # first environment seeds of evaluati
 # What follows the state-space half of a Mamba block: attention as in the paper's figure 2, or, as the
 # released code runs, nothing (conditional_unet1d.py:445 is never true).
 ATTENTION = {"paper": ("attention",), "released": ()}
+NO_ATTENTION = ", no attention"  # behind a method's name where it is left out
 
 
 def mixers_of(method: str, attention: str) -> tuple[str, ...]:
@@ -52,6 +54,17 @@ def mixers_of(method: str, attention: str) -> tuple[str, ...]:
     second = look_up(ATTENTION, attention, "attention")
     first = look_up(METHODS, method, "method").mixer
     return (first, *second) if first else ()
+
+
+def kinds(methods: Iterable[str] = METHODS) -> list[tuple[str, str]]:
+    """(method, attention) for every attention that a method can have; "" for one that has none either way."""
+    return [(name, attention) for name in methods for attention in (ATTENTION if METHODS[name].mixer else ("",))]
+
+
+def kind_name(method: str, attention: str = "") -> str:
+    """How a method is called in tables and figures, e.g. "Mamba-1, no attention"; another's name stays as it is."""
+    name = METHODS[method].label if method in METHODS else method
+    return f"{name}{NO_ATTENTION}" if attention == "released" else name
 
 
 @dataclass(frozen=True)

@@ -93,20 +93,28 @@ def without_padding(points: np.ndarray) -> np.ndarray:
     return points[np.any(points != 0, axis=1)]
 
 
-def draw_cloud(points: np.ndarray, size: int = 256, azimuth: float = 90, elevation: float = 35) -> np.ndarray:
-    """Draw ``points`` (N, 3), z up, as squares on white, near ones orange and far ones blue: (size, size, 3) uint8.
+def view_axes(azimuth: float = 90, elevation: float = 35) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit vectors (right, up, toward the eye) of a view from ``azimuth`` and ``elevation`` in degrees, z up.
 
-    ``azimuth`` and ``elevation`` in degrees say from where, counted from the x axis and from the ground. Zero
-    padding is left out.
+    They are counted from the x axis and from the ground.
+    """
+    turn, rise = np.deg2rad(azimuth), np.deg2rad(elevation)
+    right = np.array([-np.sin(turn), np.cos(turn), 0])
+    toward = np.array([np.cos(turn) * np.cos(rise), np.sin(turn) * np.cos(rise), np.sin(rise)])
+    return right, np.cross(toward, right), toward
+
+
+def draw_cloud(points: np.ndarray, size: int = 256, azimuth: float = 90, elevation: float = 35) -> np.ndarray:
+    """Draw ``points`` (N, 3) as squares on white, near ones orange and far ones blue: (size, size, 3) uint8.
+
+    The view is that of ``view_axes``. Zero padding is left out.
     """
     picture = np.full((size, size, 3), 255, np.uint8)
     points = without_padding(points)
     if len(points) == 0:
         return picture
-    turn, rise = np.deg2rad(azimuth), np.deg2rad(elevation)
-    right = np.array([-np.sin(turn), np.cos(turn), 0])
-    toward = np.array([np.cos(turn) * np.cos(rise), np.sin(turn) * np.cos(rise), np.sin(rise)])
-    seen = points @ np.stack([right, np.cross(right, toward), toward], axis=1)  # right, down, toward the eye
+    right, up, toward = view_axes(azimuth, elevation)
+    seen = points @ np.stack([right, -up, toward], axis=1)
     low, span = seen.min(0), np.maximum(np.ptp(seen, axis=0), 1e-9)
     side = max(1, size // 64)
     scale = 0.9 * (size - side) / span[:2].max()

@@ -150,16 +150,10 @@ def teacher_of(task: str, key: str) -> TaskSpec:
 
 def judge(spec: TaskSpec, arrays: dict[str, np.ndarray], teacher: TaskSpec, episodes: int) -> list[dict]:
     """How often student and teacher succeed on the same fresh seeds, as rows of COLUMNS but the command."""
-    student = replace(spec, make_expert=lambda: NetworkExpert(arrays))
-    rows = []
-    for each in (student, teacher):
-        result = check_expert(each, episodes)
+    student, rows = replace(spec, make_expert=lambda: NetworkExpert(arrays)), []
+    for result in (check_expert(each, episodes) for each in (student, teacher)):
         low, high = (round(bound, 3) for bound in result["interval"])
-        rate = result["success_rate"]
-        rows.append(
-            {"task": spec.name, "expert": each.expert_name, "episodes": episodes, "first_seed": 0}
-            | {"success_rate": rate, "low": low, "high": high}
-        )
+        rows.append({key: result.get(key, 0) for key in COLUMNS[:-1]} | {"low": low, "high": high})
     return rows
 
 

@@ -159,7 +159,8 @@ def _record(spec: TaskSpec, num_demos: int, path: Path, provenance: dict, jobs: 
                 raise RuntimeError(_hopeless(spec, kept, next_seed - first_seed, path))
             attempt = _result(pending.popleft(), spec, kept, path)
             settings["depth_backend"] = attempt.depth_backend
-            buffer = buffer or ReplayBuffer.create(path, _shapes(spec, num_points), provenance)
+            shapes = {"point_cloud": (num_points, 3), "state": (spec.state_dim,), "action": (spec.action_dim,)}
+            buffer = buffer or ReplayBuffer.create(path, shapes, provenance)
             _refuse_difference(path, buffer, provenance)
             solved += [attempt.seed] * attempt.solved
             if attempt.episode is None:
@@ -201,10 +202,6 @@ def _provenance(spec: TaskSpec, first_seed: int, num_points: int) -> dict:
     }
     versions = {"mp_lib": mp_lib.__version__} | {name: version(name) for name in SIMULATORS}
     return {"task": spec.name, "expert": spec.expert_name, "settings": settings, "versions": versions}
-
-
-def _shapes(spec: TaskSpec, num_points: int) -> dict[str, tuple[int, ...]]:
-    return {"point_cloud": (num_points, 3), "state": (spec.state_dim,), "action": (spec.action_dim,)}
 
 
 def _existing(path: Path, provenance: dict, num_demos: int) -> ReplayBuffer | None:

@@ -25,30 +25,6 @@ DPI = 200
 SCREEN_DPI = 110
 
 
-def save_figure(
-    figure: Figure, name: str, table: pd.DataFrame, inputs: Sequence[Path] = (), parameters: dict | None = None
-) -> list[Path]:
-    """Write figures/``name`` as .png, .pdf, .csv (``table``) and .json (provenance); return these paths.
-
-    ``inputs`` are the files that the table was made from, whose digests the provenance holds;
-    ``parameters`` are those that were given to whatever made it.
-    """
-    for kind in ("png", "pdf"):
-        write_atomically(figures_path() / f"{name}.{kind}", picture_bytes(figure, kind, DPI))
-    pictures = [figures_path() / f"{name}.{kind}" for kind in ("png", "pdf")]
-    return pictures + save_table(table, name, inputs, parameters)
-
-
-def save_table(
-    table: pd.DataFrame, name: str, inputs: Sequence[Path] = (), parameters: dict | None = None
-) -> list[Path]:
-    """Write figures/``name`` as .csv and .json (provenance); return these paths."""
-    paths = [figures_path() / f"{name}.{kind}" for kind in ("csv", "json")]
-    write_atomically(paths[0], table.to_csv(index=False).encode())
-    write_atomically(paths[1], json.dumps(origin(name, inputs, parameters), indent=1).encode() + b"\n")
-    return paths
-
-
 def publish(
     figure: Figure,
     name: str,
@@ -57,10 +33,23 @@ def publish(
     parameters: dict | None = None,
     save: bool = True,
 ) -> Image:
-    """Save a figure, unless ``save`` is false, and return what a notebook displays."""
+    """Write figures/``name`` as .png, .pdf and by ``save_table``, unless ``save`` is false; return what is shown."""
     if save:
-        save_figure(figure, name, table, inputs, parameters)
+        for kind in ("png", "pdf"):
+            write_atomically(figures_path() / f"{name}.{kind}", picture_bytes(figure, kind, DPI))
+        save_table(table, name, inputs, parameters)
     return show(figure)
+
+
+def save_table(table: pd.DataFrame, name: str, inputs: Sequence[Path] = (), parameters: dict | None = None) -> None:
+    """Write figures/``name`` as .csv and .json (provenance).
+
+    ``inputs`` are the files that the table was made from, whose digests the provenance holds;
+    ``parameters`` are those that were given to whatever made it.
+    """
+    write_atomically(figures_path() / f"{name}.csv", table.to_csv(index=False).encode())
+    made_from = json.dumps(origin(name, inputs, parameters), indent=1)
+    write_atomically(figures_path() / f"{name}.json", made_from.encode() + b"\n")
 
 
 def show(figure: Figure) -> Image:

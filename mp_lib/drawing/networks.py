@@ -11,34 +11,10 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from mp_lib.config import METHODS
-from mp_lib.drawing.style import (
-    BLACK,
-    BLUE,
-    COLORS,
-    COLUMN,
-    GREEN,
-    GREY,
-    LIGHT,
-    MARKERS,
-    PAGE,
-    RED,
-    SKY,
-    label_ends,
-    panels,
-    styled,
-)
+from mp_lib.drawing.style import BY_HORIZON, COLUMN, GREY, LIGHT, PAGE, PART_COLORS, label_ends, look_of, panels, styled
 
-PART_COLORS = {
-    "convolutions": GREEN,
-    "FiLM": SKY,
-    "state-space mixers": BLUE,
-    "MLPs after them": "#7FB2D6",
-    "attention": RED,
-    "MLPs after attention": "#EBA77F",
-    "rest": LIGHT,
-}
 HATCH = "/////"  # attention, which the release carries and never runs
-MIXER_LABELS = {method.mixer: method.label for method in METHODS.values() if method.mixer}
+MIXER_LABELS = {method.mixer: method.label for method in METHODS.values() if method.mixer} | {"attention": "attention"}
 
 
 @styled
@@ -62,7 +38,7 @@ def parameters_by_part(table: pd.DataFrame) -> Figure:
         left += width
     share.set(xlabel="share (%)", xlim=(0, 100))
     share.tick_params(left=False)
-    figure.legend(*share.get_legend_handles_labels(), loc="outside upper right", ncols=4, frameon=False, fontsize=7)
+    figure.legend(*share.get_legend_handles_labels(), loc="outside upper right", ncols=4)
     return figure
 
 
@@ -71,7 +47,7 @@ def sequence_lengths(table: pd.DataFrame) -> Figure:
     """Length of the sequence in every block. ``table``: horizon, block, length, channels."""
     figure, [[axes]] = panels(1, 1, COLUMN, 1.9)
     ends = []
-    for (horizon, rows), color in zip(table.groupby("horizon"), (BLUE, RED, GREEN, BLACK), strict=False):
+    for (horizon, rows), color in zip(table.groupby("horizon"), BY_HORIZON, strict=False):
         axes.step(rows["block"], rows["length"], where="mid", color=color, marker="o", markersize=3.5)
         ends.append((rows["block"].iloc[-1], rows["length"].iloc[-1], f"horizon {horizon}", color))
     axes.set_yscale("log", base=2)
@@ -92,7 +68,7 @@ def gradient_reach(table: pd.DataFrame) -> Figure:
     places = np.arange(len(parts))
     for place, structure in zip(axes[0], structures, strict=True):
         rows = table[table["structure"] == structure]
-        for (horizon, group), color, shift in zip(rows.groupby("horizon"), (BLUE, RED), (-0.2, 0.2), strict=False):
+        for (horizon, group), color, shift in zip(rows.groupby("horizon"), BY_HORIZON, (-0.2, 0.2), strict=False):
             found = group.set_index("part").loc[parts]
             share = 100 * found["reached"] / found["parameters"]
             place.barh(places + shift, share, 0.38, color=color, label=f"horizon {horizon}")
@@ -103,7 +79,7 @@ def gradient_reach(table: pd.DataFrame) -> Figure:
         place.tick_params(left=False)
     axes[0, 0].invert_yaxis()
     handles = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper right", ncols=2, frameon=False, fontsize=7)
+    figure.legend(*handles, loc="outside upper right", ncols=2)
     return figure
 
 
@@ -119,21 +95,25 @@ def mixing_matrices(table: pd.DataFrame) -> Figure:
     figure, axes = panels(1, len(names), PAGE, 1.75, sharey=True)
     norm = LogNorm(1e-5, 1, clip=True)
     for place, name in zip(axes[0], names, strict=True):
-        wide = table[table["mixer"] == name].pivot(index="to", columns="source", values="weight").to_numpy()
+        wide = square(table[table["mixer"] == name], "weight")
         image = over_steps(place, np.ma.masked_equal(wide, 0), norm=norm)
-        place.set(title=MIXER_LABELS.get(name, name), xlabel="from step")
+        place.set(title=MIXER_LABELS[name], xlabel="from step")
     axes[0, 0].set_ylabel("to step")
     bar = figure.colorbar(image, ax=list(axes[0]), label="|M| / max |M|", aspect=12, pad=0.01, shrink=0.7)
     bar.ax.minorticks_off()
     return figure
 
 
+def square(table: pd.DataFrame, column: str) -> np.ndarray:
+    """A column of the rows (to, source, ...) of one picture as an array (to, source)."""
+    return table.pivot(index="to", columns="source", values=column).to_numpy()
+
+
 def over_steps(place: Axes, wide: np.ndarray, **options) -> AxesImage:
     """A picture (to, from) of a sequence's steps, counted from 1."""
     image = place.imshow(wide, cmap="cividis_r", interpolation="nearest", **options)
-    place.set(xticks=[0, len(wide) - 1], yticks=[0, len(wide) - 1])
-    place.set_xticklabels([1, len(wide)])
-    place.set_yticklabels([1, len(wide)])
+    ends, names = [0, len(wide) - 1], [1, len(wide)]
+    place.set(xticks=ends, xticklabels=names, yticks=ends, yticklabels=names)
     place.spines[:].set_visible(True)
     return image
 
@@ -149,10 +129,10 @@ def receptive_fields(table: pd.DataFrame) -> Figure:
     norm = Normalize(0, 100 * table["share"].max())
     for number, (place, (name, label)) in enumerate(zip(places, names.items(), strict=False)):
         rows = table[table["method"] == name]
-        image = over_steps(place, 100 * rows.pivot(index="to", columns="source", values="share").to_numpy(), norm=norm)
-        place.set_title(label, color=COLORS[name])
+        image = over_steps(place, 100 * square(rows, "share"), norm=norm)
+        place.set_title(label, color=look_of(name)["color"])
         curve = rows.groupby(rows["source"] - rows["to"])["share"].mean() * 100
-        look = {"color": COLORS[name], "marker": MARKERS[name], "markersize": 3, "markevery": (number, len(names))}
+        look = look_of(name) | {"markersize": 3, "markevery": (number, len(names))}
         last.plot(curve.index, curve, linewidth=0.9, **look)
     for place in axes[-1, :-1]:
         place.set_xlabel("from step")

@@ -9,14 +9,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mp_lib.drawing.style import (
-    BLUE,
-    PAGE,
-    bare,
-    panels,
-    styled,
-)
-from mp_lib.point_cloud import without_padding
+from mp_lib.drawing.style import BLUE, PAGE, bare, grid, panels, styled
+from mp_lib.point_cloud import view_axes, without_padding
 
 
 @styled
@@ -30,11 +24,11 @@ def camera_and_cloud(look: dict[str, np.ndarray]) -> Figure:
     axes[0, 0].set_title("camera")
     axes[0, 0].set_anchor("N")
     clouds = {key: without_padding(look[key]) for key in ("seen", "cropped", "sampled")}
-    near = view_of(clouds["cropped"])
+    near, far = view_of(clouds["cropped"]), view_of(clouds["cropped"], farther=2.2)
     for place, (key, points) in zip(axes[0, 1:], clouds.items(), strict=True):
         if key == "seen":
-            draw_points(place, points, grow(near, 2.2), color="#C4C4C4")
-            draw_points(place, clouds["cropped"], grow(near, 2.2))
+            draw_points(place, points, far, color="#C4C4C4")
+            draw_points(place, clouds["cropped"], far)
         else:
             draw_points(place, points, near)
         place.set_title(f"{key}: {len(points):,} points")
@@ -44,7 +38,7 @@ def camera_and_cloud(look: dict[str, np.ndarray]) -> Figure:
 
 def draw_points(axes: Axes, points: np.ndarray, view: dict[str, np.ndarray], color: str | None = None) -> None:
     """Points (M, 3) in a ``view_of`` some cloud, coloured by height unless ``color`` is given; far ones first."""
-    shown = points[np.argsort(points @ look_from()[2])]
+    shown = points[np.argsort(points @ view_axes()[2])]
     size = float(np.clip(700 / max(len(points), 1), 0.5, 7))
     flat = project(shown)
     paint = {"color": color} if color else {"c": shown[:, 2], "cmap": "cividis", "norm": view["height"]}
@@ -53,30 +47,16 @@ def draw_points(axes: Axes, points: np.ndarray, view: dict[str, np.ndarray], col
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
 
 
-def look_from(azimuth: float = 90, elevation: float = 35) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unit vectors (right, up, toward the eye) of a view from ``azimuth`` and ``elevation`` in degrees, z up."""
-    turn, rise = np.deg2rad(azimuth), np.deg2rad(elevation)
-    right = np.array([-np.sin(turn), np.cos(turn), 0])
-    toward = np.array([np.cos(turn) * np.cos(rise), np.sin(turn) * np.cos(rise), np.sin(rise)])
-    return right, np.cross(toward, right), toward
-
-
 def project(points: np.ndarray) -> np.ndarray:
     """Points (M, 3) on the picture plane (M, 2)."""
-    return points @ np.stack(look_from()[:2], axis=1)
+    return points @ np.stack(view_axes()[:2], axis=1)
 
 
-def view_of(points: np.ndarray) -> dict:
-    """Limits of the picture plane around points (M, 3), and the range of heights that colours span."""
+def view_of(points: np.ndarray, farther: float = 1) -> dict:
+    """Limits of the picture plane around points (M, 3), so many times as wide, and the heights that colours span."""
     flat = project(points)
-    middle, half = (flat.min(0) + flat.max(0)) / 2, 0.54 * np.ptp(flat, axis=0)
+    middle, half = (flat.min(0) + flat.max(0)) / 2, 0.54 * farther * np.ptp(flat, axis=0)
     return {"low": middle - half, "high": middle + half, "height": Normalize(points[:, 2].min(), points[:, 2].max())}
-
-
-def grow(view: dict, factor: float) -> dict:
-    """The view from farther away."""
-    middle, half = (view["low"] + view["high"]) / 2, factor * (view["high"] - view["low"]) / 2
-    return view | {"low": middle - half, "high": middle + half}
 
 
 @styled
@@ -86,9 +66,8 @@ def traces(table: pd.DataFrame, highlight: int = 0, columns: int = 5) -> Figure:
     ``table`` has episode, step and one column a number.
     """
     names = [name for name in table.columns if name not in ("episode", "step")]
-    rows = -(-len(names) // columns)
-    figure, axes = panels(rows, columns, PAGE, 0.3 + 1.0 * rows, sharex=True)
-    for place, name in zip(axes.flat, names, strict=False):
+    figure, places = grid(names, columns, 0.3, 1.0)
+    for name, place in places.items():
         for episode, frame in table.groupby("episode"):
             chosen = episode == highlight
             style = {"color": BLUE, "linewidth": 1.1, "zorder": 3} if chosen else {"color": "#AAAAAA", "linewidth": 0.5}
@@ -99,9 +78,7 @@ def traces(table: pd.DataFrame, highlight: int = 0, columns: int = 5) -> Figure:
             place.set_ylim((low + high) / 2 - 0.05, (low + high) / 2 + 0.05)
         place.yaxis.set_major_locator(MaxNLocator(3))
         place.xaxis.set_major_locator(MaxNLocator(3, integer=True))
-    for place in axes.flat[len(names) :]:
-        place.set_visible(False)
-    for place in axes.flat[max(0, len(names) - columns) : len(names)]:
+    for place in list(places.values())[-columns:]:
         place.tick_params(labelbottom=True)
-    figure.supxlabel("step", fontsize=7.5)
+    figure.supxlabel("step")
     return figure

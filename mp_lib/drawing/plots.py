@@ -5,6 +5,8 @@ Nothing here reads a file, knows pyplot or keeps a figure; ``mp_lib.drawing.figu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,17 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from mp_lib.config import METHODS
-from mp_lib.drawing.style import BLUE, COLUMN, GREY, PAGE, label_ends, look_of, panels, styled
+from mp_lib.config import METHODS, NO_ATTENTION, kind_name
+from mp_lib.drawing.style import BLUE, COLUMN, GREY, PAGE, kinds_in, label_ends, look_of, panels, styled
 
-NO_ATTENTION = ", no attention"
 CURVES = {"loss": "loss", "success": "success (%)"}
-
-
-def row_name(method: str, attention: str = "") -> str:
-    """How a method is called beside an axis."""
-    name = METHODS[method].label if method in METHODS else method
-    return f"{name}{NO_ATTENTION}" if attention == "released" else name
 
 
 @styled
@@ -35,7 +30,7 @@ def episodes(table: pd.DataFrame) -> Figure:
         axes.bar(rows.index + 1, rows["steps"], 0.7, color=color, edgecolor=BLUE, linewidth=0.7, label=name)
     axes.set(xlabel="episode, in the order of the seeds", ylabel="steps", xlim=(0.4, max(len(table), 10) + 0.6))
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
-    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(1, 0), fontsize=7)
+    axes.legend(loc="lower left", bbox_to_anchor=(1, 0))
     return figure
 
 
@@ -64,10 +59,10 @@ def curves(metrics: pd.DataFrame, runs: pd.DataFrame, columns: int = 3) -> Figur
                 label_ends(place, ends)
     for place in axes.flat:
         place.set_visible(place.has_data())
-    figure.supxlabel("step", fontsize=7.5)
+    figure.supxlabel("step")
     if len(tasks) > 1:
         lines = [Line2D([], [], color=color, linestyle=dashes_of(name)) for _, _, name, color in names.values()]
-        figure.legend(lines, names, loc="outside right upper", frameon=False, fontsize=7)
+        figure.legend(lines, names, loc="outside right upper")
     return figure
 
 
@@ -90,7 +85,7 @@ def draw_curves(axes: Axes, metrics: pd.DataFrame, runs: pd.DataFrame, key: str)
         rows = thinned(metrics[(metrics["folder"] == run.folder) & metrics[key].notna()][["step", key]])
         if rows.empty:
             continue
-        name, look = row_name(run.method, run.attention if METHODS[run.method].mixer else ""), look_of(run.method)
+        name, look = kind_name(run.method, run.attention), look_of(run.method)
         look = {"color": look["color"], "marker": look["marker"] if len(rows) == 1 else "", "markersize": 4}
         axes.plot(*rows.to_numpy().T, linewidth=0.9, linestyle=dashes_of(name), clip_on=len(rows) > 1, **look)
         ends.setdefault(name, (rows["step"].iloc[-1], rows[key].iloc[-1], name, look["color"]))
@@ -107,10 +102,13 @@ def thinned(rows: pd.DataFrame, most: int = 150) -> pd.DataFrame:
     return rows.groupby(np.arange(len(rows)) // -(-max(len(rows), 1) // most)).mean()
 
 
-def plain_log(axis: Axis) -> None:
-    """Ticks of a logarithmic axis, whose limits are set, at 1, 2 and 5 or at 1 alone, written as plain numbers."""
+def plain_log(axis: Axis, ticks: Sequence[float] = ()) -> None:
+    """Ticks of a logarithmic axis as plain numbers; by its limits at 1, 2 and 5 or at 1 alone, if none are given."""
     low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 60 * low else (1,)))
+    if len(ticks):
+        axis.set_ticks(ticks)
+    else:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 60 * low else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
 
@@ -122,7 +120,7 @@ def costs(table: pd.DataFrame) -> Figure:
     ``table``: method, attention, quantity, share, text (written behind the bar).
     """
     quantities = list(table["quantity"].unique())
-    names = list(dict.fromkeys(zip(table["method"], table["attention"], strict=True)))
+    names = kinds_in(table)
     figure, axes = panels(1, len(quantities), PAGE, 0.75 + 0.18 * len(names), sharey=True)
     for place, quantity in zip(axes[0], quantities, strict=True):
         rows = table[table["quantity"] == quantity]
@@ -134,10 +132,10 @@ def costs(table: pd.DataFrame) -> Figure:
             place.text(row.share + 0.04 * rows["share"].max(), position, row.text, va="center", fontsize=6.5)
         place.set_title(quantity.replace(", ", "\n"))
         place.set(xlim=(0, 1.5 * rows["share"].max()), xticks=[0, 1])
-        place.set(yticks=range(len(names)), yticklabels=[row_name(*name) for name in names])
+        place.set(yticks=range(len(names)), yticklabels=[kind_name(*name) for name in names])
         place.tick_params(left=False)
     axes[0, 0].invert_yaxis()
-    figure.supxlabel("as a share of DP3", fontsize=7.5)
+    figure.supxlabel("as a share of DP3")
     return figure
 
 
@@ -158,16 +156,16 @@ def latency_by_length(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
                 place.text(0.5, 0.5, "not measured yet", transform=place.transAxes, color=GREY, ha="center")
                 continue
             draw_latencies(place, rows[rows["backend"] == backend], rows[rows["backend"] == "matrix_products"])
-            place.set(xscale="log", yscale="log", xticks=sorted(table["horizon"].unique()))
-            place.xaxis.set_minor_locator(NullLocator())
-            place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            place.set(xscale="log", yscale="log")
+            plain_log(place.xaxis, sorted(table["horizon"].unique()))
             plain_log(place.yaxis)
             place.grid(axis="y")
-    figure.supxlabel("horizon: the sequence length of the outermost blocks", fontsize=7.5)
-    figure.supylabel("one denoiser call (ms)", fontsize=7.5)
+    figure.supxlabel("horizon: the sequence length of the outermost blocks")
+    figure.supylabel("one denoiser call (ms)")
     handles, names = axes[0, 0].get_legend_handles_labels()
     floor = Line2D([], [], color=GREY, linestyle=":", linewidth=0.9)
-    figure.legend([*handles, floor], [*names, "its matrix\nproducts alone"], loc="outside right center", frameon=False)
+    names.append("its matrix\nproducts alone")
+    figure.legend([*handles, floor], names, loc="outside right center", fontsize=7.5)
     return figure
 
 

@@ -57,12 +57,8 @@ def draw_unet(axes: Axes) -> None:
             axes.text(2.7, (y + levels[level + 1]) / 2, "double", fontsize=6.5, va="center", ha="right")
     box(axes, 1.75, levels[2], wide, high, "2 blocks", MAMBA)
     arrow(axes, (0.75 + wide / 2, levels[2]), (1.75 - wide / 2, levels[2]))
-    axes.annotate(
-        "",
-        xy=(2.75, levels[1] - high / 2),
-        xytext=(1.75 + wide / 2, levels[2]),
-        arrowprops=LINE | {"connectionstyle": "angle,angleA=0,angleB=90,rad=2"},
-    )
+    bent = {"connectionstyle": "angle,angleA=0,angleB=90,rad=2"}
+    arrow(axes, (1.75 + wide / 2, levels[2]), (2.75, levels[1] - high / 2), **bent)
     arrow(axes, (2.75, levels[1] + high / 2), (2.75, levels[0] - high / 2))
     arrow(axes, (0.75, 3.02), (0.75, levels[0] + high / 2))
     arrow(axes, (2.75, levels[0] + high / 2), (2.75, 3.02))

@@ -6,11 +6,11 @@ markers say the same again for those who print in black.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 
 import matplotlib.style
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -19,6 +19,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
     "#000000 #E69F00 #56B4E9 #009E73 #F0E442 #0072B2 #D55E00 #CC79A7".split()  # noqa: SIM905
 )
 GREY, LIGHT = "#777777", "#DDDDDD"
+LINES = (BLACK, ORANGE, SKY, GREEN, BLUE, RED, PINK, GREY)  # for whatever is not a method
 COLORS = {
     "dp3": BLACK,
     "simple_dp3": GREY,
@@ -28,12 +29,26 @@ COLORS = {
     "dp3_mamba_bi": PINK,
     "dp3_mamba_hydra": BLUE,
 }
+PART_COLORS = {
+    "convolutions": GREEN,
+    "FiLM": SKY,
+    "state-space mixers": BLUE,
+    "MLPs after them": "#7FB2D6",
+    "attention": RED,
+    "MLPs after attention": "#EBA77F",
+    "rest": LIGHT,
+}
+BY_HORIZON = (BLUE, RED, GREEN, BLACK)  # colours of horizons, in their order
 LEADER = {"arrowstyle": "-", "relpos": (0, 0.5), "linewidth": 0.4, "shrinkA": 1, "shrinkB": 3}
 MARKERS = dict(zip(COLORS, "s^vodPX", strict=True)) | {"dp3_mamba_v2": "D"}
 STYLE = {
     "font.size": 7.5,
     "axes.titlesize": 8,
     "axes.labelsize": 7.5,
+    "figure.labelsize": 7.5,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "legend.title_fontsize": 7,
     "axes.titlelocation": "left",
     "axes.titlepad": 4,
     "axes.spines.top": False,
@@ -65,13 +80,7 @@ def in_style():
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Draw in this style."""
-
-    @functools.wraps(draw)
-    def drawn(*arguments, **options) -> Figure:
-        with in_style():
-            return draw(*arguments, **options)
-
-    return drawn
+    return in_style()(draw)
 
 
 def panels(rows: int, columns: int, width: float, height: float, **options) -> tuple[Figure, np.ndarray]:
@@ -80,10 +89,23 @@ def panels(rows: int, columns: int, width: float, height: float, **options) -> t
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+def grid(names: Sequence[str], columns: int, head: float, height: float, **options) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with a panel a name, at most ``columns`` in a row, and its axes by name; the x axis is common to all.
+
+    It is ``head`` inches high and ``height`` more a row, and a page wide, or a column if a row has a single panel.
+    """
+    columns = min(columns, len(names))
+    rows = -(-len(names) // columns)
+    width = COLUMN if columns == 1 else PAGE
+    figure, axes = panels(rows, columns, width, head + rows * height, sharex=True, **options)
+    for place in axes.flat[len(names) :]:
+        place.set_visible(False)
+    return figure, dict(zip(names, axes.flat, strict=False))
+
+
 def bare(axes: Axes) -> Axes:
     """Take away ticks and frame."""
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     return axes
 
@@ -95,6 +117,11 @@ def look_of(method: str, attention: str = "paper") -> dict:
     return {"color": color, "marker": MARKERS.get(method, "o"), "markerfacecolor": face, "markersize": 5}
 
 
+def kinds_in(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """The pairs (method, attention) of a table, in its order."""
+    return list(dict.fromkeys(zip(table["method"], table["attention"], strict=True)))
+
+
 def spread(values: Sequence[float], gap: float) -> np.ndarray:
     """Move values apart until neighbours are at least ``gap`` away from each other; their order stays."""
     values = np.asarray(values, float)
@@ -102,21 +129,14 @@ def spread(values: Sequence[float], gap: float) -> np.ndarray:
     # Blocks of touching labels, each around the mean of what its members wanted.
     blocks: list[list[float]] = []
     for value in values[order]:
-        blocks.append([value])
-        while len(blocks) > 1 and top(blocks[-2], gap) > bottom(blocks[-1], gap):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
+        block = [value]
+        while blocks and np.mean(block) - np.mean(blocks[-1]) < gap * len(blocks[-1] + block) / 2:
+            block = blocks.pop() + block
+        blocks.append(block)
     placed = [np.mean(block) + gap * (np.arange(len(block)) - (len(block) - 1) / 2) for block in blocks]
     moved = np.empty_like(values)
     moved[order] = np.concatenate(placed) if placed else []
     return moved
-
-
-def top(block: list[float], gap: float) -> float:
-    return float(np.mean(block)) + gap * len(block) / 2
-
-
-def bottom(block: list[float], gap: float) -> float:
-    return float(np.mean(block)) - gap * len(block) / 2
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: float = 0.085) -> None:

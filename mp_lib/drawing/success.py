@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullLocator
 
-from mp_lib.config import METHODS
-from mp_lib.drawing.plots import plain_log, row_name
-from mp_lib.drawing.style import BLACK, COLUMN, GREY, PAGE, label_ends, look_of, panels, spread, styled
+from mp_lib.config import METHODS, kind_name
+from mp_lib.drawing.plots import plain_log
+from mp_lib.drawing.style import BLACK, COLUMN, GREY, grid, kinds_in, label_ends, look_of, panels, spread, styled
 
 PUBLISHED = {"color": BLACK, "marker": "|", "linestyle": "", "markersize": 9, "markeredgewidth": 1.2}
+TICKS = [0, 25, 50, 75, 100]  # of success in percent
 PEERS = "*ph8<>^v"  # markers
 RUN = {"linestyle": "", "marker": ".", "markersize": 4.5, "markeredgewidth": 0, "alpha": 0.7, "clip_on": False}
 
@@ -30,25 +32,18 @@ def by_task(table: pd.DataFrame, columns: int = 3) -> Figure:
 
     ``table`` as ``mp_lib.study.tables.success_table``; published rates, where comparable, are ticks.
     """
-    tasks = list(table["task"].unique())
-    names = list(dict.fromkeys(zip(table["method"], table["attention"], strict=True)))
-    columns = min(columns, len(tasks))
-    rows = -(-len(tasks) // columns)
-    height = 0.55 + rows * (0.35 + 0.21 * len(names))
-    figure, axes = panels(rows, columns, COLUMN if columns == 1 else PAGE, height, sharex=True, sharey=True)
-    for place, task in zip(axes.flat, tasks, strict=False):
+    names = kinds_in(table)
+    figure, places = grid(table["task"].unique(), columns, 0.55, 0.35 + 0.21 * len(names), sharey=True)
+    for task, place in places.items():
         draw_rows(place, table[table["task"] == task], names)
         place.set(title=task)
-        place.tick_params(left=False, labelbottom=True)
-    for place in axes.flat[len(tasks) :]:
-        place.set_visible(False)
-    figure.supxlabel("success (%)", fontsize=7.5)
+    figure.supxlabel("success (%)")
     marks = {"here, 95 % interval": Line2D([], [], color=GREY, marker="o", markersize=5)}
     if any(rates_of(row) for row in table.itertuples()):
         marks["one training"] = Line2D([], [], color=GREY, **RUN)
     if table.loc[table["comparable"], "published"].notna().any():
         marks["published"] = Line2D([], [], **PUBLISHED)
-    style = {"ncols": 3, "frameon": False, "fontsize": 6.5, "handlelength": 1.2, "columnspacing": 1}
+    style = {"ncols": 3, "fontsize": 6.5, "handlelength": 1.2, "columnspacing": 1}
     figure.legend(marks.values(), marks, loc="outside upper right", **style)
     return figure
 
@@ -63,8 +58,14 @@ def draw_rows(axes: Axes, table: pd.DataFrame, names: list[tuple[str, str]]) -> 
             axes.plot(rates, [position + 0.3] * len(rates), color=look["color"], zorder=2, **RUN)
         if pd.notna(row.published) and row.comparable:
             axes.plot([row.published], [position], zorder=4, **PUBLISHED)
-    axes.set(xlim=(0, 100), xticks=[0, 25, 50, 75, 100], ylim=(len(names) - 0.3, -0.6))
-    axes.set(yticks=range(len(names)), yticklabels=[row_name(*name) for name in names])
+    list_methods(axes, names)
+
+
+def list_methods(axes: Axes, names: list[tuple[str, str]]) -> None:
+    """Methods below each other, and their success from left to right."""
+    axes.set(xlim=(0, 100), xticks=TICKS, ylim=(len(names) - 0.3, -0.6))
+    axes.set(yticks=range(len(names)), yticklabels=[kind_name(*name) for name in names])
+    axes.tick_params(left=False, labelbottom=True)
     axes.grid(axis="x")
 
 
@@ -74,40 +75,30 @@ def by_seed(runs: pd.DataFrame, columns: int = 3) -> Figure:
 
     ``runs`` as ``mp_lib.study.rows.load_runs``.
     """
-    tasks, seeds = list(runs["task"].unique()), sorted(runs["seed"].unique())
-    bare = runs["method"].map(lambda name: METHODS[name].mixer is None)
-    kinds = list(zip(runs["method"], runs["attention"].mask(bare, ""), strict=True))
-    names = list(dict.fromkeys(kinds))
-    columns = min(columns, len(tasks))
-    rows = -(-len(tasks) // columns)
-    height = 0.6 + rows * (0.35 + (0.12 + 0.08 * len(seeds)) * len(names))
-    figure, axes = panels(rows, columns, COLUMN if columns == 1 else PAGE, height, sharex=True, sharey=True)
+    names, seeds = kinds_in(runs), sorted(runs["seed"].unique())
+    height = 0.35 + (0.12 + 0.08 * len(seeds)) * len(names)
+    figure, places = grid(runs["task"].unique(), columns, 0.6, height, sharey=True)
     offsets = dict(zip(seeds, 0.7 * (np.arange(len(seeds)) + 0.5) / len(seeds) - 0.35, strict=True))
-    for run, kind in zip(runs.itertuples(), kinds, strict=True):
-        place = axes.flat[tasks.index(run.task)]
-        position, look = names.index(kind) + offsets[run.seed], look_of(*kind)
+    for run in runs.itertuples():
+        place, look = places[run.task], look_of(run.method, run.attention)
+        position = names.index((run.method, run.attention)) + offsets[run.seed]
         place.plot([100 * run.low, 100 * run.high], [position] * 2, color=look["color"], linewidth=0.9, alpha=0.6)
         shade = 1 - 0.3 * seeds.index(run.seed) / max(1, len(seeds) - 1)
         place.plot([100 * run.success_rate], [position], linestyle="", alpha=shade, **look | {"markersize": 3.5})
-    for place, task in zip(axes.flat, tasks, strict=False):
-        place.set(title=task, xlim=(-2, 102), xticks=[0, 25, 50, 75, 100], ylim=(len(names) - 0.4, -0.6))
-        place.set(yticks=range(len(names)), yticklabels=[row_name(*name) for name in names])
-        place.tick_params(left=False, labelbottom=True)
-        place.grid(axis="x")
-    for place in axes.flat[len(tasks) :]:
-        place.set_visible(False)
+    for task, place in places.items():
+        list_methods(place, names)
+        place.set(title=task, xlim=(-2, 102), ylim=(len(names) - 0.4, -0.6))
     told = ", ".join(f"seed {seed}" for seed in seeds)
-    figure.supxlabel(f"success (%); from top to bottom: {told}" if len(seeds) > 1 else "success (%)", fontsize=7.5)
+    figure.supxlabel(f"success (%); from top to bottom: {told}" if len(seeds) > 1 else "success (%)")
     return figure
 
 
 @styled
 def of_methods(table: pd.DataFrame, varied: str = "") -> Figure:
     """Success of every method with its interval; small dots are single trainings. ``table`` as ``method_table``."""
-    names = list(dict.fromkeys(zip(table["method"], table["attention"], strict=True)))
+    names = kinds_in(table)
     figure, [[axes]] = panels(1, 1, COLUMN, 0.6 + 0.22 * len(names))
     draw_rows(axes, table.assign(published=None, comparable=False), names)
-    axes.tick_params(left=False)
     axes.set_xlabel("success (%)")
     return figure
 
@@ -119,23 +110,17 @@ def by_condition(table: pd.DataFrame, varied: str) -> Figure:
     ``table`` as ``method_table`` with the column value.
     """
     figure, [[axes]] = panels(1, 1, COLUMN, 2.3)
-    kinds = list(dict.fromkeys(zip(table["method"], table["attention"], strict=True)))
-    ends = []
-    for number, (method, attention) in enumerate(kinds):
+    names, ends = kinds_in(table), []
+    for number, (method, attention) in enumerate(names):
         rows = table[(table["method"] == method) & (table["attention"] == attention)].sort_values("value")
-        look, aside = look_of(method, attention), 1.035 ** (number - (len(kinds) - 1) / 2)
+        look, aside = look_of(method, attention), 1.035 ** (number - (len(names) - 1) / 2)
         places = rows["value"] * aside
-        axes.plot(places, rows["ours"], linewidth=1, zorder=3, clip_on=False, **look)
-        axes.vlines(places, rows["low"], rows["high"], color=look["color"], linewidth=0.9, alpha=0.5)
+        draw_line(axes, places, rows, clip_on=False, **look)
         for place, row in zip(places, rows.itertuples(), strict=True):
             if rates := rates_of(row):
                 axes.plot([place] * len(rates), rates, color=look["color"], **RUN)
-        if len(rows):
-            ends.append((places.iloc[-1], rows["ours"].iloc[-1], row_name(method, attention), look["color"]))
-    axes.set(xscale="log", xlabel=varied, ylabel="success (%)", ylim=(-3, 103), xticks=sorted(table["value"].unique()))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.grid(axis="y")
+        ends.append((places.iloc[-1], rows["ours"].iloc[-1], kind_name(method, attention), look["color"]))
+    success_over(axes, varied, sorted(table["value"].unique()))
     label_ends(axes, ends)
     return figure
 
@@ -144,18 +129,26 @@ def by_condition(table: pd.DataFrame, varied: str) -> Figure:
 def by_size(table: pd.DataFrame, varied: str) -> Figure:
     """Success against parameters, a line a method and depth over its widths. ``table`` as ``method_table`` with arm."""
     figure, [[axes]] = panels(1, 1, COLUMN, 2.3)
-    for (method, depth), rows in table.assign(depth=table["value"]).groupby(["method", "depth"], sort=False):
+    for (method, depth), rows in table.groupby(["method", "value"], sort=False):
         rows, look = rows.sort_values("parameters"), look_of(method, "" if depth > 1 else "released")
-        millions, name = rows["parameters"] / 1e6, f"{METHODS[method].label}, {depth:.0f}"
-        dashes = "-" if depth > 1 else "--"
-        axes.plot(millions, rows["ours"], linestyle=dashes, linewidth=1, zorder=3, label=name, **look)
-        axes.vlines(millions, rows["low"], rows["high"], color=look["color"], linewidth=0.9, alpha=0.5)
-    axes.set(xscale="log", xlabel="parameters of the policy (million)", ylabel="success (%)", ylim=(-3, 103))
-    plain_log(axes.xaxis)
-    axes.grid(axis="y")
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7, title="blocks a level")
-    axes.get_legend().get_title().set_fontsize(7)
+        named = {"linestyle": "-" if depth > 1 else "--", "label": f"{METHODS[method].label}, {depth:.0f}"}
+        draw_line(axes, rows["parameters"] / 1e6, rows, **named, **look)
+    success_over(axes, "parameters of the policy (million)")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="blocks a level")
     return figure
+
+
+def draw_line(axes: Axes, places: pd.Series, rows: pd.DataFrame, **look) -> None:
+    """The success of ``rows`` with its intervals at ``places``, joined."""
+    axes.plot(places, rows["ours"], linewidth=1, zorder=3, **look)
+    axes.vlines(places, rows["low"], rows["high"], color=look["color"], linewidth=0.9, alpha=0.5)
+
+
+def success_over(axes: Axes, label: str, ticks: Sequence[float] = ()) -> None:
+    """Success upwards, over a logarithmic axis of this label."""
+    axes.set(xscale="log", xlabel=label, ylabel="success (%)", ylim=(-3, 103))
+    plain_log(axes.xaxis, ticks)
+    axes.grid(axis="y")
 
 
 @styled
@@ -170,16 +163,15 @@ def against_cost(table: pd.DataFrame, peers: pd.DataFrame, axis: str) -> Figure:
     for row, place in zip(table.itertuples(), places, strict=True):
         look = look_of(row.method, row.attention)
         axes.plot([place] * 2, [row.low, row.high], color=look["color"], linewidth=1, alpha=0.7)
-        axes.plot([place], [row.ours], linestyle="", zorder=3, label=row_name(row.method, row.attention), **look)
+        axes.plot([place], [row.ours], linestyle="", zorder=3, label=kind_name(row.method, row.attention), **look)
     for row, marker in zip(peers.itertuples(), PEERS, strict=False):
         look = {"color": "#999999", "marker": marker, "linestyle": "", "markersize": 5, "zorder": 2}
         axes.plot([row.cost], [row.success], label=f"{row.method}, published", **look)
     costs = [*places, *peers["cost"]]
-    axes.set(xscale="log", xlabel=axis, ylabel="success (%)", ylim=(-3, 106), yticks=[0, 25, 50, 75, 100])
     axes.set_xlim(min(costs) / 1.6, max(costs) * 1.6)
-    plain_log(axes.xaxis)
-    axes.grid(axis="y")
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7, handletextpad=0.2)
+    success_over(axes, axis)
+    axes.set(ylim=(-3, 106), yticks=TICKS)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.2)
     return figure
 
 

@@ -2,72 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mp_lib.config import MAMBA_WIDTHS, METHODS, mixers_of
-from mp_lib.model.blocks import ConditionedBlock, MixerBlock
+from mp_lib.drawing.style import PART_COLORS
+from mp_lib.model.blocks import MixerBlock
 from mp_lib.model.mixers import Attention
 from mp_lib.model.policy import build_denoiser
 from mp_lib.model.unet import UNet1D
+from mp_lib.study.efficiency import ACTION_DIM, COND_DIM, call, count_parameters, sketch_denoiser
 from mp_lib.study.sentences import join
 
-ACTION_DIM, COND_DIM = 26, 256  # Adroit's hammer with two observed steps, the sizes of the official counts
-PARTS = ("convolutions", "FiLM", "state-space mixers", "MLPs after them", "attention", "MLPs after attention", "rest")
-
-
-def modules_by_part(denoiser: UNet1D) -> Iterator[tuple[str, nn.Module]]:
-    """Pairs of a part's name and a module; every parameter in the conditioned blocks but 1x1 residuals is in one."""
-    for block in (module for module in denoiser.modules() if isinstance(module, ConditionedBlock)):
-        yield "FiLM", block.cond_encoder
-        for piece in block.blocks:
-            if not isinstance(piece, MixerBlock):
-                yield "convolutions", piece
-                continue
-            mixer, mlp = PARTS[4:6] if isinstance(piece.mixer, Attention) else PARTS[2:4]
-            yield from ((mixer, piece.norm1), (mixer, piece.mixer), (mlp, piece.norm2), (mlp, piece.mlp))
+PARTS = tuple(PART_COLORS)
 
 
 def parts_of(denoiser: UNet1D) -> dict[str, list[nn.Parameter]]:
     """The parameters of each of ``PARTS``; "rest" is embedding of the step, resampling, 1x1 residuals, output."""
     parts: dict[str, list[nn.Parameter]] = {part: [] for part in PARTS}
-    for part, module in modules_by_part(denoiser):
-        parts[part] += module.parameters()
+    for block in denoiser.conditioned_blocks():
+        parts["FiLM"] += block.cond_encoder.parameters()
+        for piece in block.blocks:
+            if isinstance(piece, MixerBlock):
+                mixer, mlp = PARTS[4:6] if isinstance(piece.mixer, Attention) else PARTS[2:4]
+                parts[mixer] += [*piece.norm1.parameters(), *piece.mixer.parameters()]
+                parts[mlp] += [*piece.norm2.parameters(), *piece.mlp.parameters()]
+            else:
+                parts["convolutions"] += piece.parameters()
     named = {id(parameter) for parameters in parts.values() for parameter in parameters}
     parts["rest"] = [parameter for parameter in denoiser.parameters() if id(parameter) not in named]
     return parts
 
 
-def parameters_by_part(attention: str = "paper") -> pd.DataFrame:
+def parameters_by_part() -> pd.DataFrame:
     """Rows (method, label, part, parameters) of every method at the paper's widths; nothing is allocated."""
-    rows = []
-    for method in METHODS.values():
-        with torch.device("meta"):
-            denoiser = build_denoiser(method.name, ACTION_DIM, COND_DIM, attention=attention)
-        for part, parameters in parts_of(denoiser).items():
-            rows.append((method.name, method.label, part, sum(each.numel() for each in parameters)))
+    rows = [
+        (method.name, method.label, part, count_parameters(parameters))
+        for method in METHODS.values()
+        for part, parameters in parts_of(sketch_denoiser(method.name)).items()
+    ]
     return pd.DataFrame(rows, columns=["method", "label", "part", "parameters"])
 
 
 def sequence_lengths(method: str, horizons: tuple[int, ...] = (4, 16)) -> pd.DataFrame:
     """Rows (horizon, block, length, channels): what each conditioned block sees, measured while one call runs."""
-    with torch.device("meta"):
-        denoiser = build_denoiser(method, ACTION_DIM, COND_DIM).eval()
-        rows = []
-        for horizon in horizons:
-            seen: list[tuple[int, int]] = []
-            hooks = [
-                module.register_forward_hook(lambda _, inputs, output, seen=seen: seen.append(output.shape[:0:-1]))
-                for module in denoiser.modules()
-                if isinstance(module, ConditionedBlock)
-            ]
-            call(denoiser, horizon, batch=1)
-            rows += [(horizon, block, *shape) for block, shape in enumerate(seen, start=1)]
-            for hook in hooks:
-                hook.remove()
+    denoiser, seen, rows = sketch_denoiser(method), [], []
+    for block in denoiser.conditioned_blocks():
+        block.register_forward_hook(lambda _, inputs, output: seen.append(output.shape[:0:-1]))
+    for horizon in horizons:
+        seen.clear()
+        with torch.device("meta"):
+            call(denoiser, horizon)
+        rows += [(horizon, block, *shape) for block, shape in enumerate(seen, start=1)]
     return pd.DataFrame(rows, columns=["horizon", "block", "length", "channels"])
 
 
@@ -78,12 +67,6 @@ def lengths_sentence(table: pd.DataFrame) -> str:
         blocks = [f"{count} see length {length}" for length, count in rows["length"].value_counts(sort=False).items()]
         told.append(f"At horizon {horizon}, of {len(rows)} blocks {join(blocks)}.")
     return f"{' '.join(told)} In a sequence of length 1 there is nothing to mix."
-
-
-def call(denoiser: UNet1D, horizon: int, batch: int) -> Tensor:
-    """One call of a denoiser on random numbers."""
-    actions, cond = torch.randn(batch, horizon, ACTION_DIM), torch.randn(batch, COND_DIM)
-    return denoiser(actions, torch.arange(batch), cond)
 
 
 def skip_attention(denoiser: UNet1D) -> UNet1D:
@@ -120,7 +103,7 @@ def gradient_reach(method: str, horizons: tuple[int, ...] = (4, 16), batch: int 
                 call(denoiser, horizon, batch).square().mean().backward()
                 for part, parameters in parts_of(denoiser).items():
                     reached = sum(int(each.grad.count_nonzero()) for each in parameters if each.grad is not None)
-                    rows.append((structure, horizon, part, sum(each.numel() for each in parameters), reached))
+                    rows.append((structure, horizon, part, count_parameters(parameters), reached))
     return pd.DataFrame(rows, columns=["structure", "horizon", "part", "parameters", "reached"])
 
 
@@ -142,7 +125,8 @@ def saving_sentence(table: pd.DataFrame) -> str:
     """What each method saves against DP3, and which are smaller than a convolutional network of the Mamba widths."""
     totals = table.groupby("method", sort=False)["parameters"].sum()
     labels = {name: METHODS[name].label for name in totals.index}
-    saved = [f"{labels[name]} {1 - total / totals['dp3']:.1%}" for name, total in totals.items() if name != "dp3"]
+    shares = (100 * (1 - totals / totals["dp3"])).drop("dp3")
+    saved = [f"{labels[name]} {share:.1f} %" for name, share in shares.items()]
     same = [name for name in totals.index if METHODS[name].mixer and METHODS[name].down_dims == MAMBA_WIDTHS]
     larger = [labels[name] for name in same if totals[name] > totals["dp3_narrow"]]
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import pandas as pd
 
 from mp_lib.data.recording import expert_record
 from mp_lib.data.replay_buffer import ReplayBuffer
-from mp_lib.interfaces import TaskSpec
+from mp_lib.interfaces import Environment, TaskSpec
 from mp_lib.learning.film import write_film
 from mp_lib.sim.tasks import remarks_on
 from mp_lib.study.sentences import join, of_rate
+from mp_lib.study.tables import facts_table
 
 DEXART_JOINTS = [f"arm {k}" for k in range(1, 7)]
 DEXART_JOINTS += [f"{finger} {k}" for finger in ("index", "middle", "ring", "thumb") for k in range(4)]
@@ -39,14 +41,16 @@ NAMES = {
 
 def first_look(store: ReplayBuffer, spec: TaskSpec) -> dict[str, np.ndarray]:
     """The first demonstration's start: picture (H, W, 3), and the points seen, cropped and sampled (M, 3)."""
-    with contextlib.closing(spec.make_env(num_points=store.shapes["point_cloud"][0])) as env:
-        env.reset(first_seed(store))
+    with at_the_start(store, spec) as env:
         return {"picture": env.render(), **env.cloud_stages()}
 
 
-def first_seed(store: ReplayBuffer) -> int:
-    """The seed of the first demonstration."""
-    return store.attributes["episodes"][0]["seed"]
+@contextlib.contextmanager
+def at_the_start(store: ReplayBuffer, spec: TaskSpec) -> Iterator[Environment]:
+    """The environment at the start of the first demonstration."""
+    with contextlib.closing(spec.make_env(num_points=store.shapes["point_cloud"][0])) as env:
+        env.reset(store.attributes["episodes"][0]["seed"])
+        yield env
 
 
 def points_table(look: dict[str, np.ndarray]) -> pd.DataFrame:
@@ -67,8 +71,7 @@ def film_of(store: ReplayBuffer, spec: TaskSpec) -> Path:
     if path.exists():
         return path
     actions = store.read()["action"][: store.episode_ends[0]]
-    with contextlib.closing(spec.make_env(num_points=store.shapes["point_cloud"][0])) as env:
-        env.reset(first_seed(store))
+    with at_the_start(store, spec) as env:
         frames = [env.render()]
         for action in actions:
             env.step(action)
@@ -78,14 +81,11 @@ def film_of(store: ReplayBuffer, spec: TaskSpec) -> Path:
 
 def traces(store: ReplayBuffer, spec: TaskSpec) -> pd.DataFrame:
     """State and action of every frame: episode, step, and one column a number."""
-    frames, ends = store.read(), store.episode_ends
-    lengths = np.diff(ends, prepend=0)
-    states, actions = names_of(spec)
-    table = pd.DataFrame(np.hstack([frames["state"], frames["action"]]), columns=[*states, *actions])
-    steps = np.concatenate([np.arange(length) for length in lengths])
-    table.insert(0, "step", steps)
-    table.insert(0, "episode", np.repeat(np.arange(len(ends)), lengths))
-    return table
+    frames, (states, actions) = store.read(), names_of(spec)
+    lengths = np.diff(store.episode_ends, prepend=0)
+    table = pd.DataFrame({"episode": np.repeat(np.arange(len(lengths)), lengths)})
+    table["step"] = table.groupby("episode").cumcount()
+    return table.join(pd.DataFrame(np.hstack([frames["state"], frames["action"]]), columns=[*states, *actions]))
 
 
 def names_of(spec: TaskSpec) -> tuple[list[str], list[str]]:
@@ -113,18 +113,18 @@ def facts(store: ReplayBuffer) -> pd.DataFrame:
     """What the store says of itself: fact, value."""
     attributes, settings = store.attributes, store.attributes["settings"]
     lengths = np.diff(store.episode_ends, prepend=0)
-    rows = {
+    facts = {
         "task": attributes["task"],
         "expert": attributes["expert"],
-        **({"remark": ". ".join(remarks)} if (remarks := remarks_on(attributes["task"], attributes["expert"])) else {}),
+        "remark": ". ".join(remarks_on(attributes["task"], attributes["expert"])),
         "demonstrations": store.num_episodes,
         "frames": store.num_frames,
         "steps an episode": f"{lengths.min()} to {lengths.max()}",
         **{f"{key}, a frame": " x ".join(map(str, shape)) for key, shape in store.shapes.items()},
         "seeds": join([row["seed"] for row in attributes["episodes"]]),
         "depth images from": settings["depth_backend"],
-        "versions": ", ".join(f"{name} {number}" for name, number in attributes["versions"].items()),
+        "versions": ", ".join(map(" ".join, attributes["versions"].items())),
         "commit": join(dict.fromkeys(row["commit"] for row in attributes["episodes"])),
         "digest": store.content_hash(),
     }
-    return pd.DataFrame(rows.items(), columns=["fact", "value"]).astype({"value": str})
+    return facts_table(facts)

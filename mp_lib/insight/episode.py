@@ -130,10 +130,8 @@ def denoising_table(watched: Watched) -> pd.DataFrame:
 def action_table(key: str, values: Sequence[float], chunks: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
     """Chunks (M, T, A) as M T rows."""
     count, length, _ = chunks.shape
-    table = pd.DataFrame(chunks.reshape(count * length, -1), columns=list(names)).round(6)
-    table.insert(0, "chunk_step", np.tile(np.arange(length), count))
-    table.insert(0, key, np.repeat(values, length))
-    return table
+    steps = pd.DataFrame({key: np.repeat(values, length), "chunk_step": np.tile(np.arange(length), count)})
+    return steps.join(pd.DataFrame(chunks.reshape(count * length, -1), columns=list(names)).round(6))
 
 
 def kept_path() -> Path:

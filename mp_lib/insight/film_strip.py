@@ -10,25 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mp_lib.drawing.pictures import draw_points, view_of
-from mp_lib.drawing.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PAGE,
-    PINK,
-    RED,
-    SKY,
-    bare,
-    label_ends,
-    panels,
-    styled,
-)
+from mp_lib.drawing.style import LINES, PAGE, bare, label_ends, panels, styled
 from mp_lib.insight.episode import Watched
 from mp_lib.point_cloud import without_padding
 
-LINES = (BLACK, ORANGE, SKY, GREEN, BLUE, RED, PINK, GREY)
 MOST_LABELS = 8  # lines of a panel that can be told apart by name
 
 
@@ -44,7 +29,7 @@ def film_strip(watched: Watched) -> Figure:
         draw_points(cloud, without_padding(watched.clouds[column]), view)
         draw_chunk(actions, watched.chunks[column], watched.executed)
     axes[2, 0].set_ylabel("predicted action")
-    figure.supxlabel("step of the chunk; those on grey are executed", fontsize=7.5)
+    figure.supxlabel("step of the chunk; those on grey are executed")
     name_actions(axes[2, -1], watched.chunks[-1], watched.names)
     return figure
 
@@ -66,9 +51,9 @@ def denoising(watched: Watched, columns: int = 6) -> Figure:
             place.plot(values, color="#BBBBBB", linewidth=1.6)
         draw_chunk(place, watched.noisy[index], watched.executed)
         steps = f"after {index} of {len(watched.noisy) - 1}" if index else "noise"
-        place.set_title(f"{steps}\nnoise {watched.levels[index]:.0%}".replace("%", " %"))
+        place.set_title(f"{steps}\nnoise {100 * watched.levels[index]:.0f} %")
     axes[0, 0].set_ylabel("action")
-    figure.supxlabel("step of the chunk; those on grey are executed", fontsize=7.5)
+    figure.supxlabel("step of the chunk; those on grey are executed")
     name_actions(axes[0, -1], watched.noisy[-1], watched.names)
     return figure
 

@@ -16,15 +16,13 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mp_lib.config import METHODS
+from mp_lib.drawing.networks import MIXER_LABELS, percent, square
 from mp_lib.insight.specimens import Specimen
 from mp_lib.model.blocks import MixerBlock
 from mp_lib.model.mixers import MIXERS, short_conv
 from mp_lib.model.policy import DiffusionPolicy
 from mp_lib.model.scan import quasiseparable_matrix, selective_scan, ssd_matrix
 from mp_lib.study.sentences import join
-
-LABELS = {method.mixer: method.label for method in METHODS.values() if method.mixer} | {"attention": "attention"}
 
 
 @dataclass(frozen=True)
@@ -149,9 +147,9 @@ def mixing_table(specimens: Sequence[Specimen], block: int = 1, diffusion_step: 
     return pd.DataFrame(rows, columns=["mixer", "to", "source", "weight", "error", "weights"])
 
 
-def square(table: pd.DataFrame, column: str) -> np.ndarray:
-    """A column of the rows (to, source, ...) of one picture as an array (to, source)."""
-    return table.pivot(index="to", columns="source", values=column).to_numpy()
+def blind_to_later(pictures: dict[str, np.ndarray]) -> list[str]:
+    """Those of pictures (L, L) by name that are exactly zero on later steps."""
+    return [name for name, weights in pictures.items() if not np.triu(weights, 1).any()]
 
 
 def later_share(weights: np.ndarray) -> float:
@@ -164,19 +162,19 @@ def own_share(weights: np.ndarray) -> float:
     return float((weights.diagonal() / weights.sum(1)).mean())
 
 
-def percent(share: float) -> str:
-    """A share in percent, with enough digits that a small one is not called none."""
-    return f"{share:.0%}" if share in (0, 1) or 0.005 <= share < 0.995 else f"{share:.2%}"
+def told(pictures: dict[str, np.ndarray], share: Callable[[np.ndarray], float]) -> str:
+    """A share of each picture (L, L) by its name, e.g. "Mamba-1 75 % and Hydra 25 %"; none of none."""
+    return join([f"{name} {percent(100 * share(weights))} %" for name, weights in pictures.items()]) or "none"
 
 
 def sentence(table: pd.DataFrame) -> str:
     """What ``mixing_table`` found about later steps."""
-    found = {LABELS[name]: square(rows, "weight") for name, rows in table.groupby("mixer", sort=False)}
-    causal = [name for name, weights in found.items() if not np.triu(weights, 1).any()]
-    others = [f"{name} {percent(later_share(weights))}" for name, weights in found.items() if name not in causal]
-    own = [f"{name} {percent(own_share(weights))}" for name, weights in found.items()]
+    found = {MIXER_LABELS[name]: square(rows, "weight") for name, rows in table.groupby("mixer", sort=False)}
+    causal = blind_to_later(found)
+    others = {name: weights for name, weights in found.items() if name not in causal}
     return (
         f"Exactly zero above the diagonal, so that no step hears of later ones: {join(causal) or 'none'}. Share of "
-        f"|M| on later steps: {join(others) or 'none'}; on the step itself, the skip included: {join(own)}. Multiplied "
-        f"out, M gives every mixer's own output to {table['error'].max():.0e} of its largest entry."
-    ).replace("%", " %")
+        f"|M| on later steps: {told(others, later_share)}; on the step itself, the skip included: "
+        f"{told(found, own_share)}. Multiplied out, M gives every mixer's own output to {table['error'].max():.0e} of "
+        "its largest entry."
+    )

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from mp_lib.config import METHODS
-from mp_lib.insight.mixing import later_share, own_share, percent, square
+from mp_lib.drawing.networks import percent, square
+from mp_lib.insight.mixing import blind_to_later, later_share, own_share, told
 from mp_lib.insight.specimens import Specimen
 from mp_lib.model.unet import UNet1D
 from mp_lib.study.sentences import join
@@ -56,11 +57,9 @@ def sentence(table: pd.DataFrame) -> str:
     """Which share of the gradient falls on later steps and on the step itself, and what an even spread would give."""
     found = {name: square(rows, "share") for name, rows in table.groupby("label", sort=False)}
     even = np.ones_like(next(iter(found.values())))
-    later = [f"{name} {percent(later_share(shares))}" for name, shares in found.items()]
-    own = [f"{name} {percent(own_share(shares))}" for name, shares in found.items()]
-    blind = [name for name, shares in found.items() if not np.triu(shares, 1).any()]
+    later, own = (f"{percent(100 * share(even))} % if spread evenly" for share in (later_share, own_share))
     return (
-        f"Share of the gradient on later steps ({percent(later_share(even))} if spread evenly): {join(later)}. On the "
-        f"step itself ({percent(own_share(even))} if spread evenly): {join(own)}. Methods whose prediction of a step "
-        f"ignores later ones: {join(blind) or 'none'}."
-    ).replace("%", " %")
+        f"Share of the gradient on later steps ({later}): {told(found, later_share)}. On the step itself ({own}): "
+        f"{told(found, own_share)}. Methods whose prediction of a step ignores later ones: "
+        f"{join(blind_to_later(found)) or 'none'}."
+    )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mp_lib.config import ATTENTION, METHODS, TrainConfig, mixers_of, scale_config
+from mp_lib.data.recording import store_path
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows
 from mp_lib.learning.evaluation import at_least_one
@@ -24,7 +25,7 @@ from mp_lib.model.policy import DiffusionPolicy, build_policy
 from mp_lib.sim.tasks import find_task
 from mp_lib.study.runs import choose_runs
 from mp_lib.study.sentences import join
-from mp_lib.system.paths import demos_path, run_path
+from mp_lib.system.paths import run_path
 
 FRESH = "fresh weights"
 
@@ -109,38 +110,34 @@ def random_batch(policy: DiffusionPolicy, count: int, generator: torch.Generator
 
 def one_a_method(scale: str, task: str) -> list[Specimen]:
     """A specimen of every method."""
-    demos, windows = recorded_windows(scale, task)
-    return [specimen(scale, task, method, demos, windows) for method in METHODS]
+    return specimens_of(scale, task, [(method, None) for method in METHODS])
 
 
 def one_a_mixer(scale: str, task: str, method: str) -> list[Specimen]:
     """A specimen of every mixer; attention is looked at in ``method``, or in the last variant if it has none there."""
-    demos, windows = recorded_windows(scale, task)
-    mixers = {row.mixer: row.name for row in METHODS.values() if row.mixer}
-    host = method if mixers_of(method, "paper") else list(mixers.values())[-1]
+    owners = [(row.name, row.mixer) for row in METHODS.values() if row.mixer]
+    host = method if mixers_of(method, "paper") else owners[-1][0]
+    return specimens_of(scale, task, [*owners, (host, "attention")])
+
+
+def specimens_of(scale: str, task: str, wanted: Sequence[tuple[str, str | None]]) -> list[Specimen]:
+    """A specimen of each (method, mixer), with all windows of the demonstrations if they were recorded."""
+    configs = [scale_config(scale, task, method) for method, _ in wanted]
+    demos, windows = store_path(configs[0]), None
+    if demos.exists():
+        windows = training_windows(configs[0], ReplayBuffer.open(demos).check(find_task(task)))
     return [
-        specimen(scale, task, owner, demos, windows, mixer) for mixer, owner in (mixers | {"attention": host}).items()
+        Specimen(method, mixer, config, newest_checkpoint(config, mixer), windows, demos)
+        for (method, mixer), config in zip(wanted, configs, strict=True)
     ]
 
 
-def specimen(
-    scale: str, task: str, method: str, demos: Path, windows: ActionWindows | None, mixer: str | None = None
-) -> Specimen:
-    """The newest finished run of a method, one that executes ``mixer`` if that is given, or fresh weights."""
-    runs = choose_runs(scale, [task], [method])
-    if mixer:
-        able = [attention for attention in ATTENTION if mixer in mixers_of(method, attention)]
-        runs = runs[runs["attention"].isin(able)]
-    found = [run_path(folder) / CHECKPOINT for folder in runs["folder"]]
-    newest = max(filter(Path.exists, found), key=lambda path: path.stat().st_mtime, default=None)
-    return Specimen(method, mixer, scale_config(scale, task, method), newest, windows, demos)
-
-
-def recorded_windows(scale: str, task: str) -> tuple[Path, ActionWindows | None]:
-    """Where a task's demonstrations of a scale lie, and all windows of them; None if they were not recorded."""
-    spec, config = find_task(task), scale_config(scale, task, next(iter(METHODS)))
-    path = demos_path(task, config.num_points, config.num_demos or spec.num_demos)
-    return path, training_windows(config, ReplayBuffer.open(path).check(spec)) if path.exists() else None
+def newest_checkpoint(config: TrainConfig, mixer: str | None) -> Path | None:
+    """That of the newest finished run of a method, one that executes ``mixer`` if that is given; None without one."""
+    runs = choose_runs(config.scale, [config.task], [config.method])
+    able = [name for name in ATTENTION if mixer is None or mixer in mixers_of(config.method, name)]
+    found = [run_path(folder) / CHECKPOINT for folder in runs.loc[runs["attention"].isin(able), "folder"]]
+    return max(filter(Path.exists, found), key=lambda path: path.stat().st_mtime, default=None)
 
 
 def files(specimens: Sequence[Specimen]) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from mp_lib.model.ddim import DDIM
 from mp_lib.sim.tasks import find_task
 from mp_lib.statistics import wilson_interval
 from mp_lib.system.device import choose_device, device_name
-from mp_lib.system.files import read_json, write_atomically
+from mp_lib.system.files import read_json, write_json
 from mp_lib.system.locks import sole_user
 from mp_lib.system.paths import run_path
 from mp_lib.system.provenance import commit, file_hash
@@ -103,7 +102,7 @@ def evaluate(
             "film": film.name,
             "file": path.name,
         }
-        write_atomically(path, json.dumps(found, indent=1).encode())
+        write_json(path, found)
         journal.forget()
     return found
 

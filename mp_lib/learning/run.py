@@ -27,7 +27,7 @@ from mp_lib.model.checkpoint import checksum, save_policy
 from mp_lib.statistics import wilson_interval
 from mp_lib.system import provenance
 from mp_lib.system.device import choose_device, device_name, peak_memory
-from mp_lib.system.files import read_json, write_atomically
+from mp_lib.system.files import read_json, write_json
 from mp_lib.system.locks import sole_user
 from mp_lib.system.progress import Progress, track
 from mp_lib.system.stopping import Stop
@@ -65,9 +65,9 @@ def train(
             if not is_finished(folder):
                 with torch.random.fork_rng(), same_threads():
                     run = Run(config, spec, store, folder, choose_device(device), jobs, form)
-                    write_atomically(folder / "config.json", json.dumps(asdict(config), indent=1).encode())
+                    write_json(folder / "config.json", asdict(config))
                     result = run.complete()
-                write_atomically(folder / "result.json", json.dumps(asdict(result), indent=1).encode())
+                write_json(folder / "result.json", asdict(result))
             for leftover in leftovers(folder):
                 leftover.unlink()
     return RunResult(**read_json(folder / "result.json"))

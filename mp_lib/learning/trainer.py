@@ -20,8 +20,8 @@ from mp_lib.config import PolicyConfig, TrainConfig
 from mp_lib.data.windows import ActionWindows
 from mp_lib.interfaces import look_up
 from mp_lib.model.checkpoint import load_tensors, save_tensors
-from mp_lib.model.forms import FORMS, make_optimizer
 from mp_lib.model.policy import build_policy
+from mp_lib.model.step_forms import FORMS, make_optimizer
 
 WEIGHTS, BATCHES, NOISE = range(3)  # streams of random numbers
 BATCH_KEYS = ("point_cloud", "state", "actions")

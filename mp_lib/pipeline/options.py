@@ -39,32 +39,18 @@ def make_parser() -> Parser:
         epilog="Also: ./run_all.sh lab (JupyterLab), ./run_all.sh test [--all] (linter and tests). With any of them "
         "--env active uses the environment one is in instead of .venv.",
     )
-    parser.add_argument(
-        "scale",
-        nargs="*",
-        default=["quick"],
-        help=f"one of: {', '.join(SCALES)} (default: quick); `report`, or `report paper`, shows what there is",
-    )
-    parser.add_argument(
-        "--experiment", default="first", help=f"one of: {EXPERIMENTS} (default: first, one small table)"
-    )
-    parser.add_argument("--task", nargs="+", default=[], metavar="TASK", help="default: the experiment's own")
-    parser.add_argument(
-        "--methods",
-        nargs="+",
-        default=[],
-        metavar="METHOD",
-        help=f"of: {', '.join(METHODS)} (default: the experiment's)",
-    )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="SEED", help="default: the experiment's")
-    parser.add_argument("--attention", default="paper", help=f"one of: {', '.join(ATTENTION)} (default: paper)")
-    parser.add_argument(
-        "--expert", default="default", help="which of the task's experts demonstrates, e.g. dapg for Adroit"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
-    parser.add_argument("--jobs", type=int, help="steps side by side (default: one a GPU, or by cores and memory)")
-    parser.add_argument("--engine", default="papermill", help=f"one of: {', '.join(ENGINES)} (default: papermill)")
-    parser.add_argument("--profile", default="", help="a folder with Snakemake's profile, such as profiles/slurm")
+    add, scales = parser.add_argument, f"one of: {', '.join(SCALES)} (default: quick)"
+    add("scale", nargs="*", default=["quick"], help=f"{scales}; `report`, or `report paper`, shows what there is")
+    add("--experiment", default="first", help=f"one of: {EXPERIMENTS} (default: first, one small table)")
+    add("--task", nargs="+", default=[], metavar="TASK", help="default: the experiment's own")
+    add("--methods", nargs="+", default=[], metavar="METHOD", help=f"of: {', '.join(METHODS)} (default: its own)")
+    add("--seeds", nargs="+", type=int, default=[], metavar="SEED", help="default: the experiment's")
+    add("--attention", default="paper", help=f"one of: {', '.join(ATTENTION)} (default: paper)")
+    add("--expert", default="default", help="which of the task's experts demonstrates, e.g. dapg for Adroit")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
+    add("--jobs", type=int, help="steps side by side (default: one a GPU, or by cores and memory)")
+    add("--engine", default="papermill", help=f"one of: {', '.join(ENGINES)} (default: papermill)")
+    add("--profile", default="", help="a folder with Snakemake's profile, such as profiles/slurm")
     return parser
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shutil import copytree
+from unittest.mock import patch
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -53,21 +54,14 @@ def makespan(steps: Sequence[Step], seconds: Mapping[str, float], workers: int) 
 
 def measure(workers: int) -> tuple[float, dict[str, float]]:
     """Run the matrix on so many workers; its seconds, and those of each step."""
-    notebooks, before = root() / "notebooks", os.environ.get("MP_ROOT")
-    with tempfile.TemporaryDirectory() as folder, cores(workers):
+    notebooks = root() / "notebooks"
+    with tempfile.TemporaryDirectory() as folder, cores(workers), patch.dict(os.environ, MP_ROOT=folder):
         copytree(notebooks, Path(folder) / "notebooks")
-        os.environ["MP_ROOT"] = folder
-        try:
-            steps, began = matrix(), time.monotonic()
-            if failed := Runner(steps, workers, threads=1).run():
-                raise RuntimeError(f"{failed[0]} failed: {next(s for s in steps if s.name == failed[0]).error()}")
-            whole = time.monotonic() - began
-            return whole, {step.name: read_json(step.stamp)["seconds"] for step in steps}
-        finally:
-            if before is None:
-                del os.environ["MP_ROOT"]
-            else:
-                os.environ["MP_ROOT"] = before
+        steps, began = matrix(), time.monotonic()
+        if failed := Runner(steps, workers, threads=1).run():
+            raise RuntimeError(f"{failed[0]} failed: {next(s for s in steps if s.name == failed[0]).error()}")
+        whole = time.monotonic() - began
+        return whole, {step.name: read_json(step.stamp)["seconds"] for step in steps}
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from mp_lib.system.files import read_json, write_atomically
+from mp_lib.system.files import read_json, write_json
 from mp_lib.system.locks import sign, sole_user
 from mp_lib.system.paths import root, step_path
 from mp_lib.system.progress import FILE_VARIABLE
@@ -94,7 +94,7 @@ class Step:
     def finish(self, key: str, seconds: float) -> None:
         """Write the stamp: ``key`` is what the step's key was when it began."""
         stamp = {"key": key, "seconds": round(seconds, 1), "parameters": self.parameters}
-        write_atomically(self.stamp, json.dumps(stamp, indent=1).encode())
+        write_json(self.stamp, stamp)
 
 
 class Execution:

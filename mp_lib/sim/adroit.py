@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,7 +35,7 @@ REACH = 10.0  # metres; nothing is cropped but what lies low
 DROPPED = 0.075  # metres above the table; a pen below has left the hand
 UPSIDE_DOWN = (np.cos(1.57), 0, 0, np.sin(1.57))  # euler 0 0 3.14
 FROM_BEHIND = (0.92388, 0.382683, 0, 0)  # 45 degrees down along y, as "vil_camera" is in all four models
-FROM_THE_FRONT = (0, 0, 0.382683, 0.92388)  # the same, turned by 180 degrees about z
+IN_FRONT = (0, 0, 0.382683, 0.92388)  # the same, turned by 180 degrees about z
 
 
 def _door_is_open(env: AdroitHandDoorEnv) -> bool:
@@ -82,49 +82,15 @@ class Setting:
 
 
 SETTINGS: dict[str, Setting] = {
-    "hammer": Setting(
-        make=AdroitHandHammerEnv,
-        action_dim=26,
-        joints=slice(2, -7),
-        met=_nail_is_in,
-        position=(0, 0, 1.1),
-        quaternion=UPSIDE_DOWN,
-        upright=True,
-        floor=-0.099,
-    ),
-    "door": Setting(
-        make=AdroitHandDoorEnv,
-        action_dim=28,
-        joints=slice(4, -2),
-        met=_door_is_open,
-        position=(0, 0, 1.5),
-        quaternion=UPSIDE_DOWN,
-        upright=True,
-        floor=-0.499,
-    ),
-    "pen": Setting(
-        make=AdroitHandPenEnv,
-        action_dim=24,
-        joints=slice(0, -6),
-        met=_pen_is_parallel,
-        position=(0, -0.8, 0.8),
-        quaternion=FROM_BEHIND,
-        upright=False,
-        floor=-0.79,
-        opaque=("pen", "target"),
-        lost=_pen_is_dropped,
-    ),
-    "relocate": Setting(
-        make=AdroitHandRelocateEnv,
-        action_dim=30,
-        joints=slice(6, -6),
-        met=_ball_is_near,
-        position=(0, 0.65, 0.75),
-        quaternion=FROM_THE_FRONT,
-        upright=False,
-        floor=-0.74,
-    ),
+    name: Setting(*row)
+    for name, row in {
+        "hammer": (AdroitHandHammerEnv, 26, slice(2, -7), _nail_is_in, (0, 0, 1.1), UPSIDE_DOWN, True, -0.099),
+        "door": (AdroitHandDoorEnv, 28, slice(4, -2), _door_is_open, (0, 0, 1.5), UPSIDE_DOWN, True, -0.499),
+        "pen": (AdroitHandPenEnv, 24, slice(0, -6), _pen_is_parallel, (0, -0.8, 0.8), FROM_BEHIND, False, -0.79),
+        "relocate": (AdroitHandRelocateEnv, 30, slice(6, -6), _ball_is_near, (0, 0.65, 0.75), IN_FRONT, False, -0.74),
+    }.items()
 }
+SETTINGS["pen"] = replace(SETTINGS["pen"], opaque=("pen", "target"), lost=_pen_is_dropped)
 
 
 class AdroitEnv(CloudEnv):

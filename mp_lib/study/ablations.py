@@ -6,25 +6,20 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from mp_lib.config import METHODS
+from mp_lib.config import METHODS, kind_name
 from mp_lib.drawing.display import Markdown, show_table
 from mp_lib.drawing.figures import publish
-from mp_lib.drawing.plots import row_name
 from mp_lib.drawing.success import DRAWN
 from mp_lib.interfaces import look_up
 from mp_lib.study.designs import ABLATIONS, DESIGNS, Design
 from mp_lib.study.evidence import compare
 from mp_lib.study.runs import result_files, runs_of_design
-from mp_lib.study.sentences import of_origin
-from mp_lib.study.tables import KINDS, common_tasks, episodes_cell, method_table, success_cell
+from mp_lib.study.sentences import of_origin, with_interval
+from mp_lib.study.tables import common_tasks, episodes_cell, method_table, success_cell
 
 
 def show(
-    scale: str,
-    names: Sequence[str] = (),
-    methods: Sequence[str] = (),
-    expert: str = "default",
-    figures: bool = True,
+    scale: str, names: Sequence[str] = (), methods: Sequence[str] = (), expert: str = "default", figures: bool = True
 ) -> Iterator:
     """What a notebook displays of these experiments, all ablations if none are named, one thing after the other.
 
@@ -33,9 +28,9 @@ def show(
     """
     for name in names or ABLATIONS:
         design = look_up(DESIGNS, name, "experiment")
-        runs = runs_of_design(design, scale, expert, methods)
-        runs = on_common_tasks(runs)
-        yield Markdown(f"## {design.title}\n\n**{design.asks}** {of_origin(runs, how_to_run(design, scale))}")
+        runs = on_common_tasks(runs_of_design(design, scale, expert, methods))
+        told = of_origin(runs, f"./run_all.sh {scale} --experiment {name}")
+        yield Markdown(f"## {design.title}\n\n**{design.asks}** {told}")
         if len(runs):
             table = arm_table(design, runs)
             given = {"scale": scale, "experiment": name, "methods": list(methods), "expert": expert}
@@ -44,14 +39,9 @@ def show(
             yield show_table(reading_table(design, table))
 
 
-def how_to_run(design: Design, scale: str) -> str:
-    """The command that runs an experiment."""
-    return f"./run_all.sh {scale} --experiment {design.name}"
-
-
 def on_common_tasks(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of ``common_tasks``: rates and differences of a table are of the same tasks."""
-    return runs[runs["task"].isin(common_tasks(runs, KINDS))] if len(runs) else runs
+    """The runs on ``common_tasks``: rates and differences of a table are of the same tasks."""
+    return runs[runs["task"].isin(common_tasks(runs))]
 
 
 def arm_table(design: Design, runs: pd.DataFrame) -> pd.DataFrame:
@@ -62,27 +52,20 @@ def arm_table(design: Design, runs: pd.DataFrame) -> pd.DataFrame:
     ``difference_over_runs`` says whether they speak of trainings at large.
     """
     runs = on_common_tasks(runs)
-    table = method_table(runs, KINDS)
     order = {name: place for place, name in enumerate([*METHODS, *(arm.label for arm in design.arms)])}
-    table = table.sort_values(["method", "arm"], key=lambda column: column.map(order))
-    rows = [difference_of(design, runs, row) for row in table.itertuples()]
+    table = method_table(runs).sort_values(["method", "arm"], key=lambda column: column.map(order), ignore_index=True)
     columns = ["difference", "difference_low", "difference_high", "difference_over_runs"]
-    return pd.concat([table, pd.DataFrame(rows, columns=columns, index=table.index)], axis=1).reset_index(drop=True)
+    rows = [difference_of(design, runs, row) for row in table.itertuples()]
+    return table.join(pd.DataFrame(rows, columns=columns))
 
 
 def difference_of(design: Design, runs: pd.DataFrame, row) -> tuple:
     """A row's difference from the reference method in its condition, or from its method in the reference condition."""
-    same_arm, same_method = runs["arm"] == row.arm, runs["method"] == row.method
-    if design.reference in METHODS:
-        theirs = runs[same_arm & (runs["method"] == design.reference)]
-        is_reference = row.method == design.reference
-    else:
-        theirs = runs[same_method & (runs["arm"] == design.reference)]
-        is_reference = row.arm == design.reference
-    if is_reference or theirs.empty:
-        return None, None, None, False
-    found = compare([runs[same_arm & same_method], theirs], (1, -1), same_runs=design.after_training)
-    if found is None:  # they have played other environment seeds
+    varied, same = ("method", "arm") if design.reference in METHODS else ("arm", "method")
+    runs, own = runs[runs[same] == getattr(row, same)], getattr(row, varied)
+    pair = [runs[runs[varied] == each] for each in (own, design.reference)]
+    found = None if own == design.reference else compare(pair, (1, -1), same_runs=design.after_training)
+    if found is None:  # the reference was not run, or has played other environment seeds
         return None, None, None, False
     estimate = found.estimate
     return 100 * estimate.value, 100 * estimate.low, 100 * estimate.high, estimate.over_runs
@@ -91,14 +74,13 @@ def difference_of(design: Design, runs: pd.DataFrame, row) -> tuple:
 def reading_table(design: Design, table: pd.DataFrame) -> pd.DataFrame:
     """``arm_table`` as a reader wants it."""
     rows = list(table.itertuples())
-    name = METHODS[design.reference].label if design.reference in METHODS else design.reference
     varied = {design.varied: table["arm"]} if design.varied else {}
     return pd.DataFrame(
         {
-            "method": [row_name(row.method) for row in rows],
+            "method": [kind_name(row.method) for row in rows],
             **varied,
             "success, % (95 % interval)": [success_cell(row) for row in rows],
-            f"less {name}, points (95 % interval)": [difference_cell(row) for row in rows],
+            f"less {kind_name(design.reference)}, points (95 % interval)": [difference_cell(row) for row in rows],
             "episodes; by run, %": [episodes_cell(row) for row in rows],
             "parameters (M)": table["parameters"] / 1e6,
             "training (min)": table["train_minutes"],
@@ -108,8 +90,5 @@ def reading_table(design: Design, table: pd.DataFrame) -> pd.DataFrame:
 
 def difference_cell(row) -> str:
     """A paired difference, e.g. "+4 (-8 to +16)"; in brackets for single trainings, of which it speaks alone."""
-    if pd.isna(row.difference):
-        return ""
-    value, low, high = (round(each) for each in (row.difference, row.difference_low, row.difference_high))
-    text = f"{value:+d} ({low:+d} to {high:+d})"
-    return text if row.difference_over_runs else f"[{text}]"
+    text = with_interval(row.difference, row.difference_low, row.difference_high, "+z.0f")  # z: no "-0"
+    return text if row.difference_over_runs or not text else f"[{text}]"

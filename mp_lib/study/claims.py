@@ -18,7 +18,7 @@ from mp_lib.study import efficiency
 from mp_lib.study.designs import DESIGNS, MAMBA
 from mp_lib.study.evidence import Comparison, compare
 from mp_lib.study.runs import choose_runs, runs_of_design
-from mp_lib.study.sentences import count, join
+from mp_lib.study.sentences import count, join, with_interval
 from mp_lib.system.paths import published_path
 from mp_lib.timing import table
 
@@ -109,12 +109,11 @@ def judge_cost(scale: str, expert: str) -> Iterable[Finding]:
     """(f): counted multiply-adds, and kept measurements of memory and time, at DP3's horizon, in both structures."""
     costs = efficiency.cost_table().set_index(["method", "attention"])["multiply_adds"]
     yield shares("multiply-adds of a denoiser call", costs, "counted, T = 16")
-    kept = efficiency.pick(efficiency.kept_timings(), horizon=16)
+    devices = efficiency.kept_timings()["device"].unique()
     for column, told, where in MEASURED_COSTS:
-        rows = efficiency.pick(kept, **where)
-        how = [efficiency.BACKEND_LABELS[where["backend"]], f"batch {where['batch']}"]
-        how += [count(where["threads"], "thread"), *sorted(set(rows["device"]))]
-        yield shares(told, rows.set_index(["method", "attention"])[column].dropna(), ", ".join(how))
+        batch, threads = f"batch {where['batch']}", count(where["threads"], "thread")
+        how = [efficiency.BACKEND_LABELS[where["backend"]], batch, threads, *devices]
+        yield shares(told, efficiency.measured(column, **where), ", ".join(how))
 
 
 CLAIMS = (
@@ -149,10 +148,8 @@ def finding(compared: str, groups: Sequence[pd.DataFrame], weights: Sequence[flo
         return Finding(compared, "", NOTHING, "no such runs on the same environment seeds")
     strict = compare(groups, weights, confidence=1 - 0.05 / lines)
     value, low, high = (100 * each for each in (found.estimate.value, found.estimate.low, found.estimate.high))
-    text = f"{value:+.1f} points ({low:+.1f} to {high:+.1f})"
-    return Finding(
-        compared, text, verdict_of(found.estimate, strict.estimate), basis_of(found, groups), value, low, high
-    )
+    text, verdict = with_interval(value, low, high, "+.1f", " points"), verdict_of(found.estimate, strict.estimate)
+    return Finding(compared, text, verdict, basis_of(found, groups), value, low, high)
 
 
 def basis_of(found: Comparison, groups: Sequence[pd.DataFrame]) -> str:
@@ -206,10 +203,8 @@ def reading_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def verdict_lines(table: pd.DataFrame) -> str:
     """One line a claim in Markdown: its verdict, which is that of all its evidence."""
-    lines = []
-    for says, rows in table.groupby("claim", sort=False):
-        lines.append(f"- {says}: **{together(rows['verdict'].tolist())}**.")
-    return "\n".join(lines)
+    verdicts = table.groupby("claim", sort=False)["verdict"].agg(list)
+    return "\n".join(f"- {says}: **{together(found)}**." for says, found in verdicts.items())
 
 
 def together(verdicts: list[str]) -> str:

@@ -72,12 +72,7 @@ class Design:
     pages: tuple[str, ...] = ("07_ablations",)
 
     def configs(
-        self,
-        scale: str,
-        tasks: Sequence[str] = (),
-        methods: Sequence[str] = (),
-        seeds: Sequence[int] = (),
-        **chosen,
+        self, scale: str, tasks: Sequence[str] = (), methods: Sequence[str] = (), seeds: Sequence[int] = (), **chosen
     ) -> list[tuple[Arm, TrainConfig]]:
         """All runs with their conditions; its own tasks, methods and seeds where none are given.
 

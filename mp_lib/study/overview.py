@@ -30,19 +30,17 @@ WORDS = {
 
 def methods_table() -> pd.DataFrame:
     """One row a method: its widths, blocks a level and what follows the first convolution in a block."""
-    rows = []
-    for method in METHODS.values():
-        tail = [f"{name} + MLP" for name in mixers_of(method.name, "paper")] or ["convolution"]
-        rows.append(
-            {
-                "method": method.name,
-                "label": method.label,
-                "widths": ", ".join(map(str, method.down_dims)),
-                "blocks a level": method.blocks_per_level,
-                "after FiLM": ", ".join(tail),
-                "published as": method.published or "",
-            }
-        )
+    rows = [
+        {
+            "method": method.name,
+            "label": method.label,
+            "widths": ", ".join(map(str, method.down_dims)),
+            "blocks a level": method.blocks_per_level,
+            "after FiLM": ", ".join(f"{name} + MLP" for name in mixers_of(method.name, "paper")) or "convolution",
+            "published as": method.published or "",
+        }
+        for method in METHODS.values()
+    ]
     return pd.DataFrame(rows)
 
 

@@ -6,18 +6,26 @@ can type its numbers in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from mp_lib.config import METHODS
 from mp_lib.drawing.display import Markdown, show_table
-from mp_lib.sim.tasks import PAPER_TASKS, TASKS
+from mp_lib.sim.tasks import PAPER_TASKS
 from mp_lib.study import efficiency
 from mp_lib.study.designs import DESIGNS, MAMBA
 from mp_lib.study.runs import choose_runs, runs_of_design
 from mp_lib.study.sentences import count, join
-from mp_lib.study.tables import KINDS, load_published, method_table, success_cell, success_table, with_spread
+from mp_lib.study.tables import (
+    comparable,
+    load_published,
+    method_table,
+    published_cell,
+    published_in,
+    success_cell,
+    success_table,
+)
 
 COMPARED = ("dp3", "simple_dp3", "dp3_mamba")  # those of the main table that have a published name
 TABLES = {  # by their names in data/paper/published.csv
@@ -26,15 +34,17 @@ TABLES = {  # by their names in data/paper/published.csv
     "horizon": "Horizon: mean success, %",
     "costs": "Costs at the paper's widths, as released",
 }
+COSTS = ("parameters of the denoiser (M)", "multiply-adds of a call, T = 16 (M)", "memory of a training step, CPU (MB)")
 
 
 def how_to_fill() -> str:
-    """Where the published numbers come from, and how to type in one that is not known here."""
+    """Where the published numbers come from, why some are not known here, and how to type one in."""
     known = load_published()
-    sources = list(dict.fromkeys(known.loc[known["table"].isin(TABLES), "source"]))
+    sources = join(dict.fromkeys(known.loc[known["table"].isin(TABLES), "source"])) or "nowhere yet"
     return (
-        f"Published numbers are from {join(sources)}. An empty published cell is not known to this project: the tables "
-        "of arXiv 2409.07163 could not be obtained. To fill it, append a row to `data/paper/published.csv`: the table "
+        f"Published numbers are from {sources}. A cell is empty rather than guessed where this project knows of none: "
+        "the tables of arXiv 2409.07163 could not be obtained, and narrow or renamed variants were never published. To "
+        "fill one, append a row to `data/paper/published.csv` and run this notebook again: the table "
         f"({join([f'`{name}`' for name in TABLES])}, as they stand here from top to bottom), the method and the row's "
         "name as they stand here, the value, and its source, e.g. `arXiv:2409.07163 Table II`."
     )
@@ -49,30 +59,32 @@ def show(scale: str, expert: str = "default") -> Iterator:
     yield Markdown(how_to_fill())
 
 
-def published_cells(table: str, method: str, rows: Iterable[str]) -> list[str]:
-    """What is published of a method in a table, row by row; empty where nothing is."""
-    known = load_published().query("table == @table and method == @method").drop_duplicates("task").set_index("task")
-    return [
-        with_spread(known.loc[row, "value"], known.loc[row, "spread"], "g") if row in known.index else ""
-        for row in rows
-    ]
+def published_cells(table: str, method: str, rows: Sequence[str]) -> list[str]:
+    """What is published of a method in a table, row by row; empty where nothing is, in brackets if re-created here."""
+    published = published_in(table)
+    known = [published.get((method, row), {}) for row in rows]
+    pairs = zip(known, rows, strict=True)
+    return [published_cell(each.get("value"), each.get("spread"), comparable(row)) for each, row in pairs]
+
+
+def side_by_side(table: str, noun: str, rows: Sequence[str], methods: Sequence[str], ours: dict) -> pd.DataFrame:
+    """``rows`` below ``noun``; for each method what is published in a table, and ``ours``, cells by (method, row)."""
+    shown = {noun: list(rows)}
+    for method in methods:
+        name = METHODS[method].published
+        shown[f"{name}, published"] = published_cells(table, name, rows)
+        shown[f"{name}, here"] = [ours.get((method, row), "") for row in rows]
+    return pd.DataFrame(shown)
 
 
 def main_table(scale: str, expert: str = "default") -> pd.DataFrame:
-    """Success by task, in percent, as published and here; published rates of re-created tasks stand in brackets."""
-    runs = choose_runs(scale, attention="paper", expert=expert)
-    table = success_table(runs)
-    ours = {(row.task, row.method): success_cell(row) for row in table.itertuples()}
-    shown = {"task": list(PAPER_TASKS)}
-    for method in COMPARED:
-        name = METHODS[method].published
-        cells = published_cells("success", name, PAPER_TASKS)
-        pairs = zip(cells, PAPER_TASKS, strict=True)
-        shown[f"{name}, published"] = [f"({cell})" if cell and TASKS[task].remark else cell for cell, task in pairs]
-        shown[f"{name}, here"] = [ours.get((task, method), "") for task in PAPER_TASKS]
-    experts = dict(zip(table.get("task", []), table.get("expert_rate", []), strict=True))
+    """Success by task, in percent, as published and here."""
+    table = success_table(choose_runs(scale, attention="paper", expert=expert))
+    ours = {(row.method, row.task): success_cell(row) for row in table.itertuples()}
+    experts = {row.task: row.expert_rate for row in table.itertuples()}
     rates = [experts.get(task) for task in PAPER_TASKS]
-    return pd.DataFrame(shown).assign(**{"expert here, %": ["" if pd.isna(x) else f"{100 * x:.0f}" for x in rates]})
+    shown = side_by_side("success", "task", PAPER_TASKS, COMPARED, ours)
+    return shown.assign(**{"expert here, %": ["" if pd.isna(rate) else f"{100 * rate:.0f}" for rate in rates]})
 
 
 def variants_table(scale: str, expert: str = "default") -> pd.DataFrame:
@@ -87,32 +99,18 @@ def variants_table(scale: str, expert: str = "default") -> pd.DataFrame:
 def horizon_table(scale: str, expert: str = "default") -> pd.DataFrame:
     """Mean success by horizon, in percent; half of what is predicted is executed here."""
     design = DESIGNS["horizon"]
-    table = method_table(runs_of_design(design, scale, expert), KINDS)
-    ours = {(row.arm, row.method): success_cell(row) for row in table.itertuples()}
-    rows = [f"T = {arm.label}" for arm in design.arms]
-    shown = {"horizon": rows}
-    for method in ("dp3", "dp3_mamba"):
-        name = METHODS[method].published
-        shown[f"{name}, published"] = published_cells("horizon", name, rows)
-        shown[f"{name}, here"] = [ours.get((arm.label, method), "") for arm in design.arms]
-    return pd.DataFrame(shown)
+    table = method_table(runs_of_design(design, scale, expert))
+    ours = {(row.method, f"T = {row.arm}"): success_cell(row) for row in table.itertuples()}
+    return side_by_side("horizon", "horizon", [f"T = {arm.label}" for arm in design.arms], ("dp3", "dp3_mamba"), ours)
 
 
 def costs_table() -> pd.DataFrame:
     """Parameters, multiply-adds and memory at the paper's widths: as published, and as counted or measured here."""
     counted = efficiency.cost_table().set_index(["method", "attention"])
-    memory = efficiency.pick(
-        efficiency.kept_timings(), what="train_step", backend="torch", batch=128, threads=2, horizon=16
-    )
-    memory = memory.set_index(["method", "attention"])["peak_megabytes"]
-    rows = (
-        "parameters of the denoiser (M)",
-        "multiply-adds of a call, T = 16 (M)",
-        "memory of a training step, CPU (MB)",
-    )
-    shown = {"cost": list(rows)}
-    for key, name in ((("dp3", ""), "DP3"), (("dp3_mamba", "released"), "Mamba Policy")):
-        values = [counted.loc[key, "parameters"] / 1e6, counted.loc[key, "multiply_adds"] / 1e6, memory.get(key)]
-        shown[f"{name}, published"] = published_cells("costs", name, rows)
-        shown[f"{name}, here"] = ["" if pd.isna(value) else f"{value:,.1f}" for value in values]
-    return pd.DataFrame(shown)
+    memory = efficiency.measured("peak_megabytes", backend="torch", **efficiency.STEP)
+    kinds, ours = {"dp3": "", "dp3_mamba": "released"}, {}
+    for kind in kinds.items():
+        values = [counted.loc[kind, "parameters"] / 1e6, counted.loc[kind, "multiply_adds"] / 1e6, memory.get(kind)]
+        cells = ["" if pd.isna(value) else f"{value:,.1f}" for value in values]
+        ours |= {(kind[0], cost): cell for cost, cell in zip(COSTS, cells, strict=True)}
+    return side_by_side("costs", "cost", COSTS, [*kinds], ours)

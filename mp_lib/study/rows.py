@@ -23,6 +23,7 @@ from mp_lib.system.files import read_json
 from mp_lib.system.paths import results_path, run_path
 from mp_lib.system.provenance import file_hash
 
+RESULT, EVALUATIONS = "result.json", "evaluations/*denoising.json"  # in the folder of a run
 BEST = 5  # evaluations whose mean is the paper's score (dp3.yaml, SR_test_L5)
 CONFIG = {field.name: field.type for field in fields(TrainConfig)}
 MEASURED = {  # what a row holds beside its configuration, and of which kind it is
@@ -60,6 +61,11 @@ def load_runs(folder: Path | None = None) -> pd.DataFrame:
     return as_table(row for row in readable_rows(folder or run_path()) if row is not None)
 
 
+def runs_of(folders: Sequence[Path]) -> pd.DataFrame:
+    """The rows of ``load_runs`` of these folders."""
+    return as_table(run_row(folder / RESULT) for folder in folders)
+
+
 def load_kept() -> pd.DataFrame:
     """The rows of data/results/runs.csv, as ``load_runs``; an empty table if there is no such file."""
     if not kept_path().exists():
@@ -79,27 +85,26 @@ def kept_path() -> Path:
 
 def curves_path() -> Path:
     """The training curves of the kept runs."""
-    return kept_path().with_name("curves.csv")
+    return results_path("curves.csv")
 
 
 def as_table(rows) -> pd.DataFrame:
     """Rows as a table, sorted by task, method, attention and seed."""
-    table = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    order = {name: place for place, name in enumerate(METHODS)}
-    table = table.assign(place=table["method"].map(order))
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype({"kept": bool})
+    table = table.assign(place=table["method"].map({name: place for place, name in enumerate(METHODS)}))
     return table.sort_values(["task", "place", "attention", "seed", "name"]).drop(columns="place")
 
 
 def readable_rows(folder: Path) -> Iterator[dict | None]:
     """The rows of every result.json below a folder; None for a damaged one, or one that this version does not know."""
-    for path in sorted(folder.glob("*/result.json")):
+    for path in sorted(folder.glob(f"*/{RESULT}")):
         try:
             row = run_row(path)
         except (OSError, ValueError, LookupError, TypeError, ArithmeticError):
             yield None
-            continue
-        yield row
-        yield from evaluation_rows(row, path.parent)
+        else:
+            yield row
+            yield from evaluation_rows(row, path.parent)
 
 
 def count_unreadable() -> int:
@@ -112,18 +117,14 @@ def run_row(path: Path) -> dict:
     result = read_json(path)
     final, demos = result["final"], result["demonstrations"]
     measured = scores(final["seeds"], final["successes"]) | {
+        **{key: result[key] for key in ("loss", "parameters", "peak_memory_bytes", "device", "commit")},
         "best_five": best_five(result["curve"]),
-        "loss": result["loss"],
         "expert": demos["expert"],
         "expert_rate": demos.get("expert_rate"),
         "demonstrations": demos["episodes"],
         "depth_backend": demos["depth_backend"],
-        "parameters": result["parameters"],
         "train_seconds": result["seconds"]["train"],
         "evaluate_seconds": result["seconds"]["evaluate"],
-        "peak_memory_bytes": result["peak_memory_bytes"],
-        "device": result["device"],
-        "commit": result["commit"],
     }
     return derive(TrainConfig(**result["config"]), measured, path.parent.name, kept=False)
 
@@ -146,7 +147,7 @@ def evaluation_rows(row: dict, folder: Path) -> Iterator[dict]:
 
     Those that are damaged, or of another checkpoint than the run's, are left out.
     """
-    paths = sorted(folder.glob("evaluations/*denoising.json"))
+    paths = sorted(folder.glob(EVALUATIONS))
     checkpoint = folder / CHECKPOINT
     digest = digest_of(checkpoint, checkpoint.stat().st_mtime_ns) if paths and checkpoint.exists() else None
     config = TrainConfig(**{key: row[key] for key in CONFIG})

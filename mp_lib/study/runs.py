@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from mp_lib.config import ATTENTION, METHODS, SCALES
@@ -15,25 +14,11 @@ from mp_lib.interfaces import look_up
 from mp_lib.learning.folder import OTHER_DEMOS
 from mp_lib.sim.tasks import TASKS
 from mp_lib.study.designs import Design
-from mp_lib.study.rows import (
-    CONFIG,
-    MEASURED,
-    as_table,
-    curves_path,
-    kept_path,
-    load_kept,
-    load_runs,
-    run_row,
-)
+from mp_lib.study.rows import CONFIG, EVALUATIONS, MEASURED, RESULT, curves_path, kept_path, load_kept, load_runs
 from mp_lib.system.files import write_atomically
 from mp_lib.system.paths import root, run_path
 
 POINTS = 40  # that are kept of a training curve
-
-
-def runs_of(folders: Sequence[Path]) -> pd.DataFrame:
-    """The rows of ``load_runs`` of these folders."""
-    return as_table(run_row(folder / "result.json") for folder in folders)
 
 
 def choose_runs(
@@ -106,17 +91,16 @@ def all_files(scale: str) -> list[Path]:
 
 def patterns(scale: str) -> tuple[str, ...]:
     """What ``all_files`` are called, below the root."""
-    runs = f"data/runs/{scale}-*"
-    kept = (os.path.relpath(path, root()) for path in (kept_path(), curves_path()))
-    return f"{runs}/result.json", f"{runs}/evaluations/*denoising.json", *kept
+    own = (run_path(f"{scale}-*") / name for name in (RESULT, EVALUATIONS))
+    return tuple(os.path.relpath(path, root()) for path in (*own, kept_path(), curves_path()))
 
 
 def result_files(runs: pd.DataFrame) -> list[Path]:
     """What the rows were read from."""
-    own = runs[~runs["kept"].astype(bool)]
-    files = [run_path(name) / "result.json" for name in sorted(set(own["folder"]))]
+    own = runs[~runs["kept"]]
+    files = [run_path(name) / RESULT for name in sorted(set(own["folder"]))]
     for name in sorted(set(own.loc[own["name"] != own["folder"], "folder"])):
-        files += sorted(run_path(name).glob("evaluations/*denoising.json"))
+        files += sorted(run_path(name).glob(EVALUATIONS))
     return files + ([kept_path()] if runs["kept"].any() else [])
 
 
@@ -126,13 +110,13 @@ def load_metrics(runs: pd.DataFrame) -> pd.DataFrame:
     ``success_rate`` is there if any run was evaluated on the way. Kept curves are thinned.
     """
     frames = []
-    for folder in dict.fromkeys(runs.loc[~runs["kept"].astype(bool), "folder"]):
+    for folder in dict.fromkeys(runs.loc[~runs["kept"], "folder"]):
         path = run_path(folder) / "metrics.jsonl"
         with contextlib.suppress(OSError, ValueError):
             frames.append(pd.read_json(path, lines=True).assign(folder=folder))
     if runs["kept"].any() and curves_path().exists():
         curves = pd.read_csv(curves_path())
-        frames.append(curves[curves["folder"].isin(runs.loc[runs["kept"].astype(bool), "folder"])])
+        frames.append(curves[curves["folder"].isin(runs.loc[runs["kept"], "folder"])])
     columns = ["step", "loss", "learning_rate", "success_rate", "folder"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
@@ -150,7 +134,7 @@ def keep(scales: Sequence[str]) -> tuple[int, Path]:
     own = own[~own["changed"].str.contains("first_seed=")].drop_duplicates("name")
     before = load_kept()
     before = before[~before["name"].isin(own["name"])]
-    curves = [load_metrics(before), *(thinned(rows) for _, rows in load_metrics(own).groupby("folder"))]
+    curves = [load_metrics(before), *(kept_curve(rows) for _, rows in load_metrics(own).groupby("folder"))]
     if own.empty:
         return 0, kept_path()
     runs = pd.concat([each for each in (before, own) if len(each)]).sort_values("name")
@@ -161,13 +145,13 @@ def keep(scales: Sequence[str]) -> tuple[int, Path]:
     return len(own), kept_path()
 
 
-def thinned(rows: pd.DataFrame) -> pd.DataFrame:
-    """A run's curve in at most about ``POINTS`` rows: means of neighbouring losses; every evaluation stays."""
-    losses = rows[rows["loss"].notna()].reset_index(drop=True)
-    means = losses.groupby(np.arange(len(losses)) // -(-max(len(losses), 1) // POINTS))[["step", "loss"]].mean()
-    parts = [
-        means.assign(step=means["step"].round().astype(int), loss=[float(f"{loss:.5g}") for loss in means["loss"]])
-    ]
+def kept_curve(rows: pd.DataFrame) -> pd.DataFrame:
+    """A run's curve in at most ``POINTS`` rows: means of neighbouring losses; every evaluation stays."""
+    from mp_lib.drawing.plots import thinned  # here, since the pipeline imports this file and draws nothing
+
+    means = thinned(rows.loc[rows["loss"].notna(), ["step", "loss"]], POINTS)
+    losses = [float(f"{loss:.5g}") for loss in means["loss"]]
+    parts = [means.assign(step=means["step"].round().astype(int), loss=losses)]
     if "success_rate" in rows:
         parts.append(rows.loc[rows["success_rate"].notna(), ["step", "success_rate"]])
     return pd.concat(parts).assign(folder=rows["folder"].iloc[0])

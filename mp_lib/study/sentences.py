@@ -17,16 +17,14 @@ BEST_COLUMN = "best five, %"
 
 
 def of_rate(successes: int, episodes: int) -> str:
-    """A success rate with its interval, e.g. "17 of 20 episodes (85 %, 95 % interval 64 to 95 %)"."""
-    low, high = wilson_interval(successes, episodes)
-    return (
-        (
-            f"{successes} of {episodes} episodes ({successes / episodes:.0%}, "
-            f"95 % interval {low:.0%} to {high:.0%} after Wilson)"
-        )
-        .replace("%", " %")
-        .replace("  %", " %")
-    )
+    """E.g. "17 of 20 episodes (85 %, 95 % interval 64 % to 95 % after Wilson)"."""
+    rate, low, high = (100 * each for each in (successes / episodes, *wilson_interval(successes, episodes)))
+    return f"{successes} of {episodes} episodes ({rate:.0f} %, 95 % interval {low:.0f} % to {high:.0f} % after Wilson)"
+
+
+def with_interval(value: float | None, low: float, high: float, form: str = ".0f", unit: str = "") -> str:
+    """E.g. "84 (71 to 93)", each number in this form; nothing for a value that is not known."""
+    return "" if pd.isna(value) else f"{value:{form}}{unit} ({low:{form}} to {high:{form}})"
 
 
 def join(names: Sequence[str]) -> str:
@@ -122,12 +120,12 @@ def of_numbers(numbers: Sequence[int], noun: str) -> str:
 
 
 def remarks(table: pd.DataFrame) -> list[str]:
-    """What a reader of ``results.reading_table``; ``table``: ``success_table`` has to know."""
-    return [how_to_compare(table), what_is_missing(table), who_demonstrated(table)]
+    """What a reader of ``tables.reading_table`` has to know; ``table`` as ``tables.success_table``."""
+    return [how_to_compare(table), who_demonstrated(table)]
 
 
 def how_to_compare(table: pd.DataFrame) -> str:
-    """Which of our numbers published rates are to be compared with."""
+    """Which of our numbers published rates are to be compared with, and how many rows have none."""
     said = "Published rates are means of the best five evaluations during a training."
     if table["best_five"].notna().any():
         said += f' They are to be compared with the column "{BEST_COLUMN}", where it is filled.'
@@ -138,21 +136,7 @@ def how_to_compare(table: pd.DataFrame) -> str:
         )
     if table.loc[~table["comparable"], "published"].notna().any():
         said += " Rates in brackets belong to the original of a task that is re-created here: they cannot be compared."
-    return said
-
-
-def what_is_missing(table: pd.DataFrame) -> str:
-    """Where published numbers come from, which cells have none, and how to add one."""
-    empty = int(table["published"].isna().sum())
-    sources = dict.fromkeys(table.loc[table["published"].notna(), "source"])
-    said = f"Published numbers are from {join(list(sources))}. " if sources else ""
-    if not empty:
-        return f"{said}Every row has one beside it."
-    return (
-        f"{said}{empty} of {len(table)} rows have no published number: the success tables of arXiv 2409.07163 could "
-        "not be obtained, and narrow or renamed variants were never published. A cell stays empty rather than "
-        "guessed. To fill one, append a row with its source to `data/paper/published.csv` and run this notebook again."
-    )
+    return f"{said} {table['published'].isna().sum()} of {len(table)} rows have no published rate."
 
 
 def who_demonstrated(table: pd.DataFrame) -> str:

@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
-from mp_lib.config import METHODS
+from mp_lib.config import METHODS, kind_name
 from mp_lib.interfaces import RunResult
 from mp_lib.sim.tasks import TASKS, remarks_on
 from mp_lib.study.evidence import interquartile_rate, rate
 from mp_lib.study.overview import protocol
-from mp_lib.study.sentences import BEST_COLUMN
+from mp_lib.study.sentences import BEST_COLUMN, with_interval
 from mp_lib.system.paths import published_path
 
 PUBLISHED = ("table", "method", "task", "value", "spread", "unit", "evidence", "source")
+KINDS = ("method", "attention", "arm", "value")  # by which runs are told apart; the last two in experiments alone
 
-KINDS = ("method", "attention", "arm", "value")  # by which runs of an experiment are told apart
 
-
-IQM = "interquartile mean over runs, %"
+def facts_table(facts: dict) -> pd.DataFrame:
+    """Rows (fact, value), both texts; what is empty is left out."""
+    rows = [(fact, str(value)) for fact, value in facts.items() if value != ""]
+    return pd.DataFrame(rows, columns=["fact", "value"])
 
 
 def result_table(result: RunResult) -> pd.DataFrame:
     """A result as rows: fact, value."""
-    seeds = result.final["seeds"]
-    remarks = remarks_on(result.config["task"], result.demonstrations["expert"])
-    rows = {
-        "protocol": protocol(result.config),
-        "demonstrations": f"{result.demonstrations['episodes']} of {result.demonstrations['expert']}",
-        **({"remark": ". ".join(remarks)} if remarks else {}),
-        "successes": f"{sum(result.final['successes'])} of {len(seeds)} (seeds {seeds[0]} to {seeds[-1]})",
-        "last loss": f"{result.loss:.4g}",
-        "parameters": f"{result.parameters:,}",
-        "seconds of training": f"{result.seconds['train']:.0f}",
-        "seconds of evaluation": f"{result.seconds['evaluate']:.0f}",
-        "peak memory": f"{result.peak_memory_bytes / 2**20:.0f} MiB",
-        "device": result.device,
-        "commit": result.commit,
-        "versions": ", ".join(f"{name} {number}" for name, number in result.versions.items()),
-    }
-    return pd.DataFrame(rows.items(), columns=["fact", "value"])
+    seeds, demos = result.final["seeds"], result.demonstrations
+    return facts_table(
+        {
+            "protocol": protocol(result.config),
+            "demonstrations": f"{demos['episodes']} of {demos['expert']}",
+            "remark": ". ".join(remarks_on(result.config["task"], demos["expert"])),
+            "successes": f"{sum(result.final['successes'])} of {len(seeds)} (seeds {seeds[0]} to {seeds[-1]})",
+            "last loss": f"{result.loss:.4g}",
+            "parameters": f"{result.parameters:,}",
+            "seconds of training": f"{result.seconds['train']:.0f}",
+            "seconds of evaluation": f"{result.seconds['evaluate']:.0f}",
+            "peak memory": f"{result.peak_memory_bytes / 2**20:.0f} MiB",
+            "device": result.device,
+            "commit": result.commit,
+            "versions": ", ".join(map(" ".join, result.versions.items())),
+        }
+    )
 
 
 def episodes_table(found: dict) -> pd.DataFrame:
@@ -61,6 +61,12 @@ def load_published() -> pd.DataFrame:
         return table.astype({"value": float, "spread": float})
     except ValueError as error:  # pandas' own are among them
         raise ValueError(f"{published_path()} cannot be read: {str(error).splitlines()[0]}; mend that line") from error
+
+
+def published_in(table: str) -> dict[tuple[str, str], dict]:
+    """The first row of the published numbers for every method and task of a table."""
+    rows = load_published().query("table == @table").drop_duplicates(["method", "task"])
+    return rows.set_index(["method", "task"]).to_dict("index")
 
 
 def summary(runs: pd.DataFrame) -> dict:
@@ -96,80 +102,76 @@ def summary(runs: pd.DataFrame) -> dict:
     }
 
 
-SUMMARY = (  # its keys
-    *("ours", "low", "high", "over_runs", "iqm", "iqm_low", "iqm_high", "by_run", "over_seeds"),
-    *("best_five", "best_five_over_seeds"),
-    *("successes", "episodes", "seeds", "parameters", "train_minutes"),
-)
-
-
 def kind_of(method: str, attention: str) -> dict:
     """The columns that say which method it is."""
     row = METHODS[method]
     return {"method": method, "label": row.label, "attention": attention if row.mixer else ""}
 
 
+def comparable(task: str) -> bool:
+    """Whether published rates are those of the same task: it is no re-creation."""
+    return task not in TASKS or not TASKS[task].remark
+
+
 def success_table(runs: pd.DataFrame) -> pd.DataFrame:
     """One row a task and method: our success beside the published one, which is empty where none is known.
 
-    Columns: task, method, label, attention, those of ``summary``, published, published_spread, source, comparable
-    (false for a task that is a re-creation), expert, expert_rate (how often it
-    succeeded while recording, empty where that is not known), protocol.
+    Columns: task, method, label, attention, those of ``summary``, published, published_spread, source, comparable,
+    expert, expert_rate (how often it succeeded while recording, empty where that is not known), protocol.
     """
-    published = load_published().query("table == 'success'").set_index(["method", "task"])
-    rows = []
+    published, rows = published_in("success"), []
     for (task, method, attention), group in runs.groupby(["task", "method", "attention"], sort=False):
-        known = published.index.isin([(METHODS[method].published, task)])
-        row = published[known].iloc[0] if known.any() else pd.Series(dtype=object)
+        known = published.get((METHODS[method].published, task), {})
         rows.append(
             {
                 "task": task,
                 **kind_of(method, attention),
                 **summary(group),
-                "published": row.get("value"),
-                "published_spread": row.get("spread"),
-                "source": row.get("source", ""),
-                "comparable": task not in TASKS or not TASKS[task].remark,
-                "expert": group["expert"].iloc[0],
-                "expert_rate": group["expert_rate"].iloc[0],
-                "protocol": group["protocol"].iloc[0],
+                "published": known.get("value"),
+                "published_spread": known.get("spread"),
+                "source": known.get("source", ""),
+                "comparable": comparable(task),
+                **group[["expert", "expert_rate", "protocol"]].iloc[0],
             }
         )
     return pd.DataFrame(rows)
 
 
-def common_tasks(runs: pd.DataFrame, by: Sequence[str]) -> list[str]:
-    """The tasks that every kind of run has; those with two runs or more of every kind alone, if there are such."""
+def common_tasks(runs: pd.DataFrame) -> list[str]:
+    """The tasks that every one of ``KINDS`` has; those with two runs or more of every kind alone, if there are such."""
+    by = [name for name in KINDS if name in runs]
     counts = runs.groupby([*by, "task"], sort=False).size().unstack(fill_value=0).min()
     return list(counts.index[counts > 1]) or list(counts.index[counts > 0])
 
 
-def method_table(runs: pd.DataFrame, by: Sequence[str] = ("method", "attention")) -> pd.DataFrame:
-    """One row a method and attention (or whatever else ``by`` names) over ``common_tasks``.
+def method_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row each of ``KINDS`` over ``common_tasks``.
 
-    Columns: method, label, attention, ``by``'s others, tasks, those of ``summary``.
+    Columns: those of ``KINDS``, label, tasks, those of ``summary``; without rows what one asks of an empty table.
     """
-    common, rows = common_tasks(runs, by) if len(runs) else [], []
-    for key, group in runs[runs["task"].isin(common)].groupby(list(by), sort=False):
+    common, rows = common_tasks(runs), []
+    by = [name for name in KINDS if name in runs]
+    for key, group in runs[runs["task"].isin(common)].groupby(by, sort=False):
         named = dict(zip(by, key, strict=True))
         rows.append(named | kind_of(named["method"], named["attention"]) | {"tasks": len(common)} | summary(group))
-    columns = [*by, "label", "tasks", *SUMMARY]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*by, "parameters"])
 
 
 def reading_table(table: pd.DataFrame) -> pd.DataFrame:
     """``success_table`` as a reader wants it: percent with interval and published value in one cell each."""
     rows = list(table.itertuples())
+    iqm = {"interquartile mean over runs, %": [with_interval(row.iqm, row.iqm_low, row.iqm_high) for row in rows]}
     best_five = {BEST_COLUMN: [with_spread(row.best_five, row.best_five_over_seeds, ".0f") for row in rows]}
+    published = [published_cell(row.published, row.published_spread, row.comparable) for row in rows]
     return pd.DataFrame(
         {
             "task": table["task"],
-            "method": [row.label + (", no attention" if row.attention == "released" else "") for row in rows],
+            "method": [kind_name(row.method, row.attention) for row in rows],
             "success, % (95 % interval)": [success_cell(row) for row in rows],
-            **({IQM: [iqm_cell(row) for row in rows]} if table["iqm"].notna().any() else {}),
+            **(iqm if table["iqm"].notna().any() else {}),
             **(best_five if table["best_five"].notna().any() else {}),
             "episodes; by seed, %": [episodes_cell(row) for row in rows],
-            "published, %": [published_cell(row) for row in rows],
+            "published, %": published,
             "parameters (M)": table["parameters"] / 1e6,
         }
     )
@@ -177,12 +179,7 @@ def reading_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def success_cell(row) -> str:
     """A rate and its interval, e.g. "84 (71 to 93)"."""
-    return f"{row.ours:.0f} ({row.low:.0f} to {row.high:.0f})"
-
-
-def iqm_cell(row) -> str:
-    """The interquartile mean and its interval, e.g. "84 (71 to 93)"; nothing for single runs."""
-    return "" if pd.isna(row.iqm) else f"{row.iqm:.0f} ({row.iqm_low:.0f} to {row.iqm_high:.0f})"
+    return with_interval(row.ours, row.low, row.high)
 
 
 def episodes_cell(row) -> str:
@@ -191,10 +188,10 @@ def episodes_cell(row) -> str:
     return f"{row.episodes}" + (f": {', '.join(rates)}" if len(rates) > 1 else "")
 
 
-def published_cell(row) -> str:
-    """The published rate of a row of ``success_table``, in brackets where it cannot be compared."""
-    value = with_spread(row.published, row.published_spread, "g")
-    return value if row.comparable or not value else f"({value})"
+def published_cell(value: float | None, spread: float | None, comparable: bool) -> str:
+    """A published number with its spread, in brackets where it cannot be compared; nothing for an unknown one."""
+    told = with_spread(value, spread, "g")
+    return told if comparable or not told else f"({told})"
 
 
 def with_spread(value: float | None, spread: float | None, form: str) -> str:

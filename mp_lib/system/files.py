@@ -53,6 +53,11 @@ def read_json(path: Path) -> dict:
     return found
 
 
+def write_json(path: Path, content) -> None:
+    """Write what JSON can hold, atomically."""
+    write_atomically(path, json.dumps(content, indent=1).encode())
+
+
 def read_arrays(path: Path) -> dict:
     """The numpy arrays by name of an .npz; errors as of ``read_json``. Nothing is unpickled."""
     import numpy as np

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mp_lib.config import ATTENTION, METHODS
+from mp_lib.config import METHODS, kinds
 from mp_lib.system.files import write_atomically
 from mp_lib.system.paths import results_path
 from mp_lib.system.provenance import commit, versions
@@ -49,12 +49,6 @@ class Sheet:
     memory: tuple[str, ...] = ()
     methods: tuple[str, ...] = tuple(METHODS)
 
-    def kinds(self) -> list[tuple[str, str]]:
-        """(method, attention) of its rows."""
-        return [
-            (name, attention) for name in self.methods for attention in (ATTENTION if METHODS[name].mixer else ("",))
-        ]
-
     def usable_backends(self, device: str) -> list[str]:
         """Those of its backends that can run here."""
         from mp_lib.timing.workloads import usable
@@ -65,7 +59,7 @@ class Sheet:
         """The keys of its rows on a device."""
         return [
             (self.what, self.batch, self.threads, name, *kind, self.horizon, device_name)
-            for kind in self.kinds()
+            for kind in kinds(self.methods)
             for name in self.usable_backends(device)
         ]
 
@@ -144,8 +138,8 @@ def fill_table(path: Path, device: str = "cpu") -> Iterator[Sheet]:
             continue
         yield sheet
         # What was exported serves all sheets of a horizon; training needs the memory.
-        kinds = [] if sheet.what == "train_step" else [(*kind, sheet.horizon, device) for kind in sheet.kinds()]
-        subjects = {kind: subjects.get(kind) or Subject(*kind) for kind in kinds}
+        places = [(*kind, sheet.horizon, device) for kind in kinds(sheet.methods) if sheet.what != "train_step"]
+        subjects = {place: subjects.get(place) or Subject(*place) for place in places}
         rows = measure_sheet(sheet, device, list(subjects.values()))
         origin = {"device": name, "torch": versions()["torch"], "commit": commit()}
         added = pd.DataFrame([row | origin for row in rows], columns=COLUMNS)
@@ -161,7 +155,7 @@ def measure_sheet(sheet: Sheet, device: str, subjects: list[Subject]) -> Iterato
     from mp_lib.timing.workloads import Subject
 
     torch.set_num_threads(sheet.threads)
-    subjects = subjects or [Subject(*kind, sheet.horizon, device) for kind in sheet.kinds()]
+    subjects = subjects or [Subject(*kind, sheet.horizon, device) for kind in kinds(sheet.methods)]
     rows = list(measure(subjects, sheet.what, sheet.usable_backends(device), sheet.batch, sheet.turns))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         for row in rows:

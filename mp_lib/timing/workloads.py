@@ -9,9 +9,9 @@ import torch
 
 from mp_lib.config import PolicyConfig
 from mp_lib.model.backends import FrozenPolicy, freeze, has_compiler
-from mp_lib.model.forms import FORMS, make_optimizer
 from mp_lib.model.loops import use_loops
 from mp_lib.model.policy import DiffusionPolicy, build_policy
+from mp_lib.model.step_forms import FORMS, make_optimizer
 from mp_lib.system.extras import missing_modules
 
 STATE_DIM, ACTION_DIM = 24, 26  # Adroit's hammer, at which the published parameter counts are given

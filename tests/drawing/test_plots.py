@@ -1,5 +1,6 @@
 """Figures: each from a small made-up table, with the names it must show, saved as four files, twice the same bytes."""
 
+import io
 import json
 
 import numpy as np
@@ -7,15 +8,15 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from mp_lib.config import METHODS
+from mp_lib.config import METHODS, kinds
 from mp_lib.drawing import networks, pictures, plots, schematic, style, success
-from mp_lib.drawing.figures import publish, save_figure, show
-from mp_lib.insight import anatomy
+from mp_lib.drawing.figures import publish, show
+from mp_lib.insight import anatomy, film_strip
 from mp_lib.insight.episode import Watched
 from mp_lib.model.mixers import MIXERS
 
 TASKS = ["metaworld_drawer-open", "metaworld_assembly", "metaworld_stick-push", "metaworld_reach"]
-KINDS = [(name, kind) for name, row in METHODS.items() for kind in (("paper", "released") if row.mixer else ("",))]
+KINDS = kinds()
 
 
 def success_table(tasks):
@@ -153,14 +154,13 @@ def traces_table():
 
 RUNS, ONE = runs_table(TASKS), runs_table(TASKS[:1])
 LABELS = [row.label for row in METHODS.values()]
-ORDER = "success (%); from top to bottom: seed 0, seed 1, seed 2"
 FIGURES = {  # name: (how to draw it, what must be written on it)
     "method": (schematic.method_figure, ["2 blocks", "x + attention(norm x)", "condition"]),
     "cloud": (lambda: pictures.camera_and_cloud(look()), ["camera", "seen: 500 points", "sampled: 10 points"]),
     "traces": (lambda: pictures.traces(traces_table()), ["state 0", "state 6", "step"]),
-    "strip": (lambda: pictures.film_strip(watched()), ["step 0", "step 8", "move x", "close gripper"]),
+    "strip": (lambda: film_strip.film_strip(watched()), ["step 0", "step 8", "move x", "close gripper"]),
     "denoising": (
-        lambda: pictures.denoising(watched()),
+        lambda: film_strip.denoising(watched()),
         ["noise\nnoise 100 %", "after 10 of 10\nnoise 0 %", "move x", "close gripper"],
     ),
     "episodes": (
@@ -214,40 +214,34 @@ def test_a_figure_names_what_it_shows_and_cuts_nothing_off(name):
     assert drawn.x1 < page.x1 + slack and drawn.y1 < page.y1 + slack, f"{drawn} beyond {page}"
 
 
+def publish_into(folder, figure, table):
+    """The files of a published figure by their endings; its provenance names a source, its name is 09_test."""
+    (folder / "source.csv").write_text("a\n1\n")
+    publish(figure, "09_test", table, [folder / "source.csv"], {"scale": "smoke"})
+    return {path.suffix: path.read_bytes() for path in (folder / "figures").glob("09_test.*")}
+
+
 @pytest.mark.parametrize("name", ["method", "strip"])
 def test_a_saved_figure_is_four_files_with_the_same_bytes_twice(name, tmp_path):
-    table = success_table(TASKS)
-    source = tmp_path / "source.csv"
-    source.write_text("a\n1\n")
-    saved = []
-    for _ in range(2):
-        paths = save_figure(FIGURES[name][0](), "09_test", table, [source], {"scale": "smoke"})
-        saved.append({path.suffix: path.read_bytes() for path in paths})
-    assert set(saved[0]) == {".png", ".pdf", ".csv", ".json"}
-    assert saved[0] == saved[1]
-    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(path.name for path in paths)
+    first, second = (publish_into(tmp_path, FIGURES[name][0](), success_table(TASKS)) for _ in range(2))
+    assert set(first) == {".png", ".pdf", ".csv", ".json"} and first == second
+    assert len(list((tmp_path / "figures").iterdir())) == len(first)
 
 
-def test_the_table_behind_a_figure_comes_back():
+def test_the_table_behind_a_figure_comes_back(tmp_path):
     table = success_table(TASKS)
-    paths = {path.suffix: path for path in save_figure(success.by_task(table), "09_test", table)}
-    pd.testing.assert_frame_equal(pd.read_csv(paths[".csv"], keep_default_na=True), table.replace("", np.nan))
+    content = publish_into(tmp_path, success.by_task(table), table)[".csv"]
+    pd.testing.assert_frame_equal(pd.read_csv(io.BytesIO(content), keep_default_na=True), table.replace("", np.nan))
 
 
 def test_a_saved_figure_says_where_it_comes_from(tmp_path):
-    source = tmp_path / "source.csv"
-    source.write_text("a\n1\n")
-    paths = save_figure(schematic.method_figure(), "09_test", pd.DataFrame({"a": [1]}), [source], {"scale": "quick"})
-    origin = json.loads(paths[-1].read_text())
-    assert origin["parameters"] == {"scale": "quick"}
+    origin = json.loads(publish_into(tmp_path, schematic.method_figure(), pd.DataFrame({"a": [1]}))[".json"])
+    assert origin["parameters"] == {"scale": "smoke"}
     assert list(origin["inputs"]) == ["source.csv"] and origin["versions"]["matplotlib"] and origin["commit"]
 
 
-def test_fonts_of_a_pdf_are_embedded_as_outlines():
-    pdf = next(
-        path for path in save_figure(schematic.method_figure(), "09_test", pd.DataFrame()) if path.suffix == ".pdf"
-    )
-    content = pdf.read_bytes()
+def test_fonts_of_a_pdf_are_embedded_as_outlines(tmp_path):
+    content = publish_into(tmp_path, schematic.method_figure(), pd.DataFrame())[".pdf"]
     assert b"/FontFile2" in content and b"/Type3" not in content and b"CreationDate" not in content
 
 
@@ -268,7 +262,6 @@ def test_the_users_own_style_changes_nothing():
 def test_every_method_has_its_own_colour_and_marker():
     assert set(style.COLORS) == set(METHODS)
     assert len(set(style.COLORS.values())) == len(set(style.MARKERS.values())) == len(METHODS)
-    assert list(networks.PART_COLORS) == list(anatomy.PARTS)
 
 
 def test_spread_keeps_the_order_and_the_gap():

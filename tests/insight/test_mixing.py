@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mp_lib.config import METHODS, PolicyConfig
+from mp_lib.drawing.networks import MIXER_LABELS
 from mp_lib.insight import mixing
 from mp_lib.insight.mixing import TAKE_APART
 from mp_lib.model.mixers import MIXERS
@@ -31,7 +32,7 @@ def caught(name, block, batch=2):
 
 
 def test_every_mixer_can_be_taken_apart():
-    assert TAKE_APART.keys() == MIXERS.keys() == OWNERS.keys() == mixing.LABELS.keys()
+    assert TAKE_APART.keys() == MIXERS.keys() == OWNERS.keys() == MIXER_LABELS.keys()
 
 
 @pytest.mark.parametrize("block", BLOCKS)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mp_lib.model import graphs
-from mp_lib.model.forms import FORMS
 from mp_lib.model.graphs import Replay
+from mp_lib.model.step_forms import FORMS
 from tests.learning.test_trainer import everything, make_trainer
 
 

@@ -200,11 +200,11 @@ def test_tasks_with_several_trainings_of_every_kind_count_alone():
             write_run(TASK, method, [1, 0], seed)
     write_run("adroit_pen", "dp3", [1, 1])
     runs = choose_runs("smoke")
-    assert tables.common_tasks(runs, ("method", "attention")) == [TASK]
+    assert tables.common_tasks(runs) == [TASK]
     write_run("adroit_pen", "dp3_mamba", [0, 0])
-    assert tables.common_tasks(choose_runs("smoke"), ("method", "attention")) == [TASK]
+    assert tables.common_tasks(choose_runs("smoke")) == [TASK]
     assert set(tables.method_table(choose_runs("smoke"))["ours"]) == {50}
-    assert tables.common_tasks(choose_runs("smoke", seeds=[0]), ("method", "attention")) == ["adroit_pen", TASK]
+    assert tables.common_tasks(choose_runs("smoke", seeds=[0])) == ["adroit_pen", TASK]
 
 
 def test_runs_on_other_environment_seeds_are_not_those_of_the_scale():

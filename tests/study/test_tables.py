@@ -16,7 +16,7 @@ from mp_lib.learning.run import policy_config
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
 from mp_lib.sim.tasks import TASKS
-from mp_lib.study import efficiency, overview, sentences, tables
+from mp_lib.study import efficiency, overview, paper_tables, sentences, tables
 from mp_lib.study.rows import count_unreadable, load_runs
 from mp_lib.study.runs import choose_runs, count_changed, load_metrics, result_files
 from mp_lib.system.paths import published_path, run_path
@@ -58,9 +58,10 @@ def test_seeds_are_pooled_and_stand_beside_the_published_rate():
         "4",
     ]
     assert len(shown.columns) <= 8 and sentences.BEST_COLUMN not in shown
-    compare, missing, who = sentences.remarks(table)
+    compare, who = sentences.remarks(table)
     assert "no run here was evaluated during its training" in compare and "somebody" in who
-    assert "are from a source. 1 of 2 rows" in missing
+    assert "1 of 2 rows have no published rate." in compare
+    assert "are from a source. A cell is empty" in paper_tables.how_to_fill()
 
 
 def test_the_score_of_the_paper_stands_where_runs_were_evaluated_on_the_way():
@@ -172,7 +173,7 @@ def test_rates_of_a_task_that_is_re_created_are_not_compared_with_published_ones
     assert table.set_index("task")["comparable"].to_dict() == {"dexart_laptop": False, TASK: True}
     shown = tables.reading_table(table.assign(published=83, published_spread=1))
     assert dict(zip(table["task"], shown["published, %"], strict=True)) == {"dexart_laptop": "(83 ± 1)", TASK: "83 ± 1"}
-    compare, _, who = sentences.remarks(table.assign(published=83))
+    compare, who = sentences.remarks(table.assign(published=83))
     assert "in brackets" in compare and "re-creation of DexArt" in who
     assert "in brackets" not in sentences.remarks(table)[0]  # nothing is known of the laptop here
     result = RunResult(**json.loads((run_path(config.name) / "result.json").read_text()))
@@ -247,8 +248,8 @@ def test_an_evaluation_is_written_once_and_compared_seed_by_seed(monkeypatch):
         f"{FINAL_SEEDS}-3.json",
         f"{FINAL_SEEDS}-3.mp4",
     ]
-    assert "Of 3 seeds in common, 2 ended alike" in evaluation.comparison(found, path)
-    assert evaluation.episodes_table(found)["success"].tolist() == [True, False, False]
+    assert "Of 3 seeds in common, 2 ended alike" in sentences.of_evaluation(found, path)
+    assert tables.episodes_table(found)["success"].tolist() == [True, False, False]
 
 
 def test_an_evaluation_is_made_again_if_anything_about_it_is_not_as_it_was(monkeypatch):
@@ -282,7 +283,7 @@ def test_other_denoising_steps_are_another_evaluation(monkeypatch):
     path, calls = make_checkpoint(config, monkeypatch, [1, 0])
     found = evaluation.evaluate(path, num_inference_steps=2, device="cpu")
     assert calls[0][1] == 2 and found["file"] == f"{FINAL_SEEDS}-2-2denoising.json"
-    assert "Not comparable seed by seed" in evaluation.comparison(found, path)
+    assert "Not comparable seed by seed" in sentences.of_evaluation(found, path)
 
 
 def test_without_a_run_there_is_no_checkpoint():

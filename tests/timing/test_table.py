@@ -115,7 +115,7 @@ def test_what_is_measured_anew_stands_beside_what_is_kept(measured, tmp_path):
     row = Measurement("dp3_mamba_hydra", "released", 16, "onnx", 1, 1, "chunk", 0.1, 0, 0.05, 0.25)
     said = efficiency.anew_text([row], read_table(path))
     assert said == (
-        "Hydra without attention, ONNX Runtime: 100 ms, 5.0 % of the time of DP3 in eager PyTorch "
+        "Hydra, no attention, ONNX Runtime: 100 ms, 5.0 % of the time of DP3 in eager PyTorch "
         "(100.0 % in the kept table)."
     )
     assert efficiency.anew_text([], read_table(path)) == "Nothing was measured anew."
