@@ -1,1 +1,1 @@
-"""Demonstrations in zarr and the windows that training sees."""
+"""Demonstrations: recorded, stored in zarr, cut into the windows that training sees."""

@@ -139,15 +139,6 @@ def fit(student: Student, observations: torch.Tensor, actions: torch.Tensor, rec
         schedule.step()
 
 
-def teacher_of(task: str, key: str) -> TaskSpec:
-    """The task with the expert to imitate; a ValueError unless it is one of others, on whom the shipped one rests."""
-    spec = find_task(task)
-    allowed = ", ".join(spec.other_experts) or "none: its own expert is no network"
-    if key not in spec.other_experts:
-        raise ValueError(f"{key!r} was given as teacher of {task}; allowed are: {allowed}")
-    return spec.with_expert(key)
-
-
 def judge(spec: TaskSpec, arrays: dict[str, np.ndarray], teacher: TaskSpec, episodes: int) -> list[dict]:
     """How often student and teacher succeed on the same fresh seeds, as rows of COLUMNS but the command."""
     student, rows = replace(spec, make_expert=lambda: NetworkExpert(arrays)), []
@@ -177,7 +168,11 @@ def replace_student(task: str, teacher: str, seed: int, episodes: int) -> list[d
     """
     if episodes < 1:
         raise ValueError(f"episodes {episodes} given; it must be at least 1")
-    spec, shown = find_task(task), teacher_of(task, teacher)
+    spec = find_task(task)
+    if teacher not in spec.other_experts:  # the shipped student rests on another's network
+        allowed = ", ".join(spec.other_experts) or "none: its own expert is no network"
+        raise ValueError(f"{teacher!r} was given as teacher of {task}; allowed are: {allowed}")
+    shown = spec.with_expert(teacher)
     torch.set_num_threads(1)  # the layers are too small to share
     arrays = imitate(spec, shown.make_expert(), seed)
     rows = judge(spec, arrays, shown, episodes)

@@ -17,10 +17,9 @@ from mp_lib.system.workers import usable_cores
 
 def facts() -> dict[str, str]:
     """Fact and value, in words; nothing of it fails because something is not installed."""
-    versions = ", ".join(f"{name} {number}" for name, number in provenance.versions().items())
     return {
         "mp_lib": f"commit {provenance.commit()}, {'checkout ' + str(checkout()) if checkout() else 'installed'}",
-        "versions": versions,
+        "versions": ", ".join(" ".join(each) for each in provenance.versions().items()),
         "system": f"{platform.platform()}, {processor_model() or 'processor unknown'}, {usable_cores()} cores",
         "device": device_name(choose_device("auto")),
         "C compiler": find_compiler() or "none: slower loops in PyTorch and NumPy are used",

@@ -1,4 +1,4 @@
-"""Runs steps: what is done is skipped, what can run side by side does, and bars say how far it is."""
+"""Runs the steps that are due, as many side by side as there is room for; bars say how far it is."""
 
 from __future__ import annotations
 
