@@ -32,11 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         return VERBS[name].act(VERBS[name].parse(rest)) or 0
-    except ModuleNotFoundError as error:
-        print(f"mp_lib {name}: {explain(error)}", file=sys.stderr)
-        return 2
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"mp_lib {name}: {error}", file=sys.stderr)
+    except (ModuleNotFoundError, ValueError, OSError, RuntimeError) as error:
+        said = explain(error) if isinstance(error, ModuleNotFoundError) else error
+        print(f"mp_lib {name}: {said}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"mp_lib {name}: stopped", file=sys.stderr)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from mp_lib.config import METHODS, SCALES, SPECIAL
+from mp_lib.study.designs import DESIGNS
 from tests import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -69,7 +70,7 @@ def test_the_documents_state_the_numbers_of_the_quick_scale():
     rate = f"{quick['learning_rate']:.0e}".replace("e-0", "e-")
     assert f"{SPECIAL['quick', 'dexart']['num_steps']} steps" in text
     assert f"{quick['num_steps']} steps of batch {quick['batch_size']} at {rate} instead of" in text
-    assert all(f"`{method}`" in text for method in METHODS)
+    assert all(f"`{name}`" in text for name in (*METHODS, *DESIGNS))
 
 
 def test_import_is_quiet_and_light():

@@ -141,5 +141,6 @@ def receptive_fields(table: pd.DataFrame) -> Figure:
     last.axvline(0, color=LIGHT, linewidth=0.6, zorder=0)
     last.set(title="mean of all rows", xlabel="from step − to step", ylim=(0, None))
     last.set_box_aspect(1)
-    figure.colorbar(image, ax=axes, label="share of a row (%)", aspect=25, pad=0.01, shrink=0.8)
+    shown = [*places[: len(names)], last]
+    figure.colorbar(image, ax=shown, label="share of a row (%)", aspect=25, pad=0.01, shrink=0.8)
     return figure

@@ -43,7 +43,7 @@ class Arm:
         return scale_config(scale, task, method, seed, **{"width_divisor": divisor, **chosen, **changes})
 
 
-def arms_over(values: Sequence[int], changes: Callable[[int], dict]) -> tuple[Arm, ...]:
+def arms_over(values: Sequence[float], changes: Callable[[float], dict]) -> tuple[Arm, ...]:
     """A condition a value, named after it."""
     return tuple(Arm(str(value), value, changes(value)) for value in values)
 

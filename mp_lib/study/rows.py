@@ -171,7 +171,7 @@ def digest_of(path: Path, changed: int) -> str:
 
 def kept_row(texts: dict[str, str]) -> dict:
     """The row of one line of data/results/runs.csv."""
-    config = TrainConfig(**{key: parse(str(kind), texts[key]) for key, kind in CONFIG.items()})
+    config = TrainConfig(**{key: parse(str(kind), texts[key]) for key, kind in CONFIG.items() if key in texts})
     measured = {key: kind(texts[key]) if texts[key] else None for key, kind in MEASURED.items()}
     return derive(config, measured, "", kept=True)
 
