@@ -82,6 +82,8 @@ def check(given: argparse.Namespace) -> None:
 def benchmark(given: argparse.Namespace) -> None:
     # Spinning threads slow small operations down; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if given.path and not given.table:
+        raise ValueError(f"--path {given.path} was given, which is for --table")
     if given.table:
         from mp_lib.timing.table import fill_table, kept_path
 

@@ -23,7 +23,7 @@ def sample_farthest(points: np.ndarray, num_points: int) -> np.ndarray:
 
 
 def farthest_indices(points: np.ndarray, count: int) -> np.ndarray:
-    """Which ``count`` of ``points`` (M, 3) farthest point sampling chooses, in the order of its choice; count <= M.
+    """Which ``count`` of finite ``points`` (M, 3) farthest point sampling chooses, in the order of its choice.
 
     Each is the point farthest from those before it in float32; the first, and which of several equally far ones, are
     those that come first in ``split_order``. That is the order of fpsample's ``bucket_fps_kdline_sampling`` with h = 5
@@ -32,6 +32,8 @@ def farthest_indices(points: np.ndarray, count: int) -> np.ndarray:
     In C where a compiler is found, else in NumPy, which gives the same to the bit.
     """
     points = np.ascontiguousarray(points, np.float32)
+    if points.ndim != 2 or points.shape[1] != 3 or not 0 < count <= len(points):
+        raise ValueError(f"{count} of points {points.shape} were asked for; give (M, 3), and 1 to M of them")
     library = build(Path(__file__).with_suffix(".c"), "-ffp-contract=off")
     return farthest_in_numpy(points, count) if library is None else farthest_in_c(library, points, count)
 

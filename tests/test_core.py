@@ -17,18 +17,31 @@ from tests.conftest import TOY
 pytestmark = [pytest.mark.network, pytest.mark.slow]  # pip gets torch
 
 ACT = """
-import numpy, sys, torch
+import sys, torch
+from collections import namedtuple
+from mp_lib.config import scale_config
 from mp_lib.data.replay_buffer import ReplayBuffer
+from mp_lib.data.windows import ActionWindows
+from mp_lib.learning.metrics import Metrics
+from mp_lib.learning.run import policy_config
 from mp_lib.learning.trainer import Trainer
 from mp_lib.model.backends import freeze
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.system import paths
 
+Sizes = namedtuple("Sizes", "state_dim action_dim")
 store = ReplayBuffer.open("toy.zarr")
 frames = store.read()
 policy = freeze(load_policy("policy.safetensors")[0], "auto")
 history = {key: torch.from_numpy(frames[key][None, :2]) for key in ("point_cloud", "state")}
 actions = policy.act(history, torch.zeros(1, 16, 2))
+config = scale_config("smoke", "toy", "dp3_mamba_v2", horizon=4, n_action_steps=3, num_points=8, width_divisor=16)
+windows = ActionWindows(frames, store.episode_ends, horizon=4, n_obs_steps=2, n_action_steps=3)
+trainer = Trainer(config, policy_config(config, Sizes(3, 2)), windows, torch.device("cpu"))
+metrics = Metrics(paths.Path("metrics.jsonl"), 0, {})
+metrics.write(0, loss=float(trainer.update()))
+metrics.close()
+assert "loss" in paths.Path("metrics.jsonl").read_text()
 assert actions.shape == (1, 8, 2) and actions.isfinite().all()
 assert paths.checkout() is None and paths.root() == paths.Path.cwd(), paths.root()
 assert not {"mujoco", "pandas", "matplotlib", "scipy", "wandb", "papermill"} & set(sys.modules)

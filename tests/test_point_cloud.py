@@ -55,6 +55,14 @@ def test_each_point_is_the_farthest_from_those_before_it():
         assert away[chosen[k]] == pytest.approx(away.max(), rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("shape", "count"), [((9, 6), 3), ((9, 2), 3), ((9,), 3), ((0, 3), 0), ((9, 3), 10), ((9, 3), 0)]
+)
+def test_what_is_no_cloud_or_has_too_few_points_is_refused(shape, count):
+    with pytest.raises(ValueError, match=rf"{count} of points .* were asked for; give \(M, 3\), and 1 to M"):
+        farthest_indices(np.zeros(shape), count)
+
+
 def test_without_a_compiler_the_same_points_are_chosen(monkeypatch):
     points = RECORDED[f"{CLOUDS[0]}.points"]
     expected = farthest_indices(points, 50)

@@ -143,7 +143,7 @@ def costs(table: pd.DataFrame) -> Figure:
 def latency_by_length(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
     """Time of one denoiser call against the horizon, a panel a backend and structure; dotted, its products alone.
 
-    ``table`` has method, attention, horizon, backend and median_seconds, as ``benchmark_table.read_table``; ``labels``
+    ``table`` has method, attention, horizon, backend and median_seconds, as ``timing.table.read_table``; ``labels``
     are the backends to draw and their titles.
     """
     structures = {"paper": "", "released": NO_ATTENTION}

@@ -65,7 +65,7 @@ def gallery(looks: dict[str, dict[str, np.ndarray]]) -> Figure:
 
 
 def keep() -> Path:
-    """Draw the figure, which the README shows, into data/results."""
+    """Draw the figure, which README and docs/suites.md show, into data/results."""
     looks = {}
     with track(len(PAPER_TASKS), "look at the tasks of the paper") as progress:
         for task in PAPER_TASKS:

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mp_lib.system.extras import require
+from mp_lib.system.extras import how_to_install, missing_modules
 from mp_lib.system.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -72,11 +72,13 @@ def has_login() -> bool:
 
 
 def start_mirror(folder: Path, config: dict):
-    """A Weights & Biases run, or None where WANDB_MODE=disabled."""
+    """A Weights & Biases run; None where WANDB_MODE=disabled, or where wandb is not installed, which is said."""
     mode = os.environ.get("WANDB_MODE", "offline")
     if mode == "disabled":
         return None
-    require("track")
+    if missing := missing_modules("track"):
+        log.warning("the run is recorded in metrics.jsonl alone: %s", how_to_install("track", missing))
+        return None
     import wandb
 
     if mode == "online" and not has_login():

@@ -57,7 +57,10 @@ class Plan:
     def read(cls, path: str | Path) -> Plan:
         """The plan that ``write_plan`` wrote; a ValueError if the file is damaged."""
         found = read_json(Path(path))
-        return cls.of(argparse.Namespace(**found.pop("options")), **found)
+        try:
+            return cls.of(argparse.Namespace(**found.pop("options")), **found)
+        except (LookupError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is no plan of this version ({error}); call ./run_all.sh again") from error
 
     def names(self, kind: str) -> str:
         """A regular expression that matches the names of the steps of a kind."""

@@ -13,6 +13,7 @@ from mp_lib.pipeline.report import build_report
 from mp_lib.pipeline.runner import Runner, spell_seconds
 from mp_lib.pipeline.steps import Step
 from mp_lib.system.device import choose_device, visible_gpus
+from mp_lib.system.paths import root
 from mp_lib.system.workers import default_jobs, usable_cores
 
 
@@ -20,6 +21,8 @@ def drive(options: argparse.Namespace) -> int:
     """Run what ``options.parse`` read and return the exit status; the last line printed is the report's path."""
     began, started = time.monotonic(), time.time()
     try:
+        if not (root() / "notebooks").is_dir():
+            raise ValueError(f"there are no notebooks in {root()}; run this in a checkout, or set MP_ROOT to one")
         experiment = experiment_of(options)
         steps = experiment.steps(usable_cores())
         if options.profile:  # where and on what is the cluster's affair

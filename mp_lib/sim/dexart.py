@@ -3,7 +3,7 @@
 DexArt simulates in SAPIEN with objects of PartNet-Mobility. Here everything but the protocol is our own: robot
 (``dexart_robot``), objects (``dexart_objects``) and scenes (``dexart_scene``). Actions, state, rate, horizon, camera,
 crops, imagined points and goal tests are DexArt's (Kami-code/dexart-release, dexart/env/rl_env); of DP3's copy, which
-lowers three of the goals, they differ as the README's table says.
+lowers three of the goals, they differ as the table of docs/suites.md says.
 """
 
 from __future__ import annotations

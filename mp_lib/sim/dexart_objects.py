@@ -196,19 +196,19 @@ def bucket(n: dict) -> str:
       </body>"""
 
 
+def ranges(text: str) -> dict[str, tuple[float, float]]:
+    """Ranges by name, of "name low high" with commas between."""
+    return {name: (float(low), float(high)) for name, low, high in map(str.split, text.split(","))}
+
+
 STEELS = ("0.62 0.64 0.67 1", "0.35 0.37 0.41 1", "0.80 0.76 0.70 1", "0.42 0.49 0.58 1")
 KINDS: dict[str, Kind] = {
     "laptop": Kind(
         write=laptop,
-        measures={
-            "length": (0.21, 0.25),
-            "width": (0.28, 0.36),
-            "base": (0.014, 0.022),
-            "lid": (0.007, 0.010),
-            "mass": (0.25, 0.40),
-            "goal": (1.45, 1.75),
-            "friction": (1.3, 2.5),
-        },
+        measures=ranges(
+            "length 0.21 0.25, width 0.28 0.36, base 0.014 0.022, lid 0.007 0.010, "
+            "mass 0.25 0.40, goal 1.45 1.75, friction 1.3 2.5"
+        ),
         colours=STEELS,
         shapes=("flat",),
         seen=11,
@@ -216,16 +216,10 @@ KINDS: dict[str, Kind] = {
     ),
     "faucet": Kind(
         write=faucet,
-        measures={
-            "height": (0.19, 0.24),
-            "reach": (0.105, 0.14),
-            "radius": (0.011, 0.015),
-            "spout": (0.10, 0.15),
-            "spout_turn": (1.0, 2.0),
-            "start": (-2.6, -2.1),
-            "stop": (1.65, 2.0),
-            "friction": (0.1, 0.5),
-        },
+        measures=ranges(
+            "height 0.19 0.24, reach 0.105 0.14, radius 0.011 0.015, spout 0.10 0.15, "
+            "spout_turn 1.0 2.0, start -2.6 -2.1, stop 1.65 2.0, friction 0.1 0.5"
+        ),
         colours=("0.78 0.80 0.83 1", "0.80 0.66 0.38 1", "0.45 0.47 0.50 1"),
         shapes=("bar", "paddle", "tapered"),
         seen=11,
@@ -233,16 +227,10 @@ KINDS: dict[str, Kind] = {
     ),
     "toilet": Kind(
         write=toilet,
-        measures={
-            "length": (0.26, 0.31),
-            "width": (0.24, 0.29),
-            "height": (0.32, 0.38),
-            "tank": (0.11, 0.15),
-            "mass": (0.4, 0.7),
-            "goal": (1.40, 1.60),
-            "friction": (1.2, 2.0),
-            "lid": (0.014, 0.018),
-        },
+        measures=ranges(
+            "length 0.26 0.31, width 0.24 0.29, height 0.32 0.38, tank 0.11 0.15, "
+            "mass 0.4 0.7, goal 1.40 1.60, friction 1.2 2.0, lid 0.014 0.018"
+        ),
         colours=("0.97 0.97 0.96 1", "0.86 0.80 0.70 1", "0.70 0.80 0.86 1", "0.90 0.86 0.90 1"),
         shapes=("round",),
         seen=17,
@@ -250,16 +238,10 @@ KINDS: dict[str, Kind] = {
     ),
     "bucket": Kind(
         write=bucket,
-        measures={
-            "height": (0.20, 0.25),
-            "top": (0.115, 0.14),
-            "bottom": (0.085, 0.105),
-            "arch": (0.14, 0.17),
-            "grip": (0.010, 0.014),
-            "mass": (0.35, 0.65),
-            "left": (0.3, 0.55),
-            "friction": (0.002, 0.01),
-        },
+        measures=ranges(
+            "height 0.20 0.25, top 0.115 0.14, bottom 0.085 0.105, arch 0.14 0.17, "
+            "grip 0.010 0.014, mass 0.35 0.65, left 0.3 0.55, friction 0.002 0.01"
+        ),
         colours=("0.20 0.45 0.72 1", "0.75 0.25 0.20 1", "0.25 0.58 0.35 1", "0.72 0.73 0.75 1", "0.88 0.70 0.22 1"),
         shapes=("round",),
         seen=11,

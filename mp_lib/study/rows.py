@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mp_lib.config import FINAL_SEEDS, METHODS, TrainConfig, scale_config
+from mp_lib.interfaces import look_up
 from mp_lib.learning.folder import CHECKPOINT, OTHER_DEMOS
 from mp_lib.statistics import wilson_interval
 from mp_lib.study.overview import protocol
@@ -72,6 +73,8 @@ def load_kept() -> pd.DataFrame:
         return as_table([])
     try:
         table = pd.read_csv(kept_path(), dtype=str, keep_default_na=False)
+        for name in table:  # one that is missing was added later; a damaged name would pass for that
+            look_up(CONFIG | MEASURED, name, "column")
         return as_table([kept_row(row) for row in table.to_dict("records")])
     except (ValueError, LookupError, TypeError, ArithmeticError, SyntaxError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]

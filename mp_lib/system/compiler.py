@@ -40,7 +40,7 @@ def build(source: Path, *flags: str) -> ctypes.CDLL | None:
         with tempfile.TemporaryDirectory(prefix="mp_lib-") as folder:
             target = Path(folder) / f"{source.stem}.so"
             command = [compiler, *FLAGS, processor, *flags, str(source), "-o", str(target)]
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+            subprocess.run(command, check=True, capture_output=True, text=True, errors="replace", timeout=60)
             loaded = ctypes.CDLL(str(target))
     except (OSError, subprocess.SubprocessError) as error:
         log.info("%s is not used: %s %s", source.name, error, getattr(error, "stderr", None) or "")

@@ -6,10 +6,13 @@ from importlib.util import find_spec
 
 MODULES = {  # of each extra, by the names under which they are imported
     "sim": ("mujoco", "metaworld", "gymnasium_robotics", "imageio_ffmpeg"),
-    "lab": ("IPython", "jupyterlab", "matplotlib", "nbconvert", "pandas", "papermill", "psutil", "scipy"),
+    "lab": (
+        *("IPython", "ipykernel", "ipywidgets", "jupyterlab", "matplotlib", "nbconvert", "pandas", "papermill"),
+        *("psutil", "scipy"),
+    ),
     "track": ("wandb",),
     "deploy": ("onnx", "onnxruntime", "onnxscript"),
-    "cluster": ("snakemake",),
+    "cluster": ("snakemake", "snakemake_executor_plugin_slurm"),
 }
 
 

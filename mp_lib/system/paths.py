@@ -19,7 +19,7 @@ def package() -> Path:
 def checkout() -> Path | None:
     """The checkout that this package lies in; None where it was installed from a wheel."""
     folder = package().parent
-    return folder if (folder / "pyproject.toml").exists() else None
+    return folder if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").exists() else None
 
 
 def demos_path(task: str, num_points: int, num_demos: int, expert: str = "default") -> Path:

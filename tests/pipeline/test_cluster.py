@@ -82,7 +82,7 @@ def test_snakemake_plans_a_job_a_step(root):
 
 def test_without_the_extra_one_line_says_what_to_install(root, monkeypatch):
     monkeypatch.setattr("mp_lib.system.extras.find_spec", lambda _: None)
-    with pytest.raises(ValueError, match=r"snakemake is not installed.*python -m pip install -e .\.\[cluster\]"):
+    with pytest.raises(ValueError, match=r"snakemake, .* are not installed.*python -m pip install -e .\.\[cluster\]"):
         run_with_snakemake("it", [], parse(["smoke"]), 1)
 
 
@@ -154,6 +154,12 @@ def test_a_job_without_a_gpu_of_its_own_sees_none(monkeypatch):
             cluster.hide_gpus_of_others()
             assert os.environ["CUDA_VISIBLE_DEVICES"] == expected
             os.environ["CUDA_VISIBLE_DEVICES"] = "0"
+
+
+def test_a_plan_of_an_earlier_version_is_refused_in_one_line(tmp_path):
+    (tmp_path / "old.plan").write_text('{"arguments": ["smoke"], "jobs": 1, "left_out": []}')
+    with pytest.raises(ValueError, match="old.plan is no plan of this version .*call ./run_all.sh again"):
+        Plan.read(tmp_path / "old.plan")
 
 
 def test_words_of_a_user_reach_no_shell(root):

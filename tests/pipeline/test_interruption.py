@@ -137,7 +137,7 @@ def make_root(root):
     file = root / "notebooks" / "03_train.ipynb"
     notebook = nbformat.read(file, 4)
     cell = next(cell for cell in notebook.cells if "check_parameters" in cell.source)
-    cell.source = f"import mp_lib.learning.run\nmp_lib.train.SAVE_SECONDS = 0.5\n{cell.source}"
+    cell.source = f"import mp_lib.learning.run\nmp_lib.learning.run.SAVE_SECONDS = 0.5\n{cell.source}"
     nbformat.write(notebook, file)
     return root
 

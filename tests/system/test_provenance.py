@@ -24,6 +24,7 @@ def copy(tmp_path):
     folder = tmp_path / "checkout"
     shutil.copytree(ROOT / "mp_lib", folder / "mp_lib", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
+    (folder / "notebooks").mkdir()
     for command in ("init -q", "add -A", "-c user.name=a -c user.email=a@b commit -qm x"):
         subprocess.run(["git", *command.split()], cwd=folder, check=True)
     return folder
