@@ -21,10 +21,10 @@ def drive(options: argparse.Namespace) -> int:
     """Run what ``options.parse`` read and return the exit status; the last line printed is the report's path."""
     began, started = time.monotonic(), time.time()
     try:
-        if not (root() / "notebooks").is_dir():
-            raise ValueError(f"there are no notebooks in {root()}; run this in a checkout, or set MP_ROOT to one")
         experiment = experiment_of(options)
         steps = experiment.steps(usable_cores())
+        if not (root() / "notebooks").is_dir():
+            raise ValueError(f"there are no notebooks in {root()}; run this in a checkout, or set MP_ROOT to one")
         if options.profile:  # where and on what is the cluster's affair
             print(f"{experiment.name}: {len(steps)} steps, by {options.profile}", flush=True)
             failed = run_with_snakemake(experiment.name, steps, options, options.jobs, options.profile)

@@ -49,6 +49,12 @@ def test_bad_argument_ends_in_one_line_that_lists_the_choices(arguments, listed,
     assert not list(tmp_path.iterdir())
 
 
+def test_a_root_without_notebooks_is_refused_before_anything_is_made(tmp_path):
+    done = run_pipeline("smoke", root=tmp_path)
+    assert done.returncode == 2 and "there are no notebooks in" in done.stderr and "MP_ROOT" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_help_needs_no_package():
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
