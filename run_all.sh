@@ -62,7 +62,7 @@ while [ $# -gt 0 ]; do
 done
 set -- ${arguments[@]+"${arguments[@]}"}
 extras=sim,lab,track,deploy,test
-case " $* " in " test "* | *" --engine"*) extras=sim,lab,track,deploy,test,cluster ;; esac
+case " $* " in " test "* | *" --engine snakemake "* | *" --engine=snakemake "*) extras=sim,lab,track,deploy,test,cluster ;; esac
 
 case "$environment" in
     active)

@@ -45,4 +45,4 @@ def explain(error: ModuleNotFoundError) -> str:
     """The error in one line; with the command that helps if an extra brings what is missing."""
     module = (error.name or "").split(".")[0]
     extra = next((extra for extra, names in MODULES.items() if module in names), None)
-    return how_to_install(extra, [module]) if extra else str(error)
+    return how_to_install(extra, [module]) if extra else f"{error}; use .venv/bin/python, or python -m pip install -e ."
