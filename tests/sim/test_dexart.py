@@ -367,7 +367,7 @@ def test_the_table_of_experts_has_every_task_and_the_command_that_gives_it_again
     everything = {(f"dexart_{task}", objects) for task in DEXART_TASKS for objects in ("seen", "unseen")}
     assert {(row["task"], row["objects"]) for row in rows} == everything
     for row in rows:
-        assert f"--check {row['task']}" in row["command"] and int(row["episodes"]) >= 50
+        assert f"mp_lib check {row['task']}" in row["command"] and int(row["episodes"]) >= 50
         key = "default" if row["objects"] == "seen" else row["objects"]
         assert f"--objects {key} --first-seed {row['first_seed']}" in row["command"]
         assert row["expert"] == TASKS[row["task"]].expert_name

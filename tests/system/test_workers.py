@@ -66,7 +66,7 @@ def test_a_training_without_a_gpu_is_told_of_none(notebook_root):  # noqa: F811
 )
 def test_jobs_follow_gpus_or_cores_and_memory(monkeypatch, cores, memory, gpus, expected):
     monkeypatch.setattr(workers, "usable_cores", lambda: cores)
-    monkeypatch.setattr(workers.psutil, "virtual_memory", lambda: SimpleNamespace(total=memory * GIB))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=memory * GIB))
     assert workers.default_jobs(gpus) == expected
 
 

@@ -40,7 +40,8 @@ def test_every_row_belongs_to_one_sheet():
 
 
 def test_a_stopped_table_goes_on_and_a_finished_one_rests(measured, tmp_path):
-    path, everything = tmp_path / "results" / "benchmark.csv", list(sheets())
+    path = tmp_path / "results" / "benchmark.csv"
+    everything = [sheet for sheet in sheets() if sheet.usable_backends("cpu")]  # without a compiler one is not
     filling = fill_table(path)
     for _ in range(4):
         next(filling)
