@@ -10,6 +10,7 @@ import shlex
 import pytest
 
 from mp_lib.commands import VERBS
+from mp_lib.config import SCALES
 from mp_lib.pipeline import options
 from mp_lib.pipeline.parameters import parameters_of
 from tests import ROOT
@@ -94,6 +95,7 @@ def test_command_lines_of_run_all_can_be_parsed(path):
             del arguments[arguments.index("--env") :][:2]
         given = options.parse([argument for argument in arguments if argument != "--help"])
         if not is_pattern("".join(arguments)):
+            assert given.scale in SCALES
             options.experiment_of(given)
 
 
