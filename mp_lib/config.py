@@ -120,6 +120,7 @@ class TrainConfig:
     blocks_per_level: int | None = None  # of the U-Net; None: the method's own
     num_inference_steps: int = 10
     num_demos: int | None = None  # None: the paper's number for the task's suite
+    demo_episodes: tuple[int, ...] | None = None  # which of a store that is given; None: the first num_demos, or all
     demonstrator: str = "default"  # which of the task's experts they come from
     split: str = "all"  # "released": at least one demonstration is held out, as the release does
     batch_size: int = 128  # [cfg] dataloader
@@ -137,6 +138,8 @@ class TrainConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "betas", tuple(self.betas))
+        if self.demo_episodes is not None:
+            object.__setattr__(self, "demo_episodes", tuple(self.demo_episodes))
         if not mixers_of(self.method, self.attention):
             object.__setattr__(self, "attention", "paper")  # there is none either way: one run, not two
         look_up(SCALES, self.scale, "scale")
@@ -162,7 +165,9 @@ class TrainConfig:
         usual = asdict(scale_config(self.scale, self.task, self.method, self.seed))
         changed = {key: value for key, value in asdict(self).items() if usual[key] != value}
         parts = [self.scale, self.task, self.method, f"seed{self.seed}"]
-        words = {key: ",".join(map(str, value)) if key == "betas" else value for key, value in changed.items()}
+        words = {
+            key: ",".join(map(str, value)) if isinstance(value, tuple) else value for key, value in changed.items()
+        }
         return "-".join(parts + [f"{key}={word}" for key, word in sorted(words.items())])
 
 

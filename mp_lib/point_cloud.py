@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mp_lib.system.compiler import build
+from mp_lib.system.errors import InputError
 
 LEVELS = 5  # how often a cloud is split in two before its points are chosen
 
@@ -15,8 +16,13 @@ LEVELS = 5  # how often a cloud is split in two before its points are chosen
 def sample_farthest(points: np.ndarray, num_points: int) -> np.ndarray:
     """Return ``num_points`` of ``points`` (M, 3) that cover them evenly; all of them and zeros if M is too small.
 
-    Equal clouds give equal samples: nothing is drawn at random.
+    Points that are not finite are left out. Equal clouds give equal samples: nothing is drawn at random. Raises an
+    InputError for another shape, or fewer than one point to choose.
     """
+    points = np.asarray(points)
+    if points.ndim != 2 or points.shape[1] != 3 or num_points < 1:
+        raise InputError(f"{num_points} of points {points.shape} were asked for; give a cloud (M, 3), and 1 or more")
+    points = points[np.isfinite(points).all(1)]
     if len(points) > num_points:
         return points[farthest_indices(points, num_points)]
     return np.concatenate([points, np.zeros((num_points - len(points), 3), points.dtype)])

@@ -31,6 +31,7 @@ CHANGES = {  # one other value of every field that is not given by position
     "blocks_per_level": 3,
     "num_inference_steps": 5,
     "num_demos": 7,
+    "demo_episodes": (0, 3, 5),
     "demonstrator": "dapg",
     "split": "released",
     "batch_size": 33,

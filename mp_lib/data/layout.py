@@ -5,141 +5,209 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import struct
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import zarr
 
+from mp_lib.data.chunks import check_blosc, is_stored, refuse_codecs
+from mp_lib.data.container import HIDDEN, LAYOUT, Folder, Zip, open_store
+from mp_lib.system.errors import InputError
+
 log = logging.getLogger(__name__)
 
+MARK = "mp_lib 1"  # in the attributes of stores of this package
 KEYS = ("point_cloud", "state", "action")
 IMAGINED = "imagin_robot"
 RANKS = {"point_cloud": 3, "state": 2, "action": 2, IMAGINED: 3}
-CODECS = ("zstd", "shuffle", "blosc", "zlib", "gzip", "lz4", "bz2", "lzma")  # which decompress and do nothing else
-LAYOUT = "data/point_cloud (F,N,3), data/state (F,S), data/action (F,A) and meta/episode_ends (E,)"
+OTHER_NAMES = {"state": ("agent_pos",)}  # under which others store the same
 PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)  # errors of the machine, not of the data
-RESTORE = "restore it from a copy, or delete it and record it again"
+RESTORE = "restore it from a copy"
+SLAB_BYTES = 16 << 20  # of what is read at once
+EXACT = 1 << 24  # up to which float32 holds every whole number
 
 
 @contextlib.contextmanager
 def parsing(path: Path, what: str, remedy: str) -> Iterator[None]:
-    """Let an error in the block be a ValueError that names the store, ``what`` was read of it, and the remedy.
+    """Let an error in the block be an InputError that names the store, ``what`` was read of it, and the remedy.
 
-    What is no fault of the data, a missing permission or an error of the machine, stays an OSError.
+    What is no fault of the data, a missing permission or an error of the machine, stays an OSError or a MemoryError.
     """
     try:
         yield
-    except PermissionError:
+    except (PermissionError, FileNotFoundError, InputError):
         raise
+    except MemoryError as error:
+        raise MemoryError(f"{path}: no memory left for {what}; ask for a smaller num_points or num_demos") from error
     except Exception as error:  # on broken bytes zarr and its codecs raise whatever their parsers raise
         if isinstance(error, OSError) and error.errno in PASSING:
             raise OSError(error.errno, f"{path}: {what} cannot be read now ({error.strerror}); try again") from error
         found = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ValueError(f"{path}: {what} cannot be read ({found}); {remedy}") from error
+        raise InputError(f"{path}: {what} cannot be read ({found}); {remedy}") from error
 
 
-def open_group(path: Path) -> zarr.Group:
-    """The zarr group at ``path``; FileNotFoundError if there is nothing, ValueError if that is no group."""
-    if not path.exists():
-        raise FileNotFoundError(f"no demonstrations at {path}; record them first or correct the path")
-    with parsing(path, "the group", f"give a zarr directory with {LAYOUT}"):
-        # Consolidated metadata would be a second, unchecked description of the arrays.
-        return zarr.open_group(path, mode="r", zarr_format=2, use_consolidated=False)
+@dataclass
+class Layout:
+    """A store's arrays by key, with episode_ends, its attributes, and ``notes``: a line each of what reading left out.
 
-
-def checked_arrays(path: Path, group: zarr.Group) -> dict[str, zarr.Array]:
-    """The arrays of a store by key, with episode_ends; a ValueError if one is missing, or is not what it should be.
-
-    Of their frames nothing is read yet.
+    Of the frames nothing is read yet.
     """
-    names = {key: f"data/{key}" for key in KEYS} | {"episode_ends": "meta/episode_ends"}
-    with parsing(path, "the metadata of an array", RESTORE):
-        arrays = {key: group.get(name) for key, name in names.items()}
-        imagined = group.get(f"data/{IMAGINED}")
-    missing = [names[key] for key, array in arrays.items() if not isinstance(array, zarr.Array)]
-    if missing:
-        raise ValueError(f"{path}: has no array {', '.join(missing)}; give a store with {LAYOUT}")
-    if isinstance(imagined, zarr.Array):
-        arrays[IMAGINED] = imagined
-    for key, array in arrays.items():
-        _refuse_codecs(path, key, array)
-    for key in [key for key in RANKS if key in arrays]:
-        shape, kind, rank = arrays[key].shape, arrays[key].dtype.kind, RANKS[key]
-        if len(shape) != rank or kind != "f" or (rank == 3 and shape[-1] < 3):
-            raise ValueError(f"{path}: {key} is {arrays[key].dtype} {shape}; give floats, {LAYOUT}")
-    return arrays
 
+    path: Path
+    arrays: dict[str, zarr.Array]
+    files: Folder | Zip
+    attributes: dict
+    notes: list[str] = field(default_factory=list)
 
-def _refuse_codecs(path: Path, key: str, array: zarr.Array) -> None:
-    # One of numcodecs' codecs is pickle, which runs what it reads; none runs before an array is read.
-    metadata = array.metadata
-    names = [codec.codec_id for codec in (*(metadata.filters or ()), metadata.compressor) if codec is not None]
-    if foreign := [name for name in names if name not in CODECS]:
-        raise ValueError(
-            f"{path}: {key} is stored through {', '.join(foreign)}; nothing was read; give a store that uses "
-            f"{', '.join(CODECS)} alone"
-        )
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"{path}: {key} is {array.dtype}; give numbers, {LAYOUT}")
-    if "blosc" in names:
-        _check_blosc_headers(path, array)
+    @classmethod
+    def open(cls, path: Path) -> Layout:
+        """The layout of the store at ``path``.
 
+        FileNotFoundError if there is nothing, an InputError if that is no store, or has an array that is missing or not
+        what it should be.
+        """
+        with parsing(path, "the group", f"give a zarr directory with {LAYOUT}"):
+            group, files = open_store(path)
+        found = cls(path, {}, files, group.attrs.asdict())
+        found.find_arrays(group)
+        for key, array in found.arrays.items():
+            if "blosc" in refuse_codecs(path, key, array):
+                check_blosc(path, files, array)
+            found.check_numbers(key, array)
+        return found
 
-def _check_blosc_headers(path: Path, array: zarr.Array) -> None:
-    # Blosc trusts the sizes in a chunk's header (bytes 4 to 8 and 12 to 16) with the process's memory.
-    size = int(np.prod(array.chunks)) * array.dtype.itemsize
-    for chunk in (path / array.path).rglob("*"):
-        if chunk.name.startswith(".") or not chunk.is_file():
-            continue
-        with open(chunk, "rb") as file:
-            header = file.read(16)
-        announced = struct.unpack("<4xI4xI", header) if len(header) == 16 else None
-        if announced != (size, chunk.stat().st_size):
-            raise ValueError(f"{path}: {array.path}/{chunk.name} is damaged: it has another header; {RESTORE}")
+    def find_arrays(self, group: zarr.Group) -> None:
+        """Take the arrays that the layout names."""
+        names = {key: f"data/{key}" for key in KEYS} | {"episode_ends": "meta/episode_ends"}
+        with parsing(self.path, "the metadata of an array", RESTORE):
+            found = {key: group.get(name) for key, name in (names | {IMAGINED: f"data/{IMAGINED}"}).items()}
+            for key, others in OTHER_NAMES.items():
+                found[key] = next(filter(None, [found[key], *(group.get(f"data/{name}") for name in others)]), None)
+        self.arrays = {key: array for key, array in found.items() if isinstance(array, zarr.Array)}
+        missing = [name for key, name in names.items() if key not in self.arrays]
+        if lost := [name for name in missing if any(self.files.names(name))]:
+            raise InputError(f"{self.path}: {', '.join(lost)} has chunks, but its .zarray is missing: {HIDDEN}")
+        if missing:
+            raise InputError(f"{self.path}: has no array {', '.join(missing)}; give a store with {LAYOUT}")
 
+    def check_numbers(self, key: str, array: zarr.Array) -> None:
+        """Refuse what is no array of numbers of the right rank."""
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"{self.path}: {key} is {array.dtype}; give numbers, {LAYOUT}")
+        rank = RANKS.get(key)
+        if rank and (len(array.shape) != rank or (rank == 3 and array.shape[-1] < 3)):
+            raise InputError(
+                f"{self.path}: {key} has the shape {array.shape}; {rank} axes are needed, the frames first"
+                f"{' and x, y, z last' if rank == 3 else ''}: {LAYOUT}"
+            )
+        if rank == 3 and array.shape[-1] > 3 and key == "point_cloud":
+            self.note(f"colours and labels behind x, y, z are left out ({array.shape[-1]} numbers a point)")
 
-def parts(arrays: dict[str, zarr.Array], key: str) -> list[zarr.Array]:
-    """The arrays that together make up what is stored as ``key``."""
-    return [arrays[name] for name in (key, *([IMAGINED] if key == "point_cloud" else [])) if name in arrays]
+    def note(self, text: str) -> None:
+        """Say what is left out, in the log and in the data set's facts."""
+        self.notes.append(text)
+        log.warning("%s: %s", self.path, text)
 
+    def parts(self, key: str) -> list[zarr.Array]:
+        """The arrays that together make up what is stored as ``key``."""
+        return [
+            self.arrays[name] for name in (key, *([IMAGINED] if key == "point_cloud" else [])) if name in self.arrays
+        ]
 
-def committed_ends(path: Path, group: zarr.Group, arrays: dict, rows: list[dict] | None) -> np.ndarray:
-    """Return the ends (E,) of the episodes that are wholly there."""
-    with parsing(path, "episode_ends", RESTORE):
-        found = arrays["episode_ends"][:].astype(np.int64)
-    lengths = [array.shape[0] for key in KEYS for array in parts(arrays, key)]
-    length = min(lengths)
-    if rows is None:
-        ends = found[: int(np.sum(found <= length))]
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of one frame of each key."""
+        found = {key: self.arrays[key].shape[1:] for key in KEYS}
+        return found | {"point_cloud": (sum(array.shape[1] for array in self.parts("point_cloud")), 3)}
+
+    def slabs(self, key: str, num_frames: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(first frame, frames) of the first ``num_frames``, float32, in parts of whole chunks.
+
+        Numbers of any kind are read; an InputError by frame where float32 cannot hold one.
+        """
+        arrays = self.parts(key)
+        step = max((array.shards or array.chunks)[0] for array in arrays)
+        each = sum(int(np.prod(array.shape[1:])) * array.dtype.itemsize for array in arrays)
+        step *= max(1, SLAB_BYTES // max(1, each * step))
+        for start in range(0, num_frames, step):
+            stop = min(start + step, num_frames)
+            with parsing(self.path, key, RESTORE):
+                values = [array[start:stop] for array in arrays]
+            if key == "point_cloud":
+                values = [points[..., :3] for points in values]
+            whole = values[0] if len(values) == 1 else np.concatenate(values, axis=1)
+            yield start, self.as_float32(key, whole, start)
+
+    def as_float32(self, key: str, values: np.ndarray, start: int) -> np.ndarray:
+        """The same numbers as float32; an InputError that names the frame of one that would not be the same."""
+        with np.errstate(over="ignore"):
+            found = np.ascontiguousarray(values, dtype="<f4")
+        wrong = np.abs(values.astype(np.float64)) > EXACT if values.dtype.kind in "iu" else np.zeros(0, bool)
+        if values.dtype.kind == "f" and values.dtype.itemsize > 4:
+            wrong = np.isinf(found) & np.isfinite(values)
+        if wrong.any():
+            frame = start + int(np.argwhere(wrong)[0, 0])
+            raise InputError(
+                f"{self.path}: {key} of frame {frame} has {values.dtype} numbers that float32 cannot hold; "
+                f"store them in units in which they lie within {EXACT}"
+            )
+        return found
+
+    def ends(self, rows: list[dict] | None) -> np.ndarray:
+        """The ends (E,) of the episodes that are wholly there and have a frame; ``rows`` list those of our stores."""
+        with parsing(self.path, "episode_ends", RESTORE):
+            found = np.asarray(self.arrays["episode_ends"][:]).reshape(-1).astype(np.int64)
+        lengths = {key: min(array.shape[0] for array in self.parts(key)) for key in KEYS}
+        length = min(lengths.values())
+        if rows is None:
+            ends = self.foreign_ends(found, length)
+        else:
+            with parsing(self.path, 'the attribute "episodes"', RESTORE):
+                ends = np.cumsum([row["frames"] for row in rows], dtype=np.int64)
+            rise = np.all(np.diff(ends, prepend=0) > 0) and not np.any(ends > length)
+            if not np.array_equal(found[: len(ends)], ends) or not rise:
+                raise InputError(
+                    f"{self.path}: episode_ends {found} do not rise or do not fit {length} frames; {RESTORE}"
+                )
+        most = max(array.shape[0] for key in KEYS for array in self.parts(key))
+        surplus = most - (ends[-1] if len(ends) else 0)
+        if surplus or (rows is not None and len(found) > len(ends)):
+            self.note(f"dropped {surplus} frames behind the last whole episode ({len(ends)})")
+        return ends
+
+    def foreign_ends(self, found: np.ndarray, length: int) -> np.ndarray:
+        """Those ends of a store of others that lie within its frames, without empty takes."""
+        if np.any(np.diff(found, prepend=0) < 0):
+            raise InputError(
+                f"{self.path}: episode_ends {found} fall; give one past each episode's last frame, in order"
+            )
+        empty = np.flatnonzero(np.diff(found, prepend=0) == 0)
+        if len(empty):
+            self.note(f"skipped {len(empty)} empty takes: {', '.join(map(str, empty))}")
+        whole = np.delete(found, empty)
+        ends = whole[whole <= length]
         if not len(ends):
-            raise ValueError(f"{path}: no whole episode among {length} frames, episode_ends {found}; {RESTORE}")
-        _refuse_missing_chunks(path, arrays)
-    else:
-        with parsing(path, 'the attribute "episodes"', RESTORE):
-            ends = np.cumsum([row["frames"] for row in rows], dtype=np.int64)
-    if not np.array_equal(found[: len(ends)], ends) or np.any(np.diff(ends, prepend=0) <= 0) or np.any(ends > length):
-        raise ValueError(f"{path}: episode_ends {found} do not rise or do not fit {length} frames; {RESTORE}")
-    surplus = max(lengths) - (ends[-1] if len(ends) else 0)
-    if surplus or len(found) > len(ends):
-        log.warning("%s: dropped %d frames behind the last whole episode (%d)", path, surplus, len(ends))
-    return ends
+            raise InputError(
+                f"{self.path}: no whole episode among {length} frames, episode_ends {found}; copy it again"
+            )
+        lost = [key for key in ("state", "action") if not is_stored(self.files, self.arrays[key], int(ends[-1]) - 1)]
+        if lost:
+            self.note(
+                f"{' and '.join(lost)} of the last frames are stored nowhere, which zarr reads as zeros: whoever "
+                "recorded stood still, or the store was cut short"
+            )
+        return ends
 
 
-def _refuse_missing_chunks(path: Path, arrays: dict) -> None:
-    # zarr reads a chunk whose file is missing as zeros; where there are no checksums nothing else would tell.
-    for key in [key for key in RANKS if key in arrays]:
-        there, expected = arrays[key].nchunks_initialized, arrays[key].nchunks
-        if there < expected:
-            raise ValueError(f"{path}: {key} has {there} of {expected} chunk files; copy the data set again")
+def is_ours(attributes: dict) -> bool:
+    """Whether a store's attributes are those of this package: by its mark, or by rows with frames and checksum.
 
-
-def load_frames(path: Path, key: str, arrays: dict[str, zarr.Array], num_frames: int) -> np.ndarray:
-    """Return the first ``num_frames`` frames, float32; colours and labels behind xyz are left out."""
-    with parsing(path, key, RESTORE):
-        values = [array[:num_frames] for array in parts(arrays, key)]
-    if key == "point_cloud":
-        values = [points[..., :3] for points in values]
-    whole = values[0] if len(values) == 1 else np.concatenate(values, axis=1)
-    return np.ascontiguousarray(whole, dtype="<f4")
+    Attributes that somebody else has given are left alone, whatever their names.
+    """
+    rows = attributes.get("episodes")
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and {"frames", "checksum"} <= {*row} for row in rows
+    ):
+        return False
+    return attributes.get("layout") == MARK or bool(rows) or {"task", "expert", "settings"} <= {*attributes}

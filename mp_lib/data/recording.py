@@ -22,6 +22,7 @@ from mp_lib.interfaces import Environment, TaskSpec
 from mp_lib.sim.env import SimulationDiverged
 from mp_lib.sim.tasks import find_task
 from mp_lib.sim.trial import play
+from mp_lib.system.errors import InputError
 from mp_lib.system.locks import sole_user
 from mp_lib.system.paths import demos_path
 from mp_lib.system.progress import track
@@ -120,11 +121,17 @@ def collect(
 def demonstrations_of(config: TrainConfig, jobs: int | None = None, demos: str = "") -> ReplayBuffer:
     """The demonstrations that a run is trained on, read if they are there and recorded if not.
 
-    ``demos`` is the path of a store to read instead, this package's or DP3's; a ValueError if it does not fit the task.
+    ``demos`` is the path of a store to read instead, in whatever way ``ReplayBuffer`` reads; of it all episodes are
+    taken, or as many as ``num_demos`` says, or ``demo_episodes``. An InputError if it does not fit the task, or an
+    expert is named who would record.
     """
     spec = find_task(config.task, config.demonstrator)
     if demos:
-        return ReplayBuffer.open(demos).check(spec)
+        if config.demonstrator != "default":
+            raise InputError(f"expert {config.demonstrator} and demos {demos} given: who showed is told by the store")
+        return ReplayBuffer.open(demos).check(spec).choose(config.num_demos, config.demo_episodes)
+    if config.demo_episodes is not None:
+        raise InputError("demo_episodes are chosen from a store; give its path as demos, or num_demos alone")
     num_demos = config.num_demos or spec.num_demos
     return collect(spec, num_demos, store_path(config), num_points=config.num_points, jobs=jobs)
 

@@ -22,16 +22,20 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numcodecs
 import numpy as np
 import zarr
 
-from mp_lib.data.layout import KEYS, RESTORE, checked_arrays, committed_ends, load_frames, open_group, parts
+from mp_lib.data.frames import checked_slabs, checksums_of
+from mp_lib.data.layout import KEYS, MARK, RESTORE, SLAB_BYTES, Layout, is_ours, parsing
 from mp_lib.point_cloud import sample_farthest, without_padding
+from mp_lib.system.errors import InputError
 from mp_lib.system.files import writing
+from mp_lib.system.progress import track
 
 CHUNK_FRAMES = 100
 
@@ -45,6 +49,8 @@ class ReplayBuffer:
         self.episode_ends = episode_ends
         self.checksums = checksums
         self._attributes = attributes
+        self.notes: list[str] = []  # in one line each what reading has left out
+        self.chosen: tuple[int, ...] | None = None  # which episodes are trained on; None: all
 
     @classmethod
     def create(cls, path: str | Path, shapes: dict[str, tuple[int, ...]], attributes: dict) -> ReplayBuffer:
@@ -56,7 +62,7 @@ class ReplayBuffer:
         """
         path = Path(path)
         shapes = {key: tuple(shapes[key]) for key in KEYS}
-        attributes = {**json.loads(json.dumps(attributes)), "episodes": []}
+        attributes = {**json.loads(json.dumps(attributes)), "layout": MARK, "episodes": []}
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             raise FileExistsError(f"{path} exists already; open it, choose another path or delete it")
         with writing(path):
@@ -69,26 +75,25 @@ class ReplayBuffer:
 
     @classmethod
     def open(cls, path: str | Path) -> ReplayBuffer:
-        """Open a store, this package's or DP3's, and verify every frame of it.
+        """Open a store, this package's, DP3's or another in its layout, and verify every frame of it.
 
-        What an interrupted append left behind the last whole episode is dropped and logged. Raises
-        FileNotFoundError if there is nothing, ValueError if it is no such store or is damaged.
+        What an interrupted append left behind the last whole episode is dropped and logged; what reading leaves out
+        (colours, empty takes, points that are no numbers) is logged and kept in ``notes``. Raises FileNotFoundError if
+        there is nothing, an InputError if it is no such store or is damaged, by frame where it can be told.
         """
-        path = Path(path)
-        group = open_group(path)
-        attributes = group.attrs.asdict()
-        arrays = checked_arrays(path, group)
-        ends = committed_ends(path, group, arrays, attributes.get("episodes"))
-        num_frames = int(ends[-1]) if len(ends) else 0
-        frames = ((key, load_frames(path, key, arrays, num_frames)) for key in KEYS)
-        checksums = _checksums(_finite(path, frames), ends)
-        for episode, row in enumerate(attributes.get("episodes", [])):
-            if row.get("checksum") != checksums[episode]:
-                found = f"checksum {checksums[episode]}, {row.get('checksum')} was recorded"
-                raise ValueError(f"{path}: the frames of episode {episode} are damaged ({found}); {RESTORE}")
-        shapes = {key: arrays[key].shape[1:] for key in KEYS}
-        shapes["point_cloud"] = (sum(array.shape[1] for array in parts(arrays, "point_cloud")), 3)
-        return cls(path, shapes, ends, checksums, attributes)
+        path = Path(path).expanduser()
+        layout = Layout.open(path)
+        attributes = layout.attributes
+        ours = is_ours(attributes)
+        ends = layout.ends(attributes["episodes"] if ours else None)
+        checksums = checksums_of(((key, checked_slabs(layout, key, ends)) for key in KEYS), layout.shapes(), ends)
+        for episode, row in enumerate(attributes["episodes"] if ours else []):
+            if row["checksum"] != checksums[episode]:
+                found = f"checksum {checksums[episode]}, {row['checksum']} was recorded"
+                raise InputError(f"{path}: the frames of episode {episode} are damaged ({found}); {RESTORE}")
+        buffer = cls(path, layout.shapes(), ends, checksums, attributes)
+        buffer.notes = layout.notes
+        return buffer
 
     def append(self, episode: dict[str, np.ndarray], info: dict) -> None:
         """Add one episode, all of it or, if the process dies, nothing.
@@ -97,7 +102,7 @@ class ReplayBuffer:
         row that is kept in ``attributes["episodes"]``. One writer at a time. Raises ValueError if the
         episode does not fit, OSError if it cannot be written.
         """
-        if "episodes" not in self._attributes:
+        if not is_ours(self._attributes):
             raise ValueError(
                 f"{self.path} was not recorded by this package and is not edited; record into another path"
             )
@@ -105,7 +110,8 @@ class ReplayBuffer:
         length = len(frames["state"])
         start, total = self.num_frames, self.num_frames + length
         ends = np.append(self.episode_ends, total)
-        checksum = _checksums(frames.items(), np.array([length]))[0]
+        parts = ((key, [(0, values)]) for key, values in frames.items())
+        checksum = checksums_of(parts, self.shapes, np.array([length]))[0]
         row = {**json.loads(json.dumps(info)), "frames": length, "checksum": checksum}
         attributes = {**self._attributes, "episodes": [*self._attributes["episodes"], row]}
         began = time.time_ns()
@@ -147,15 +153,27 @@ class ReplayBuffer:
         if num_points is not None and not 1 <= num_points <= stored:
             remedy = f"ask for 1 to {stored} or record with more points"
             raise ValueError(f"{self.path}: num_points={num_points}, but clouds have {stored} points; {remedy}")
-        arrays = checked_arrays(self.path, open_group(self.path))
-        frames = {key: load_frames(self.path, key, arrays, self.num_frames) for key in KEYS}
-        if num_points not in (None, stored):
-            frames["point_cloud"] = _sample_down(frames["point_cloud"], num_points)
-        return frames
+        layout, found = Layout.open(self.path), {}
+        shapes = self.shapes | {"point_cloud": (num_points or stored, 3)}
+        with track(len(KEYS) * self.num_frames, f"read {self.path.name}") if self.is_large() else nullcontext() as bar:
+            for key in KEYS:
+                with parsing(self.path, key, RESTORE):
+                    found[key] = np.empty((self.num_frames, *shapes[key]), "<f4")
+                for start, frames in checked_slabs(layout, key, self.episode_ends):
+                    sampled = frames if frames.shape[1:] == shapes[key] else _sample_down(frames, num_points)
+                    found[key][start : start + len(frames)] = sampled
+                    if bar:
+                        bar.advance(len(frames))
+        return found
+
+    def is_large(self) -> bool:
+        """Whether reading it takes so long that one wants to see how far it is."""
+        return self.num_frames * sum(4 * int(np.prod(shape)) for shape in self.shapes.values()) > 8 * SLAB_BYTES
 
     def check(self, spec) -> ReplayBuffer:
         """Return self if these are demonstrations of the ``TaskSpec`` ``spec``; raise ValueError if not."""
-        task, state = self._attributes.get("task", spec.name), self.shapes["state"][0]
+        ours = self._attributes if is_ours(self._attributes) else {}
+        task, state = ours.get("task", spec.name), self.shapes["state"][0]
         found = f"{task} with state {self.shapes['state']} and action {self.shapes['action']}"
         known = state if state in spec.other_states else spec.state_dim
         expected = f"{spec.name} with state {(known,)} and action {(spec.action_dim,)}"
@@ -163,10 +181,33 @@ class ReplayBuffer:
             raise ValueError(f"{self.path} holds {found}, {expected} is expected; give the demonstrations of that")
         return self
 
+    def choose(self, num_demos: int | None = None, demo_episodes: Sequence[int] | None = None) -> ReplayBuffer:
+        """The same store with those episodes alone to be trained on: the first ``num_demos``, or ``demo_episodes``.
+
+        An InputError says how many there are if it has fewer.
+        """
+        given = demo_episodes if demo_episodes is not None else range(num_demos or self.num_episodes)
+        if demo_episodes is not None and num_demos not in (None, len(demo_episodes)):
+            raise InputError(f"num_demos {num_demos} and demo_episodes {list(demo_episodes)} given; give one of them")
+        if not len(given) or len({*given}) < len(given) or not 0 <= min(given) <= max(given) < self.num_episodes:
+            raise InputError(
+                f"{self.path} has {self.num_episodes} episodes, {list(given) or 'none'} were asked for; "
+                f"choose each once, from 0 to {self.num_episodes - 1}"
+            )
+        found = copy.copy(self)
+        found.chosen = None if len(given) == self.num_episodes else tuple(given)
+        return found
+
+    @property
+    def num_demos(self) -> int:
+        """How many episodes are trained on."""
+        return self.num_episodes if self.chosen is None else len(self.chosen)
+
     def content_hash(self) -> str:
-        """Return a hash of the frames and the recording's settings: equal where training would be the same."""
+        """Return a hash of the frames that are trained on and the recording's settings: what a training depends on."""
         settings = {key: self._attributes.get(key) for key in ("task", "expert", "settings")}
-        text = json.dumps([settings, self.shapes, self.checksums], sort_keys=True)
+        checksums = self.checksums if self.chosen is None else [self.checksums[episode] for episode in self.chosen]
+        text = json.dumps([settings, self.shapes, checksums], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def _fitting(self, episode: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -181,7 +222,10 @@ class ReplayBuffer:
                     f"{key} {values.shape} was given, but {self.path} takes {shape} with one frame or more"
                 )
             frames[key] = np.ascontiguousarray(values, dtype="<f4")
-        return dict(_finite(self.path, frames.items()))
+            if not np.isfinite(frames[key]).all():
+                frame = int(np.argwhere(~np.isfinite(frames[key]))[0, 0])
+                raise ValueError(f"{key} of frame {frame} is not finite; leave that episode out and record another")
+        return frames
 
 
 def _write_empty(path: Path, shapes: dict, attributes: dict) -> None:
@@ -214,25 +258,6 @@ def _extend(array: zarr.Array, start: int, values: np.ndarray) -> None:
     # Also cuts off what a killed append left behind `start`; frames before it are in no file that is not whole.
     array.resize((start + len(values), *array.shape[1:]))
     array[start:] = values
-
-
-def _finite(path: Path, frames: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
-    for key, values in frames:
-        if not np.isfinite(values).all():
-            frame = int(np.argwhere(~np.isfinite(values))[0, 0])
-            raise ValueError(f"{path}: {key} of frame {frame} is not finite; leave that episode out and record another")
-        yield key, values
-
-
-def _checksums(frames: Iterable[tuple[str, np.ndarray]], ends: np.ndarray) -> list[str]:
-    """Return one blake2b of each episode's bytes, keys in the order of ``KEYS``."""
-    hashes = [hashlib.blake2b(digest_size=16) for _ in ends]
-    starts = ends - np.diff(ends, prepend=0)
-    for key, values in frames:
-        for digest, start, end in zip(hashes, starts, ends, strict=True):
-            digest.update(f"{key}{values[start:end].shape}".encode())
-            digest.update(values[start:end])
-    return [digest.hexdigest() for digest in hashes]
 
 
 def _sample_down(clouds: np.ndarray, num_points: int) -> np.ndarray:

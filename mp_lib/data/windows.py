@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from mp_lib.interfaces import look_up
+from mp_lib.system.errors import InputError
+
+log = logging.getLogger(__name__)
 
 RELEASED_HELD_OUT = 0.02  # val_ratio of the release, common/sampler.py:56: at least one episode
 
@@ -64,22 +68,25 @@ def window_frames(
     """Return the frame numbers (windows, T) of every window, int64.
 
     Windows start n_obs_steps-1 frames before an episode and end n_action_steps-1 frames behind it;
-    a frame beyond an end is the first or last one again. An episode too short for that has none. ``demo_episodes``
-    names those to draw from, all by default.
+    a frame beyond an end is the first or last one again. An episode too short for that has none, which the log counts
+    and names. ``demo_episodes`` names those to draw from, all by default.
     """
     for name, steps in (("n_obs_steps", n_obs_steps), ("n_action_steps", n_action_steps)):
         if not 1 <= steps <= horizon:
             raise ValueError(f"{name}={steps} does not fit horizon={horizon}; give 1 to {horizon}")
     starts = np.concatenate([[0], episode_ends[:-1]]).astype(np.int64)
     chosen = range(len(episode_ends)) if demo_episodes is None else demo_episodes
-    rows = []
+    rows, short = [], []
     for episode in chosen:
         length = int(episode_ends[episode]) - starts[episode]
         first = np.arange(1 - n_obs_steps, length - horizon + n_action_steps)
         rows.append(starts[episode] + np.clip(first[:, None] + np.arange(horizon), 0, length - 1))
+        short += [f"{episode} ({length} frames)"] if not len(first) else []
+    if short:
+        log.warning("%d of %d episodes are too short for a window: %s", len(short), len(rows), ", ".join(short))
     frames = np.concatenate(rows) if rows else np.zeros((0, horizon), np.int64)
     if not len(frames):
-        raise ValueError(
+        raise InputError(
             f"no window of {horizon} frames in {len(rows)} episodes; give more or longer ones, or a smaller horizon"
         )
     return frames

@@ -85,7 +85,8 @@ def same_threads() -> Iterator[None]:
 
 def training_windows(config: TrainConfig, store: ReplayBuffer) -> ActionWindows:
     """The windows that a run trains on."""
-    demo_episodes, _ = split_episodes(store.num_episodes, config.split)
+    kept, _ = split_episodes(store.num_demos, config.split)
+    demo_episodes = kept if store.chosen is None else [store.chosen[place] for place in kept]
     lengths = {key: getattr(config, key) for key in ("horizon", "n_obs_steps", "n_action_steps")}
     return ActionWindows(store.read(config.num_points), store.episode_ends, demo_episodes=demo_episodes, **lengths)
 
@@ -259,7 +260,7 @@ class Run:
                 "task": self.config.task,
                 "expert": attributes.get("expert", "unknown"),
                 "expert_rate": solved / tried if tried else None,
-                "episodes": self.store.num_episodes,
+                "episodes": self.store.num_demos,
                 "depth_backend": attributes.get("settings", {}).get("depth_backend", "unknown"),
                 "content_hash": self.store.content_hash(),
             },

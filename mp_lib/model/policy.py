@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,8 +13,10 @@ from mp_lib.interfaces import look_up
 from mp_lib.model.blocks import conv_tail, mixer_tail
 from mp_lib.model.ddim import DDIM
 from mp_lib.model.encoder import ObsEncoder
+from mp_lib.model.history import prepare
 from mp_lib.model.normalizer import Normalizer
 from mp_lib.model.unet import UNet1D
+from mp_lib.system.errors import InputError
 
 
 def build_denoiser(
@@ -95,14 +98,22 @@ class DiffusionPolicy(nn.Module):
         chunk = self.ddim.sample(lambda actions, index: self.model.denoise(actions, table[index] + given), noise)
         return self.normalizer.unnormalize("action", chunk)
 
-    def act(self, history: dict[str, Tensor], noise: Tensor | None = None) -> Tensor:
-        """The actions (B, Ta, A) to execute now; ``noise`` (B, T, A) makes them repeatable."""
-        config = self.config
+    def act(self, history: Mapping, noise: Tensor | None = None, repeat: bool = False) -> Tensor | np.ndarray:
+        """The actions (B, Ta, A) to execute now, an array if the history holds arrays; ``noise`` (B, T, A) fixes them.
+
+        What is taken, completed and refused is told by ``mp_lib.model.history.prepare``; ``repeat`` lets the first
+        frame of a short history stand for those before it.
+        """
+        config, arrays = self.config, not any(isinstance(values, Tensor) for values in history.values())
+        seen = prepare(history, config, self.device, repeat)
+        shape = (len(seen["state"]), config.horizon, config.action_dim)
         if noise is None:
-            shape = (len(history["state"]), config.horizon, config.action_dim)
-            noise = torch.randn(shape, device=history["state"].device)
+            noise = torch.randn(shape, device=self.device)
+        elif tuple(noise.shape) != shape:
+            raise InputError(f"noise has the shape {tuple(noise.shape)}; the policy takes {shape}")
         start = config.n_obs_steps - 1
-        return self.predict(history, noise)[:, start : start + config.n_action_steps]
+        actions = self.predict(seen, noise)[:, start : start + config.n_action_steps]
+        return actions.cpu().numpy() if arrays else actions
 
     @property
     def device(self) -> torch.device:

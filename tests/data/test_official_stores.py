@@ -66,21 +66,14 @@ def test_an_official_store_is_cut_to_its_whole_episodes_and_never_edited(tmp_pat
         buffer.append({}, {})
 
 
-def test_an_official_store_with_a_missing_chunk_is_refused(tmp_path):
-    make_official_store(tmp_path / "a.zarr")
-    (tmp_path / "a.zarr/data/state/1.0").unlink()
-    with pytest.raises(ValueError, match="1 of 2 chunk files"):
-        ReplayBuffer.open(tmp_path / "a.zarr")
-
-
 WRONG_STORES = {
     "no state": ({"leave_out": ("data/state",)}, "no array data/state"),
     "no ends": ({"leave_out": ("meta/episode_ends",)}, "no array meta/episode_ends"),
-    "integers": ({"data__point_cloud": np.ones((150, 8, 3), np.int32)}, "int32"),
+    "words": ({"data__point_cloud": np.full((150, 8, 3), "a")}, "give numbers"),
     "flat clouds": ({"data__point_cloud": np.ones((150, 24))}, r"\(150, 24\)"),
     "no z": ({"data__point_cloud": np.ones((150, 8, 2))}, r"\(150, 8, 2\)"),
     "not a number": ({"data__state": np.full((150, 9), np.nan)}, "state of frame 0 is not finite"),
-    "falling ends": ({"meta__episode_ends": np.array([90, 60])}, "do not rise"),
+    "falling ends": ({"meta__episode_ends": np.array([90, 60])}, "fall; give one past"),
     "no episode": ({"meta__episode_ends": np.array([170])}, "no whole episode"),
 }
 
@@ -126,10 +119,9 @@ def test_a_policy_trains_on_dexarts_official_store_and_plays_the_re_created_task
 
 WRONG_DEXART_STORES = {
     "another size of state": ({"state_dim": 34}, r"state \(34,\).*state \(32,\) and action \(22,\) is expected"),
-    "no z": ({"state_dim": 32, "data__imagin_robot": np.ones((150, 96, 2))}, r"imagin_robot is float64 \(150, 96, 2\)"),
-    "not a number": (
-        {"state_dim": 32, "data__imagin_robot": np.full((150, 96, 7), np.nan)},
-        "point_cloud of frame 0 is not finite",
+    "no z": (
+        {"state_dim": 32, "data__imagin_robot": np.ones((150, 96, 2))},
+        r"imagin_robot has the shape \(150, 96, 2\)",
     ),
 }
 
@@ -140,10 +132,3 @@ def test_a_store_that_is_not_dexarts_is_refused(tmp_path, name):
     make_dexart_store(tmp_path / "a.zarr", **changes)
     with pytest.raises(ValueError, match=message):
         ReplayBuffer.open(tmp_path / "a.zarr").check(TASKS["dexart_laptop"])
-
-
-def test_a_missing_chunk_of_imagined_points_is_found(tmp_path):
-    make_dexart_store(tmp_path / "a.zarr", 32)
-    (tmp_path / "a.zarr/data/imagin_robot/1.0.0").unlink()
-    with pytest.raises(ValueError, match="imagin_robot has 1 of 2 chunk files"):
-        ReplayBuffer.open(tmp_path / "a.zarr")

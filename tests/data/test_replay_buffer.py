@@ -18,6 +18,7 @@ import zarr
 
 from mp_lib.data.layout import KEYS
 from mp_lib.data.replay_buffer import ReplayBuffer
+from mp_lib.system.errors import InputError
 
 SHAPES = {"point_cloud": (40, 3), "state": (5,), "action": (2,)}
 ATTRIBUTES = {"task": "toy", "expert": "none", "settings": {"num_points": 40}, "versions": {"numpy": "1"}}
@@ -176,7 +177,7 @@ def test_a_broken_chunk_is_refused(tmp_path, key, damage):
     file.unlink()
     if damage != "missing":
         file.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"")
-    with pytest.raises(ValueError, match="record it again"):
+    with pytest.raises(ValueError, match="restore it from a copy|copy the data set again|has no point"):
         ReplayBuffer.open(path)
 
 
@@ -229,6 +230,31 @@ def test_only_as_many_points_as_there_are_can_be_read(tmp_path):
     for num_points in (0, 41):
         with pytest.raises(ValueError, match="clouds have 40 points"):
             buffer.read(num_points)
+
+
+def test_episodes_can_be_chosen_and_what_is_trained_on_is_what_counts(tmp_path):
+    buffer = make_store(tmp_path / "a.zarr", 4)
+    first, chosen = buffer.choose(3), buffer.choose(demo_episodes=[0, 3])
+    assert (first.chosen, first.num_demos) == ((0, 1, 2), 3) and (chosen.chosen, chosen.num_demos) == ((0, 3), 2)
+    assert buffer.choose().chosen is buffer.choose(4).chosen is None and buffer.chosen is None
+    hashes = {each.content_hash() for each in (buffer, first, chosen, buffer.choose(demo_episodes=[3, 0]))}
+    assert len(hashes) == 4 and buffer.choose(4).content_hash() == buffer.content_hash()
+    assert buffer.choose(2).content_hash() == make_store(tmp_path / "b.zarr", 2).content_hash()
+
+
+WRONG_CHOICES = (
+    {"num_demos": 5},
+    {"num_demos": 3, "demo_episodes": [0]},
+    {"demo_episodes": [0, 4]},
+    {"demo_episodes": []},
+)
+
+
+@pytest.mark.parametrize("wrong", WRONG_CHOICES)
+def test_episodes_that_are_not_there_are_refused(tmp_path, wrong):
+    buffer = make_store(tmp_path / "a.zarr", 4)
+    with pytest.raises(InputError, match="has 4 episodes|give one of them"):
+        buffer.choose(**wrong)
 
 
 @pytest.mark.parametrize("changed", [{"name": "other"}, {"state_dim": 6}, {"action_dim": 3}])

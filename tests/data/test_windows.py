@@ -96,6 +96,12 @@ def test_no_window_at_all_is_refused():
         make_windows((2, 16, 8), lengths=(3, 5))
 
 
+def test_takes_too_short_for_a_window_are_counted_and_named(caplog):
+    windows = make_windows((2, 16, 8), lengths=(30, 5, 20, 7))
+    assert {*windows.frames.flatten().tolist()} == {*range(30), *range(35, 55)}
+    assert "2 of 4 episodes are too short for a window: 1 (5 frames), 3 (7 frames)" in caplog.text
+
+
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("num_episodes", [1, 2, 10, 100])
 @pytest.mark.parametrize("seed", [0, 42])

@@ -8,12 +8,13 @@ from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import imageio_ffmpeg
+import numpy as np
 import pytest
 import torch
 
 from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS
 from mp_lib.learning import run as module
-from mp_lib.learning.run import train
+from mp_lib.learning.run import train, training_windows
 from mp_lib.learning.trainer import Trainer
 from mp_lib.model.checkpoint import load_policy, load_tensors
 from tests.conftest import TOY
@@ -186,3 +187,21 @@ def test_the_seeds_of_curve_final_and_demonstrations_are_apart(curved, toy_demos
 def test_two_runs_with_one_seed_end_in_the_same_result(finished, tmp_path, toy_demos):
     assert comparable(asdict(train(CONFIG, TOY, toy_demos, tmp_path, device="cpu"))) == comparable(asdict(finished[1]))
     assert (tmp_path / "policy.safetensors").read_bytes() == (finished[0] / "policy.safetensors").read_bytes()
+
+
+def test_the_first_or_the_chosen_demonstrations_are_trained_on_and_recorded(tmp_path, toy_demos):
+    results = {}
+    for name, choice in {"all": {}, "first": {"num_demos": 2}, "chosen": {"demo_episodes": [0, 2]}}.items():
+        config = replace(CONFIG, **{"num_demos": None} | choice)
+        store = toy_demos.choose(config.num_demos, config.demo_episodes)
+        results[name] = train(config, TOY, store, tmp_path / name, device="cpu")
+        assert results[name].demonstrations["episodes"] == len(training_episodes(config, store))
+    assert [results[name].demonstrations["episodes"] for name in results] == [3, 2, 2]
+    assert len({each.demonstrations["content_hash"] for each in results.values()}) == 3
+    assert len({each.loss for each in results.values()}) == 3
+
+
+def training_episodes(config, store):
+    """Which episodes a run's windows touch."""
+    frames = training_windows(config, store).frames.unique().numpy()
+    return {*np.searchsorted(store.episode_ends, frames, side="right").tolist()}

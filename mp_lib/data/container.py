@@ -1,0 +1,134 @@
+"""What lies at a path that should hold demonstrations: zarr of format 2 or 3 in a folder or a zip, or something else.
+
+Opening reads metadata alone. What is no store is told apart, each kind in a line of its own.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import zarr
+from zarr.storage import ZipStore
+
+from mp_lib.system.errors import InputError
+
+LAYOUT = "data/point_cloud (F,N,3), data/state (F,S), data/action (F,A) and meta/episode_ends (E,)"
+MARKS = {".zgroup": 2, "zarr.json": 3}  # of a zarr group, and the format that each is of
+ENDS = {"meta/episode_ends/.zarray": 2, "meta/episode_ends/zarr.json": 3}  # which every store has once
+HIDDEN = "some programs leave files out whose names begin with a dot; copy it again with them (cp -a, rsync -a, zip -r)"
+HDF5 = b"\x89HDF\r\n\x1a\n"
+MOST_INFLATED = 1 << 30  # bytes of one file in a zip
+
+
+class Folder:
+    """The files of a store in a folder."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """The files below a prefix, relative to the store."""
+        for file in sorted((self.path / prefix).rglob("*")):
+            if file.is_file():
+                yield file.relative_to(self.path).as_posix()
+
+    def size(self, name: str) -> int:
+        """A file's bytes."""
+        return (self.path / name).stat().st_size
+
+    def read(self, name: str, start: int, count: int) -> bytes:
+        """A part of a file."""
+        with open(self.path / name, "rb") as file:
+            file.seek(start)
+            return file.read(count)
+
+
+class Zip:
+    """The files of a store in a zip, below ``inside`` in it."""
+
+    def __init__(self, path: Path, inside: str = ""):
+        self.path, self.inside = path, inside
+
+    def names(self, prefix: str) -> Iterator[str]:
+        with zipfile.ZipFile(self.path) as archive:
+            for name in archive.namelist():
+                if name.startswith(f"{self.inside}{prefix}/") and not name.endswith("/"):
+                    yield name.removeprefix(self.inside)
+
+    def size(self, name: str) -> int:
+        with zipfile.ZipFile(self.path) as archive:
+            return archive.getinfo(self.inside + name).file_size
+
+    def read(self, name: str, start: int, count: int) -> bytes:
+        with zipfile.ZipFile(self.path) as archive, archive.open(self.inside + name) as file:
+            file.seek(start)
+            return file.read(count)
+
+
+def open_store(path: Path) -> tuple[zarr.Group, Folder | Zip]:
+    """The zarr group at a path, and its files.
+
+    Raises FileNotFoundError if there is nothing, an InputError that says what is there if it is no such group.
+    """
+    if path.is_dir():
+        formats = [number for mark, number in MARKS.items() if (path / mark).is_file()]
+        if not formats:
+            raise InputError(f"{path} {what_a_folder_is(path)}")
+        return open_group(path, formats[-1]), Folder(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no demonstrations at {path}; record them first or correct the path")
+    with open(path, "rb") as file:
+        head = file.read(8)
+    if head == HDF5:
+        raise InputError(
+            f"{path} is an HDF5 file; demonstrations are read from zarr; with h5py and zarr: "
+            f"zarr.create_group(new).create_array(name, data=h5py.File(old)[name][:]) for {LAYOUT}"
+        )
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path} is a file that is neither zarr's zip nor HDF5; give a zarr directory with {LAYOUT}")
+    inside, number = find_in_zip(path)
+    store = ZipStore(path, mode="r")
+    return open_group(store, number, inside.rstrip("/")), Zip(path, inside)
+
+
+def open_group(place: Path | ZipStore, number: int, inside: str = "") -> zarr.Group:
+    """The group of a zarr format in a folder or an open zip."""
+    # Consolidated metadata would be a second, unchecked description of the arrays.
+    return zarr.open_group(place, mode="r", path=inside or None, zarr_format=number, use_consolidated=False)
+
+
+def what_a_folder_is(path: Path) -> str:
+    """What a folder without the mark of a zarr group is, and what to do."""
+    inner = [each for each in sorted(path.iterdir()) if is_store(each)]
+    if len(inner) == 1:
+        return f"is a folder around a store; give {inner[0]}"
+    if inner:
+        return f"holds {len(inner)} stores; give one of: {', '.join(str(each) for each in inner)}"
+    if (path / "data").is_dir() or (path / "meta").is_dir():
+        return f"has the folders of a store, but its .zgroup is missing: {HIDDEN}"
+    return f"is a folder without a zarr group; give a zarr directory with {LAYOUT}"
+
+
+def is_store(path: Path) -> bool:
+    """Whether a path looks like a zarr group with demonstrations in it."""
+    if path.is_dir():
+        return any((path / mark).is_file() for mark in MARKS) and (path / "meta").is_dir()
+    return path.suffix == ".zip" and zipfile.is_zipfile(path)
+
+
+def find_in_zip(path: Path) -> tuple[str, int]:
+    """Where in a zip the store lies, with a slash behind unless that is the top, and its format."""
+    with zipfile.ZipFile(path) as archive:
+        large = [each.filename for each in archive.infolist() if each.file_size > MOST_INFLATED]
+        if large:
+            raise InputError(f"{path}: {large[0]} would take more than {MOST_INFLATED >> 30} GiB; nothing was read")
+        names = archive.namelist()
+    ends = [(name, mark, number) for mark, number in ENDS.items() for name in names if name.endswith(mark)]
+    if len(ends) != 1:
+        raise InputError(
+            f"{path} is a zip with {len(ends)} stores in it; zip one with its hidden files (zip -r), with {LAYOUT}"
+        )
+    name, mark, number = ends[0]
+    return name.removesuffix(mark), number
