@@ -26,7 +26,8 @@ from mp_lib.study import tables
 from mp_lib.study.rows import load_kept, load_runs
 from mp_lib.study.runs import load_metrics
 from mp_lib.system.files import write_arrays, write_atomically
-from mp_lib.system.unpickle import read_pickled_policy, read_pickled_tensors
+from mp_lib.system.unpickle import read_pickled_tensors
+from mp_lib.system.unpickle_policy import read_pickled_policy
 from tests import ROOT
 from tests.conftest import TOY
 from tests.data.test_official_stores import make_official_store

@@ -23,7 +23,7 @@ from mp_lib.model.checkpoint import from_official, load_policy, save_tensors
 from mp_lib.model.policy import build_policy
 from mp_lib.pipeline.steps import Step, papermill_command
 from mp_lib.system.files import read_arrays
-from mp_lib.system.unpickle import read_pickled_policy
+from mp_lib.system.unpickle_policy import read_pickled_policy
 
 
 class Trap:

@@ -18,7 +18,8 @@ import numpy as np
 from mp_lib.interfaces import look_up
 from mp_lib.system.files import read_arrays, write_arrays
 from mp_lib.system.paths import experts_path
-from mp_lib.system.unpickle import Record, read_pickled_policy
+from mp_lib.system.unpickle import Record
+from mp_lib.system.unpickle_policy import read_pickled_policy
 
 SECONDS = 30  # without an answer
 LARGEST = 10_000_000  # bytes

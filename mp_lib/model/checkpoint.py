@@ -21,9 +21,20 @@ from torch import Tensor, nn
 
 from mp_lib.config import METHODS, PolicyConfig
 from mp_lib.interfaces import look_up
-from mp_lib.model.official import infer_config, infer_sizes, is_whole_policy, official_weights, separate
+from mp_lib.model.official import (
+    NEVER_RUN,
+    assumed,
+    configuration_in,
+    infer_config,
+    infer_sizes,
+    is_whole_policy,
+    official_weights,
+    separate,
+)
+from mp_lib.model.official_config import settings_of, task_in
 from mp_lib.model.policy import DiffusionPolicy, build_denoiser, build_policy
 from mp_lib.model.unet import UNet1D
+from mp_lib.system.errors import InputError
 from mp_lib.system.files import write_atomically
 from mp_lib.system.unpickle import read_pickled_tensors
 
@@ -56,17 +67,17 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such checkpoint; give the path of a .safetensors file") from None
+        raise InputError(f"{path}: there is no such checkpoint; give a .safetensors or .ckpt file") from None
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a checkpoint ({error}); train again or restore a copy") from error
+        raise InputError(f"{path} cannot be read as a checkpoint ({error}); restore a copy") from error
     if "header" not in metadata:
-        raise ValueError(f"{path} is a safetensors file, but no checkpoint of this project: it has no header")
+        raise InputError(f"{path} is a safetensors file, but no checkpoint of this project: it has no header")
     header, written = {}, None
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # what damaged JSON leads to
         header = json.loads(metadata["header"])
         written = header.pop("checksum")
     if checksum(tensors, header) != written:
-        raise ValueError(f"{path} is damaged: it does not have the checksum that was written with it; restore a copy")
+        raise InputError(f"{path} is damaged: it does not have the checksum that was written with it; restore a copy")
     return tensors, header
 
 
@@ -78,68 +89,118 @@ def save_policy(path: Path, policy: DiffusionPolicy, **facts) -> None:
 def load_policy(path: str | Path, method: str | None = None) -> tuple[DiffusionPolicy, dict]:
     """The policy saved at ``path``, in evaluation mode on the CPU, and the facts saved with it.
 
-    Raises a ValueError if the file is damaged, or if it is not of ``method`` where that is given.
+    Of ours, a file of ``save_policy``; of others, what ``from_official`` reads, whose report are the facts, with the
+    "task" if the file names one. Raises an InputError if the file is damaged, or is not of ``method`` where that is
+    given.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the file in it that holds the weights")
+    if not is_ours_at(path):
+        policy = from_official(path, method)
+        if isinstance(policy, UNet1D):
+            raise InputError(f"{path} holds the U-Net alone, which cannot act; give the weights of a whole policy")
+        return policy, policy.import_report
     tensors, header = load_tensors(path)
     if "policy" not in header:
-        raise ValueError(f"{path} holds no policy; give the path of a policy.safetensors")
+        raise InputError(f"{path} holds no policy; give the path of a policy.safetensors")
     try:
         config = PolicyConfig(**header.pop("policy"))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} was saved by another version of this project ({error}); train again") from error
+        raise InputError(
+            f"{path} was saved by another version of this project ({error}); use that version, "
+            f"which its result.json tells (commit)"
+        ) from error
     if method not in (None, config.method):
-        raise ValueError(
+        raise InputError(
             f"{path} is a checkpoint of {config.method}, {method} was asked for; give that or another file"
         )
     try:
         with torch.device("meta"):  # shapes alone: no header can ask for more memory than its file has tensors
             fit_exactly(build_policy(config), tensors)
     except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
-        raise ValueError(f"{path} does not fit {config.method}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{path} does not fit {config.method}: {str(error).splitlines()[0]}") from error
     policy = build_policy(config)
     policy.load_state_dict(tensors)
     return policy.eval(), header
 
 
-def from_official(source: str | Path | Mapping[str, Tensor], method: str) -> DiffusionPolicy | UNet1D:
+def is_ours_at(path: Path) -> bool:
+    """Whether a file is to be read as one of ours: safetensors with our header, or our suffix but no safetensors."""
+    try:
+        with safe_open(path, "pt") as file:
+            return "header" in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return path.suffix == ".safetensors"
+
+
+def read_weights(path: Path):
+    """What a file of others holds: tensors by name in safetensors, else whatever ``torch.save`` wrote."""
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError):
+        return read_pickled_tensors(path)
+
+
+def from_official(source: str | Path | Mapping[str, Tensor], method: str | None = None) -> DiffusionPolicy | UNet1D:
     """The policy (or, from a bare U-Net's weights, the denoiser) of official weights, in evaluation mode.
 
-    ``source`` is the path of an official ``.ckpt`` or a state dict of a policy, ``ConditionalUnet1D`` or
-    ``ConditionalMambaUnet1D``. Sizes are inferred; attention is "released", as the weights were trained.
-    Strict: every weight is used or named, with the reason, in the module's ``import_report``.
+    ``source`` is the path of an official ``.ckpt`` or of weights by name in safetensors, or a state dict, of a policy,
+    ``ConditionalUnet1D`` or ``ConditionalMambaUnet1D``. The method is told by names and shapes where it is not given,
+    lengths and numbers of steps by the file's own configuration; attention is "released", as the weights were trained.
+    Strict: every weight is used or named, with the reason, in the module's ``import_report``, as is what was assumed.
 
-    Raises a ValueError that names the source if a weight is missing, left over or of another shape, if the
-    method is unknown, or if the file holds more than tensors and plain values.
+    Raises an InputError that names the source if a weight is missing, left over or of another shape, if the
+    method is unknown, if the configuration asks for what is not supported here, or if the file holds more than tensors
+    and plain values.
     """
     named = source if isinstance(source, (str, Path)) else "the state dict"
-    payload = read_pickled_tensors(Path(source)) if isinstance(source, (str, Path)) else source
-    look_up(METHODS, method, "method")
+    payload = read_weights(Path(source)) if isinstance(source, (str, Path)) else source
+    if method is not None:
+        look_up(METHODS, method, "method")
     try:
-        weights = official_weights(payload)
-        whole = is_whole_policy(weights)
-        kept, left_out = separate(weights if whole else {f"model.{name}": tensor for name, tensor in weights.items()})
-        if whole:
-            module = build_policy(infer_config(kept, method))
-        else:
-            kept = {name.removeprefix("model."): tensor for name, tensor in kept.items()}
-            left_out = {name.removeprefix("model."): reason for name, reason in left_out.items()}
-            module = build_denoiser(method, **infer_sizes(kept, method), attention="released")
+        config, weights = configuration_in(payload), official_weights(payload)
+        settings = settings_of(config)
+        kept, left_out = separate(weights)
+        module = blank(kept, method or nearest_method(kept, settings), settings)
         fit_exactly(module, kept)
     except ValueError as error:
-        raise ValueError(f"{named} was not taken as official weights of {method}: {error}") from error
+        raise InputError(f"{named} was not taken as official weights of {method or 'any method'}: {error}") from error
     module.load_state_dict(kept)
-    never_run = sum(weights[name].numel() for name, reason in left_out.items() if "never executes" in reason)
+    never_run = sum(weights[name].numel() for name, reason in left_out.items() if reason is NEVER_RUN)
     module.import_report = {"loaded": len(kept), "left_out": left_out, "never_run_parameters": never_run}
     log.info(
         "%s: %d weights loaded; %d left out, %d parameters of them in attention that the release never runs: %s",
         *(named, len(kept), len(left_out), never_run, ", ".join(left_out) or "none"),
     )
+    if isinstance(module, DiffusionPolicy):
+        module.import_report |= {"assumed": assumed(module.config, settings), "task": task_in(config)}
+        for name, value in module.import_report["assumed"].items():
+            log.warning("%s does not say its %s; %s is assumed, as released", named, name, value)
     return module.eval()
 
 
-def fit_exactly(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Raise a ValueError unless ``weights`` has just the names and shapes that the module has."""
+def blank(weights: Mapping[str, Tensor], method: str, settings: Mapping[str, int]) -> DiffusionPolicy | UNet1D:
+    """The policy, or the denoiser, that weights under our names belong to, with fresh weights."""
+    if is_whole_policy(weights):
+        return build_policy(infer_config(weights, method, settings))
+    return build_denoiser(method, **infer_sizes(weights, method), attention="released")
+
+
+def nearest_method(weights: Mapping[str, Tensor], settings: Mapping[str, int]) -> str:
+    """The method that names and shapes of weights fit, or fit best; of two that they fit, that of their widths."""
+    found = {}
+    for method, row in METHODS.items():
+        with torch.device("meta"):
+            module = blank(weights, method, settings)
+        widths = infer_sizes({name.removeprefix("model."): each for name, each in weights.items()}, method)["down_dims"]
+        found[method] = len(misfits(module, weights)), widths != row.down_dims
+    return min(found, key=found.get)
+
+
+def misfits(module: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """In what ``weights`` differ from the names and shapes that the module has."""
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     problems = [f"{name} is missing" for name in wanted.keys() - found.keys()]
@@ -149,5 +210,10 @@ def fit_exactly(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
         for name in wanted.keys() & found.keys()
         if wanted[name] != found[name]
     ]
-    if problems:
-        raise ValueError(f"{sorted(problems)[0]}" + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""))
+    return sorted(problems)
+
+
+def fit_exactly(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Raise a ValueError unless ``weights`` has just the names and shapes that the module has."""
+    if problems := misfits(module, weights):
+        raise ValueError(problems[0] + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""))

@@ -9,36 +9,69 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from mp_lib.config import METHODS, PolicyConfig
 from mp_lib.interfaces import look_up
+from mp_lib.system.unpickle import SAVE_WEIGHTS, Array
 
 OBSERVATION_FEATURES = 128  # a step: 64 of the cloud, 64 of the state
 
+NEVER_RUN = "attention that the release never executes (conditional_unet1d.py:445)"
 # What an official policy carries and our forward pass has no use for, with the reason.
 UNUSED = {
-    r"model\..*\.blocks\.2\..*": "attention that the release never executes (conditional_unet1d.py:445)",
+    r"(.*\.)?blocks\.2\..*": NEVER_RUN,
     r"obs_encoder\.extractor\.decoder\..*": "decoder of the auto-encoder loss, used in training alone",
     r"normalizer\.params_dict\.\w+\.input_stats\.\w+": "statistics that scale and offset were computed from",
     r"normalizer\.params_dict\.(?!(action|agent_pos|point_cloud)\.)\w+\.(scale|offset)": "normaliser of another input",
     r"(.*\.)?_dummy_variable": "placeholder without a value",
 }
+WRAPPERS = ("module", "_orig_mod")  # parts of names that DataParallel and torch.compile add
+LIGHTNING = "pytorch-lightning_version"
 NORMALIZER_KEYS = {"action": "action", "agent_pos": "state", "point_cloud": "point_cloud"}
 
 
 def official_weights(payload) -> dict[str, Tensor]:
-    """The state dict in what a checkpoint file holds: the averaged policy's if there is one.
+    """The state dict in what a checkpoint file holds, the averaged policy's if there is one, without wrappers' names.
 
     Raises a ValueError if there is none.
     """
     weights = payload
     if isinstance(payload, Mapping) and isinstance(payload.get("state_dicts"), Mapping):
         weights = payload["state_dicts"].get("ema_model") or payload["state_dicts"].get("model")
-    tensors = isinstance(weights, Mapping) and weights and all(isinstance(each, Tensor) for each in weights.values())
-    if not tensors:
-        raise ValueError("it holds neither state_dicts/ema_model nor state_dicts/model, nor tensors by name")
-    return dict(weights)
+    if isinstance(payload, Mapping) and LIGHTNING in payload:
+        raise ValueError(
+            "it is a file of Lightning's; with torch: torch.save({name.removeprefix('model.'): each for name, each in "
+            "torch.load(old, map_location='cpu')['state_dict'].items()}, new), with the prefix of your module"
+        )
+    if not isinstance(weights, Mapping) or not weights:
+        raise ValueError(f"it holds no weights by name but a {type(weights).__name__}; {SAVE_WEIGHTS}")
+    found = {
+        unwrapped(name): torch.from_numpy(each.values) if isinstance(each, Array) else each
+        for name, each in weights.items()
+    }
+    if foreign := [str(name) for name, each in found.items() if not isinstance(each, Tensor)]:
+        raise ValueError(
+            f"it holds neither state_dicts/ema_model nor state_dicts/model, nor tensors by name, but {foreign[0]}; "
+            f"{SAVE_WEIGHTS}"
+        )
+    return found
+
+
+def unwrapped(name: str) -> str:
+    """A weight's name without those parts that wrappers add."""
+    return ".".join(part for part in str(name).split(".") if part not in WRAPPERS)
+
+
+def configuration_in(payload):
+    """The configuration in what a checkpoint file holds; None if it has none."""
+    return payload.get("cfg", payload.get("config")) if isinstance(payload, Mapping) else None
+
+
+def is_ours(weights: Mapping[str, Tensor]) -> bool:
+    """Whether a policy's weights were saved by this package, and so run as they are, attention with them."""
+    return "normalizer.action_scale" in weights
 
 
 def is_whole_policy(weights: Mapping[str, Tensor]) -> bool:
@@ -49,8 +82,9 @@ def is_whole_policy(weights: Mapping[str, Tensor]) -> bool:
 def separate(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Weights of a policy under our names, and the reason for each official name that is left out."""
     kept, left_out = {}, {}
+    unused = {} if is_ours(weights) else UNUSED
     for name, tensor in weights.items():
-        reason = next((reason for pattern, reason in UNUSED.items() if re.fullmatch(pattern, name)), None)
+        reason = next((reason for pattern, reason in unused.items() if re.fullmatch(pattern, name)), None)
         if reason:
             left_out[name] = reason
             continue
@@ -88,23 +122,30 @@ def infer_sizes(unet: Mapping[str, Tensor], method: str) -> dict:
         raise ValueError(f"it is no state dict of an official U-Net or policy: {error} is missing") from error
 
 
-def infer_config(weights: Mapping[str, Tensor], method: str) -> PolicyConfig:
-    """The configuration of an official policy under our names of its weights.
+def infer_config(weights: Mapping[str, Tensor], method: str, settings: Mapping[str, int]) -> PolicyConfig:
+    """The configuration of an official policy under our names of its weights; ``settings`` are what its file says.
 
-    Horizon and executed steps are in no weight: they are the release's 4 and 3 for Mamba Policy, DP3's
-    16 and 8 else; two observed steps give both, more observed steps lengthen the horizon to fit.
+    Horizon and executed steps are in no weight. Where the file says nothing they are the release's 4 and 3 for Mamba
+    Policy, DP3's 16 and 8 else; two observed steps give both, more observed steps lengthen the horizon to fit. More
+    executed steps than a horizon has behind the observed ones are as many as it has, which is how the release's
+    slice runs: 4, 2 and 4 are 4, 2 and 3.
     """
     sizes = infer_sizes({name.removeprefix("model."): tensor for name, tensor in weights.items()}, method)
     n_obs_steps = sizes.pop("cond_dim") // OBSERVATION_FEATURES
+    if settings.get("n_obs_steps", n_obs_steps) != n_obs_steps:
+        raise ValueError(f"its configuration says n_obs_steps: {settings['n_obs_steps']}, its weights {n_obs_steps}")
     horizon, n_action_steps = (4, 3) if METHODS[method].mixer else (16, 8)
     if n_obs_steps > 2:
         horizon, n_action_steps = 2 * n_obs_steps, n_obs_steps
-    return PolicyConfig(
-        method,
-        state_dim=weights["obs_encoder.state_mlp.0.weight"].shape[1],
-        attention="released",
-        horizon=horizon,
-        n_obs_steps=n_obs_steps,
-        n_action_steps=n_action_steps,
-        **sizes,
-    )
+        horizon += -horizon % 2 ** (len(sizes["down_dims"]) - 1)
+    lengths = {"horizon": horizon, "n_action_steps": n_action_steps, "n_obs_steps": n_obs_steps} | settings
+    lengths["n_action_steps"] = min(lengths["n_action_steps"], lengths["horizon"] - n_obs_steps + 1)
+    attention = "paper" if is_ours(weights) and any(".blocks.2." in name for name in weights) else "released"
+    state_dim = weights["obs_encoder.state_mlp.0.weight"].shape[1]
+    return PolicyConfig(method, state_dim=state_dim, attention=attention, **lengths, **sizes)
+
+
+def assumed(config: PolicyConfig, settings: Mapping[str, int]) -> dict[str, int]:
+    """What of a configuration neither weights nor the file's own configuration say."""
+    names = ("horizon", "n_action_steps", "num_points", "num_train_steps", "num_inference_steps")
+    return {name: getattr(config, name) for name in names if name not in settings}

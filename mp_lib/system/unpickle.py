@@ -1,9 +1,8 @@
 """Reading tensors and plain values out of a pickle without running anything in it.
 
-The only place in the project that unpickles. A pickle is a program; this reader knows how to rebuild
-tensors, containers and numbers, replaces configuration objects (OmegaConf's, which the official
-checkpoints carry) by inert stand-ins, and refuses every other name by a ValueError. A pickled policy
-(mjrl's) becomes a tree of ``Record``, which hold what was stored and can do nothing.
+The only place in the project that unpickles, with ``unpickle_policy``. A pickle is a program; this reader knows how to
+rebuild tensors, containers and numbers, NumPy's too, makes configuration objects (OmegaConf's, which the official
+checkpoints carry) a tree of ``Record``, which hold what was stored and can do nothing, and refuses every other name.
 """
 
 from __future__ import annotations
@@ -12,10 +11,18 @@ import collections
 import io
 import math
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import torch
+
+from mp_lib.system.errors import InputError
+
+OLD_FORMAT = 0x1950A86A20F9469CFC6C  # torch/serialization.py, MAGIC_NUMBER
+OLD_FILE = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the same as such a file begins with it
+SAVE_WEIGHTS = "where it was made, save its weights alone: torch.save(policy.state_dict(), 'weights.ckpt')"
 
 
 class Inert:
@@ -52,6 +59,47 @@ class Record(Inert):
     def __setstate__(self, state):
         if isinstance(state, dict):
             vars(self).update(state)
+
+
+class NumberType(Inert):
+    """Stands in for a dtype of NumPy's."""
+
+    def __init__(self, code: str = "", *_):
+        self.code, self.order = code, "="
+
+    def __setstate__(self, state):
+        self.order = {"<": "<", ">": ">"}.get(state[1], "=")
+
+    def read(self, content: bytes | str, count: int) -> np.ndarray:
+        """So many numbers, from their bytes; a ValueError if it is no type of numbers or there are more or fewer."""
+        if not re.fullmatch(r"[fiu][1248]|b1", str(self.code)):
+            raise ValueError(f"it holds an array of {self.code!r}, which are no numbers")
+        content = content.encode("latin1") if isinstance(content, str) else content
+        found = np.frombuffer(content, np.dtype(f"{self.order}{self.code}"))
+        if len(found) != count:
+            raise ValueError(f"an array of {count} numbers has {len(found)}")
+        return found
+
+
+class Array(Inert):
+    """Stands in for an array of NumPy's; its ``values`` are an array again."""
+
+    def __setstate__(self, state):
+        _, shape, kind, columns_first, content = state
+        numbers = kind.read(content, math.prod(shape))
+        self.values = numbers.reshape(shape, order="F" if columns_first else "C").copy()
+
+
+def rebuild_array(content: bytes, kind: NumberType, shape: tuple, order: str) -> Array:
+    """An array of NumPy's as pickle's protocol 5 writes it."""
+    found = Array()
+    found.__setstate__((1, shape, kind, order == "F", bytes(content)))
+    return found
+
+
+def rebuild_number(kind: NumberType, content: bytes | str) -> float:
+    """A number of NumPy's as one of Python's."""
+    return kind.read(content, 1)[0].item()
 
 
 class StorageType:
@@ -113,12 +161,20 @@ KNOWN = {
     ("torch._utils", "_rebuild_parameter"): rebuild_parameter,
     ("torch", "Size"): tuple,
     **{("torch", name): StorageType(dtype) for name, dtype in STORAGES.items()},
+    ("numpy", "dtype"): NumberType,
+    ("numpy", "ndarray"): Array,
+    ("builtins", "bytes"): lambda *_: b"",  # as protocol 2 writes none
 }
+for place in ("numpy.core", "numpy._core"):  # before NumPy 2, and since
+    KNOWN[f"{place}.multiarray", "scalar"] = rebuild_number
+    KNOWN[f"{place}.multiarray", "_reconstruct"] = lambda *_: Array()
+    KNOWN[f"{place}.numeric", "_frombuffer"] = rebuild_array
 OLD_NAMES = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # protocol 2, which torch.save uses, says Python 2's
 # Whole packages of configuration objects, and how dill and pickle name the types in them.
-INERT_PACKAGES = ("omegaconf",)
+RECORDED_PACKAGES = ("omegaconf",)
 INERT = {("dill._dill", "_load_type"), ("typing", "Any"), ("typing", "Union"), ("typing", "Optional")}
-INERT |= {("builtins", name) for name in ("dict", "list", "tuple", "set", "int", "float", "str", "bool", "bytes")}
+INERT |= {("builtins", name) for name in ("dict", "list", "tuple", "set", "int", "long", "float", "str", "bool")}
+INERT |= {("torch", "device"), *(("torch", str(dtype).removeprefix("torch.")) for dtype in STORAGES.values())}
 INERT |= {("pathlib", "PosixPath"), ("pathlib", "Path"), ("copyreg", "_reconstructor"), ("builtins", "object")}
 
 
@@ -151,9 +207,13 @@ class TensorUnpickler(pickle._Unpickler):
         module = OLD_NAMES.get(module, module)
         if (module, name) in KNOWN:
             return KNOWN[module, name]
-        if (module, name) in INERT or module.split(".")[0] in INERT_PACKAGES:
+        if module.split(".")[0] in RECORDED_PACKAGES:
+            return Record
+        if (module, name) in INERT:
             return Inert
-        raise ValueError(f"it asks for {module}.{name}, which is no tensor and no plain value; nothing of it was run")
+        raise ValueError(
+            f"it asks for {module}.{name}, which is no tensor and no plain value; nothing of it was run; {SAVE_WEIGHTS}"
+        )
 
     def persistent_load(self, pid) -> torch.Tensor:
         kind, storage_type, key, _, count = pid
@@ -167,88 +227,44 @@ class TensorUnpickler(pickle._Unpickler):
         return self.tensors[key, storage_type.dtype]
 
 
-class StorageUnpickler(TensorUnpickler):
-    """Unpickles the parts of torch's old format, in which a storage is named before its bytes follow."""
-
-    def persistent_load(self, pid):
-        return pid
-
-
-def read_storage(content: bytes | str) -> torch.Tensor:
-    """A storage that torch pickled by itself: its old file format within the pickle."""
-    file = io.BytesIO(content.encode("latin1") if isinstance(content, str) else content)
-    magic, _, _, pid, keys = (StorageUnpickler(file, {}).load() for _ in range(5))
-    kind, storage_type, key, _, count = pid[:5]
-    if (magic, kind, keys) != (OLD_FORMAT, "storage", [key]) or any(pid[5:]):
-        raise ValueError(f"it holds {pid!r} in torch's old format, which is no whole storage")
-    size = count * storage_type.dtype.itemsize
-    announced, stored = int.from_bytes(file.read(8), "little"), file.read(size)
-    if announced != count or len(stored) != size:
-        raise ValueError(f"a storage of {count} elements has {len(stored)} bytes")
-    return storage_type.from_bytes(stored)
-
-
-class PolicyUnpickler(TensorUnpickler):
-    """Unpickles objects of a policy as ``Record``; ``pickle.dump`` wrote it, not ``torch.save``."""
-
-    def find_class(self, module: str, name: str):
-        place = (OLD_NAMES.get(module, module), name)
-        if place in KNOWN_IN_POLICIES:
-            return KNOWN_IN_POLICIES[place]
-        if module.split(".")[0] in POLICY_PACKAGES:
-            return Record
-        return super().find_class(module, name)
-
-
-OLD_FORMAT = 0x1950A86A20F9469CFC6C  # torch/serialization.py, MAGIC_NUMBER
-POLICY_PACKAGES = ("mjrl", "torch", "numpy")
-KNOWN_IN_POLICIES = KNOWN | {
-    ("torch.storage", "_load_from_bytes"): read_storage,
-    ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
-    ("torch.nn.parameter", "Parameter"): rebuild_parameter,
-    ("copyreg", "_reconstructor"): lambda kind, *_: kind(),
-    ("builtins", "getattr"): Inert,  # names a function of torch, such as tanh
-}
-
-
-def read_pickled_policy(content: bytes, name: str) -> Record:
-    """The object that a pickle holds, as a ``Record`` of its attributes, and so are the objects in it.
-
-    Raises a ValueError that begins with ``name`` if it is damaged or asks for anything but tensors, plain values
-    and objects of POLICY_PACKAGES; of these nothing is run either.
-    """
-    try:
-        # Python 2 wrote bytes as text.
-        found = PolicyUnpickler(io.BytesIO(content), {}, encoding="latin1").load()
-    except Exception as error:  # as below
-        raise ValueError(f"{name} was not read as a policy: {str(error) or type(error).__name__}") from error
-    if not isinstance(found, Record):
-        raise ValueError(f"{name} was not read as a policy: it holds a {type(found).__name__}")
-    return found
-
-
 def read_pickled_tensors(path: Path):
-    """What a file written by ``torch.save`` holds, with tensors on the CPU.
+    """What a file written by ``torch.save`` holds, with tensors on the CPU, configurations as ``Record``.
 
-    Raises a ValueError, in one line that names the file and the reason, if the file is damaged, in
-    torch's old format, or holds anything but tensors and plain values.
+    Raises an InputError, in one line that names the file, the reason and what helps, if the file is damaged, in
+    torch's old format, or holds anything but tensors, numbers and plain values.
     """
     try:
+        with open(path, "rb") as file:
+            old = file.read(len(OLD_FILE)) == OLD_FILE
+        if old:
+            new = "torch.save(torch.load(old, map_location='cpu', weights_only=True), new)"
+            raise ValueError(f"it is in torch's old format; with torch: {new}")
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no file of torch.save's, nor safetensors")
         with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            if any(each.compress_type != zipfile.ZIP_STORED for each in members):
-                raise ValueError("it is compressed, which torch.save never does")
-            if sum(each.file_size for each in members) > path.stat().st_size:
-                raise ValueError("its parts announce more bytes than it has")
-            (program,) = (name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl"))
-            folder = program.removesuffix("data.pkl") + "data/"
-            storages = {
-                name.removeprefix(folder): archive.read(name) for name in archive.namelist() if name.startswith(folder)
-            }
-            return TensorUnpickler(io.BytesIO(archive.read(program)), storages).load()
+            return read_archive(archive, path.stat().st_size)
     except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file") from None
+        raise InputError(
+            f"{path}: there is no such checkpoint; give the path of a .safetensors or .ckpt file"
+        ) from None
     except Exception as error:
         # Whatever a hostile or broken pickle provokes inside the reader is the file's fault.
         reason = str(error) or type(error).__name__
-        raise ValueError(f"{path} was not read as a checkpoint: {reason}") from error
+        raise InputError(f"{path} was not read as a checkpoint: {reason}".splitlines()[0]) from error
+
+
+def read_archive(archive: zipfile.ZipFile, size: int):
+    """What an archive of ``torch.save`` holds; ``size`` are its bytes."""
+    members, names = archive.infolist(), archive.namelist()
+    if any("/code/" in name for name in names):
+        raise ValueError(f"it is a program (TorchScript), which is not run; {SAVE_WEIGHTS}")
+    if any(each.compress_type != zipfile.ZIP_STORED for each in members):
+        raise ValueError("it is compressed, which torch.save never does")
+    if sum(each.file_size for each in members) > size:
+        raise ValueError("its parts announce more bytes than it has")
+    programs = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
+    if len(programs) != 1:
+        raise ValueError(f"it is a zip but no file of torch.save's; {SAVE_WEIGHTS}")
+    folder = programs[0].removesuffix("data.pkl") + "data/"
+    storages = {name.removeprefix(folder): archive.read(name) for name in names if name.startswith(folder)}
+    return TensorUnpickler(io.BytesIO(archive.read(programs[0])), storages).load()

@@ -21,7 +21,7 @@ import torch
 from mp_lib.__main__ import main
 from mp_lib.data import download
 from mp_lib.sim.experts import NETWORK_ARRAYS, NetworkExpert, read_network
-from mp_lib.system.unpickle import PolicyUnpickler, read_pickled_policy
+from mp_lib.system.unpickle_policy import PolicyUnpickler, read_pickled_policy
 
 OBSERVATION, HIDDEN, ACTION = 5, 4, 3
 

@@ -45,7 +45,9 @@ def same_tensors(first, second):
 def test_a_policy_comes_back_to_the_bit(tmp_path, method):
     torch.manual_seed(0)
     widths = tuple(width // 4 for width in METHODS[method].down_dims)
-    policy = build_policy(PolicyConfig(method, 3, 2, attention="released", down_dims=widths, num_inference_steps=3))
+    policy = build_policy(
+        PolicyConfig(method, 3, 2, attention="released", down_dims=widths, num_points=8, num_inference_steps=3)
+    )
     policy.normalizer.fit({"state": torch.randn(10, 3), "action": torch.randn(10, 2), "point_cloud": torch.randn(9, 3)})
     save_policy(tmp_path / "a.safetensors", policy, step=7, task="toy")
     loaded, facts = load_policy(tmp_path / "a.safetensors", method)
@@ -130,14 +132,14 @@ def test_a_truncated_file_is_refused(saved, kept):
 
 
 def test_what_is_no_checkpoint_is_refused(saved, tmp_path):
-    with pytest.raises(ValueError, match=r"nothing.safetensors: there is no such checkpoint; give the path"):
+    with pytest.raises(ValueError, match=r"nothing.safetensors: there is no such checkpoint; give a .safetensors"):
         load_policy(tmp_path / "nothing.safetensors")
-    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+    with pytest.raises(ValueError, match="is a folder; give the file in it"):
         load_policy(tmp_path)
-    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+    with pytest.raises(ValueError, match="is no file of torch.save's, nor safetensors"):
         load_policy(saved[1].with_suffix(".json"))
     save_file({"a": torch.zeros(2)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(ValueError, match="no checkpoint of this project"):
+    with pytest.raises(ValueError, match="no state dict of an official U-Net or policy"):
         load_policy(tmp_path / "foreign.safetensors")
     for header in ("{}", "[]", "7", "null", "{", '{"checksum": 3}'):
         save_file({"a": torch.zeros(2)}, tmp_path / "foreign.safetensors", {"header": header})
@@ -203,17 +205,16 @@ def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path, moment):
 def test_nothing_is_unpickled_but_by_the_reader_that_runs_nothing():
     unsafe = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
     for path in Path(mp_lib.__file__).parent.rglob("*.py"):
-        if path.name == "unpickle.py":
-            assert not any(unlimited in path.read_text() for unlimited in ("pickle.load", "torch.load"))
-            continue
+        readers = {"pickle"} if path.name == "unpickle.py" else set()
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
-                assert not unsafe & {name.name.split(".")[0] for name in node.names}, path
+                assert not unsafe & {name.name.split(".")[0] for name in node.names} - readers, path
             elif isinstance(node, ast.ImportFrom):
                 assert (node.module or "").split(".")[0] not in unsafe, path
                 assert node.module != "torch" or "load" not in {name.name for name in node.names}, path
             elif isinstance(node, ast.Attribute):
-                assert ast.unparse(node) not in ("torch.load", "torch.jit.load"), path
+                unlimited = ("torch.load", "torch.jit.load", "pickle.load", "pickle.loads", "pickle.Unpickler")
+                assert ast.unparse(node) not in unlimited, path
             elif isinstance(node, ast.keyword):
                 assert node.arg != "allow_pickle" or ast.unparse(node.value) == "False", path
 

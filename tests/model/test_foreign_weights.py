@@ -1,0 +1,297 @@
+"""Weights that people bring: read by their own configuration and names, or refused in one line that helps."""
+
+import collections
+import pickle
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mp_lib.config import METHODS, PolicyConfig
+from mp_lib.model.checkpoint import from_official, load_policy
+from mp_lib.model.official_config import FIXED, find, settings_of, task_in
+from mp_lib.model.policy import DiffusionPolicy, build_policy
+from mp_lib.system.errors import InputError
+from mp_lib.system.unpickle import read_pickled_tensors
+from tests.model.test_official import make_policy, narrow, official_state_dict, save_as_released
+
+
+def released_config(**changed) -> dict:
+    """A configuration as the release composes it, references unresolved; names with __ for a dot are changed."""
+    config = {
+        "task": {
+            "name": "assembly",
+            "shape_meta": {"obs": {"point_cloud": {"shape": [64, 3]}, "agent_pos": {"shape": [9]}}},
+            "dataset": {"zarr_path": "data/metaworld_assembly_expert.zarr", "pad": "${eval:'${n_obs_steps}-1'}"},
+        },
+        "task_name": "${task.name}",
+        "shape_meta": "${task.shape_meta}",
+        "horizon": 4,
+        "n_obs_steps": 2,
+        "n_action_steps": 4,
+        "policy": {
+            "horizon": "${horizon}",
+            "n_obs_steps": "${n_obs_steps}",
+            "n_action_steps": "${n_action_steps}",
+            "shape_meta": "${shape_meta}",
+            "num_inference_steps": 10,
+            "n_groups": 8,
+            "noise_scheduler": {
+                "_target_": "diffusers.schedulers.scheduling_ddim.DDIMScheduler",
+                "num_train_timesteps": 100,
+                "prediction_type": "sample",
+                "beta_schedule": "squaredcos_cap_v2",
+            },
+        },
+    }
+    for path, value in changed.items():
+        *above, last = path.split("__")
+        place = config
+        for key in above:
+            place = place.setdefault(key, {})
+        place[last] = value
+    return config
+
+
+@pytest.fixture
+def omegaconf(monkeypatch):
+    """A function that makes a configuration of objects which pickle as OmegaConf's 2.1 to 2.4 do."""
+    modules = {name: types.ModuleType(f"omegaconf.{name}") for name in ("dictconfig", "listconfig", "nodes", "base")}
+
+    def kind(module, name):
+        made = type(name, (), {"__module__": f"omegaconf.{module}"})
+        setattr(modules[module], name, made)
+        return made
+
+    dictionary, sequence = kind("dictconfig", "DictConfig"), kind("listconfig", "ListConfig")
+    leaf, metadata = kind("nodes", "AnyNode"), kind("base", "ContainerMetadata")
+    monkeypatch.setitem(sys.modules, "omegaconf", types.ModuleType("omegaconf"))
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, f"omegaconf.{name}", module)
+
+    def node(value, parent=None):
+        made = {dict: dictionary, list: sequence}.get(type(value), leaf)()
+        made._metadata, made._parent = metadata(), parent
+        made._metadata.resolver_cache = collections.defaultdict(dict)
+        if isinstance(value, dict):
+            made._content = {key: node(each, made) for key, each in value.items()}
+        elif isinstance(value, list):
+            made._content = [node(each, made) for each in value]
+        else:
+            made._val = value
+        return made
+
+    return node
+
+
+@pytest.mark.parametrize("as_objects", [False, True], ids=["plain", "OmegaConf"])
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_lengths_and_steps_are_those_of_the_files_own_configuration(as_objects, protocol, omegaconf, tmp_path):
+    config = released_config(horizon=16, n_action_steps=6, policy__num_inference_steps=100)
+    config = omegaconf(config) if as_objects else config
+    weights = collections.OrderedDict(official_state_dict(make_policy("dp3_mamba")))
+    torch.save({"cfg": config, "state_dicts": {"ema_model": weights}}, tmp_path / "x.ckpt", pickle_protocol=protocol)
+    policy, facts = load_policy(tmp_path / "x.ckpt")
+    found = policy.config
+    assert (found.horizon, found.n_obs_steps, found.n_action_steps) == (16, 2, 6)
+    assert (found.num_points, found.num_inference_steps, len(policy.ddim.steps)) == (64, 100, 100)
+    assert facts["task"] == "metaworld_assembly" and facts["assumed"] == {}
+
+
+def test_executed_are_as_many_steps_as_there_are():
+    """The release's own numbers: of horizon 4 with 2 observed, the slice of 4 executed steps has 3."""
+    policy = from_official({"cfg": released_config(), "state_dicts": {"model": weights_of("dp3_mamba_v2")}})
+    assert (policy.config.horizon, policy.config.n_action_steps) == (4, 3)
+    history = {"point_cloud": np.ones((1, 2, 64, 3)), "state": np.ones((1, 2, 9))}
+    assert policy.act(history).shape == (1, 3, 4)
+
+
+def weights_of(method, n_obs_steps=2):
+    weights = official_state_dict(make_policy(method))
+    if n_obs_steps != 2:  # every block's condition is an embedding and 128 numbers an observed step
+        for name, each in weights.items():
+            if name.endswith("cond_encoder.1.weight"):
+                weights[name] = torch.zeros(each.shape[0], each.shape[1] + 128 * (n_obs_steps - 2))
+    return weights
+
+
+def test_three_observed_steps_are_read_and_must_agree_with_the_weights():
+    weights = weights_of("dp3_mamba", 3)
+    config = released_config(horizon=8, n_obs_steps=3, n_action_steps=6)
+    found = from_official({"cfg": config, "state_dicts": {"model": weights}}).config
+    assert (found.horizon, found.n_obs_steps, found.n_action_steps) == (8, 3, 6)
+    with pytest.raises(InputError, match="its configuration says n_obs_steps: 2, its weights 3"):
+        from_official({"cfg": released_config(), "state_dicts": {"model": weights}})
+    assert from_official(weights).config.horizon == 8  # nobody says; a multiple of 4 that three observed steps fit
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_method_is_known_by_names_and_shapes(method):
+    policy = from_official(weights_of(method))
+    # The two DP3 differ in widths alone; a quarter of the one's are the other's, a quarter of those are nobody's.
+    assert policy.config.method == {"dp3": "dp3_narrow", "dp3_narrow": "dp3"}.get(method, method)
+    expected = build_policy(PolicyConfig(method, 9, 4, attention="released", down_dims=narrow(method))).model
+    bare = from_official(make_policy(method).model.state_dict())
+    assert bare.state_dict().keys() == expected.state_dict().keys()
+
+
+def test_what_has_to_be_assumed_is_said(caplog):
+    policy = from_official(weights_of("simple_dp3"))
+    assumed = policy.import_report["assumed"]
+    assert assumed == {name: getattr(policy.config, name) for name in assumed}
+    assert {"horizon", "n_action_steps", "num_points", "num_inference_steps"} <= assumed.keys()
+    assert all(f"does not say its {name}; {value} is assumed" in caplog.text for name, value in assumed.items())
+
+
+@pytest.mark.parametrize("path", FIXED)
+def test_what_is_not_supported_is_refused_by_name(path, tmp_path):
+    config = released_config(**{path.replace(".", "__"): "another"})
+    save_as_released(tmp_path / "x.ckpt", make_policy("simple_dp3"), cfg=config)
+    with pytest.raises(InputError, match=rf"x.ckpt.*configuration says {path}: another.*{FIXED[path]} is"):
+        load_policy(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"horizon": 10}, "horizon 10 given; it must be a multiple of 4"),
+        ({"n_action_steps": 0}, "n_action_steps: 0; it must be a whole number"),
+        ({"policy__horizon": 16.5}, "horizon: 16.5; it must be a whole number"),
+        ({"policy__num_inference_steps": 200}, "200 inference steps given; 1 to 100 are allowed"),
+        ({"policy__noise_scheduler__prediction_type": "epsilon"}, "prediction_type: epsilon, which is not supported"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(changed, said):
+    with pytest.raises(InputError, match=said):
+        from_official({"cfg": released_config(**changed), "state_dicts": {"model": weights_of("simple_dp3")}})
+
+
+def test_references_are_followed_and_end():
+    config = released_config(a="${b}", b="${a}", near={"x": "${.y}", "y": 3, "deep": {"z": "${..y}"}})
+    assert (find(config, "shape_meta.obs.agent_pos.shape.0"), find(config, "task_name")) == (9, "assembly")
+    assert (find(config, "near.x"), find(config, "near.deep.z")) == (3, 3)
+    assert find(config, "a") in ("${a}", "${b}") and find(config, "policy.nothing.at.all") is None
+    assert settings_of(None) == {} and settings_of({}) == {}
+    dexart = released_config(task__shape_meta__obs__imagin_robot={"shape": [96, 7]})
+    assert settings_of(dexart)["num_points"] == 160
+    for name, path in (
+        ("adroit_hammer", "data/adroit_hammer_expert.zarr"),
+        ("adroit_hammer", None),
+        ("x", "pour.zarr"),
+    ):
+        assert task_in(released_config(task__name=name, task__dataset={"zarr_path": path})) == name
+    assert task_in(None) is None
+
+
+@pytest.mark.parametrize("wrapped", ["module.{}", "_orig_mod.{}", "module._orig_mod.{}"])
+def test_names_behind_wrappers_are_read(wrapped):
+    plain = weights_of("dp3_mamba")
+    expected = from_official(plain).state_dict()
+    found = from_official({"state_dicts": {"model": {wrapped.format(name): each for name, each in plain.items()}}})
+    inner = {name.replace("model.", "model._orig_mod.", 1): each for name, each in plain.items()}
+    for weights in (found.state_dict(), from_official(inner).state_dict()):
+        assert weights.keys() == expected.keys()
+        assert all(torch.equal(each, weights[name]) for name, each in expected.items())
+
+
+@pytest.mark.parametrize("attention", ["paper", "released"])
+def test_bare_weights_in_safetensors_are_read(attention, tmp_path):
+    official, ours = make_policy("dp3_mamba"), make_policy("dp3_mamba")
+    kept = {name: each.clone() for name, each in official_state_dict(official).items() if each.numel()}
+    save_file(kept, tmp_path / "official.safetensors", {"format": "pt"})
+    save_file(ours.state_dict(), tmp_path / "ours.safetensors")
+    name = {"paper": "ours", "released": "official"}[attention]
+    policy, facts = load_policy(tmp_path / f"{name}.safetensors")
+    assert policy.config.attention == attention and policy.config.method == "dp3_mamba"
+    noise = torch.randn(1, policy.config.horizon, 4)
+    seen = {"point_cloud": torch.rand(1, 2, 512, 3), "state": torch.rand(1, 2, 9)}
+    if attention == "paper":
+        assert torch.equal(policy.predict(seen, noise), ours.predict(seen, noise))
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_numbers_of_numpy_are_read(protocol, tmp_path):
+    columns = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    kept = {"best": np.float32(0.5), "count": np.int64(7), "table": columns, "big": np.arange(3, dtype=">i2")}
+    torch.save(kept, tmp_path / "x.ckpt", pickle_protocol=protocol)
+    found = read_pickled_tensors(tmp_path / "x.ckpt")
+    assert (found["best"], found["count"]) == (0.5, 7)
+    assert np.array_equal(found["table"].values, columns) and found["big"].values.tolist() == [0, 1, 2]
+    save_as_released(tmp_path / "x.ckpt", make_policy("simple_dp3"), best=np.float64(0.9), history=np.zeros(3))
+    assert isinstance(from_official(tmp_path / "x.ckpt"), DiffusionPolicy)
+
+
+def test_weights_as_arrays_are_weights(tmp_path):
+    weights = weights_of("simple_dp3")
+    torch.save({name: each.numpy() for name, each in weights.items()}, tmp_path / "x.ckpt")
+    expected, found = from_official(weights).state_dict(), from_official(tmp_path / "x.ckpt").state_dict()
+    assert all(torch.equal(each, found[name]) for name, each in expected.items())
+
+
+@pytest.mark.parametrize("content", [np.array(["text"]), np.array([{}], dtype=object)])
+def test_arrays_of_anything_but_numbers_are_refused(content, tmp_path):
+    torch.save({"a": content}, tmp_path / "x.ckpt")
+    with pytest.raises(InputError, match="which are no numbers|object"):
+        read_pickled_tensors(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (
+            {"pytorch-lightning_version": "2.4.0", "state_dict": {"model.a": torch.zeros(1)}},
+            "Lightning's; with torch: ",
+        ),
+        ({"state_dict": {"a": torch.zeros(1)}, "epoch": 3}, "nor tensors by name, but state_dict; where it was made"),
+        ([torch.zeros(1)], "no weights by name but a list"),
+        ({}, "no weights by name"),
+    ],
+)
+def test_other_files_are_told_apart_in_one_line_that_helps(payload, said, tmp_path):
+    torch.save(payload, tmp_path / "x.ckpt")
+    with pytest.raises(InputError, match=said) as error:
+        load_policy(tmp_path / "x.ckpt")
+    assert "x.ckpt" in str(error.value) and "torch.save(" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_lines_of_code_that_are_given_help(tmp_path):
+    """Torch's old format and Lightning's, saved again as the refusal says, are read."""
+    weights = weights_of("simple_dp3")
+    expected = from_official(weights).state_dict()
+    torch.save(weights, tmp_path / "old.ckpt", _use_new_zipfile_serialization=False)
+    lightning = {
+        "pytorch-lightning_version": "2",
+        "state_dict": {f"model.{name}": each for name, each in weights.items()},
+    }
+    torch.save(lightning, tmp_path / "lightning.ckpt")
+    for name in ("old", "lightning"):
+        with pytest.raises(InputError) as error:
+            load_policy(tmp_path / f"{name}.ckpt")
+        code = str(error.value).split("with torch: ")[1].split(", with the prefix")[0]
+        exec(code, {"torch": torch, "old": tmp_path / f"{name}.ckpt", "new": tmp_path / "new.ckpt"})
+        found = load_policy(tmp_path / "new.ckpt")[0].state_dict()
+        assert all(torch.equal(each, found[key]) for key, each in expected.items())
+
+
+def test_a_program_is_no_policy(tmp_path):
+    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "x.pt")
+    with pytest.raises(InputError, match="TorchScript"):
+        load_policy(tmp_path / "x.pt")
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(InputError, match=r"no file of torch.save's"):
+        load_policy(tmp_path / "x.pkl")
+
+
+def test_the_u_net_alone_is_no_policy(tmp_path):
+    save_file(make_policy("dp3_mamba").model.state_dict(), tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match="holds the U-Net alone, which cannot act"):
+        load_policy(tmp_path / "x.safetensors")
+
+
+def test_a_given_method_has_to_fit():
+    with pytest.raises(InputError, match="weights of dp3_mamba_v2: "):
+        from_official(weights_of("dp3_mamba"), "dp3_mamba_v2")
+    assert from_official(weights_of("dp3"), "dp3").config.method == "dp3"
