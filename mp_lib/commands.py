@@ -104,6 +104,14 @@ def info(given: argparse.Namespace) -> None:
     print("\n".join(f"{name}: {value}" for name, value in facts().items()))
 
 
+def inspect(given: argparse.Namespace) -> None:
+    from mp_lib.insight.inspection import inspect
+
+    for fact, value in inspect(given.path).items():
+        if value:
+            print(f"{fact}: {value}")
+
+
 def fetch(given: argparse.Namespace) -> None:
     from mp_lib.data.download import fetch_suite
 
@@ -134,8 +142,9 @@ def keep(given: argparse.Namespace) -> None:
 
 def keep_episode(given: argparse.Namespace) -> None:
     from mp_lib.insight.episode import keep, watch
+    from mp_lib.learning.folder import find_checkpoint
 
-    watched = watch(given.checkpoint, given.seed, device="cpu")
+    watched = watch(find_checkpoint(given.checkpoint), given.seed, device="cpu")
     print(f"{keep(watched)}: {'success' if watched.success else 'failure'}")
 
 
@@ -172,6 +181,7 @@ BENCHMARK = (
     option("--table", action="store_true", help="make the whole table, or go on with it; takes hours"),
     option("--path", type=Path, help="of that table (default: data/results/benchmark.csv)"),
 )
+INSPECT = (option("path", help="of a data set, weights, a run, or a folder of these"),)
 FETCH = (
     option("suite", help="adroit: DAPG's policies"),
     option("--base", help="address of the folder that holds the files, if it is another one"),
@@ -184,7 +194,7 @@ IMITATE = (
 )
 KEEP = (option("--scales", nargs="+", default=["quick", "paper"], help=f"of: {', '.join(SCALES)}"),)
 KEEP_EPISODE = (
-    option("checkpoint", type=Path, help="a policy.safetensors"),
+    option("checkpoint", help="a run's name, its folder, or a file of weights"),
     option("--seed", type=int, default=FINAL_SEEDS, help="of the environment"),
 )
 VERBS = {
@@ -194,6 +204,7 @@ VERBS = {
         Verb("step", "run one step of a plan, as Snakemake's jobs do", step, STEP),
         Verb("check", "say how often a task's expert succeeds", check, CHECK),
         Verb("benchmark", "time denoiser calls, action chunks and training steps", benchmark, BENCHMARK),
+        Verb("inspect", "say what lies at a path, whether it fits here, and what helps", inspect, INSPECT),
         Verb("info", "say what a bug report needs: versions, device, compiler, depth, paths", info),
         Verb("fetch", "get public policies of others as experts", fetch, FETCH, True),
         Verb("imitate", "train a small network of our own to act as another expert does", imitate, IMITATE, True),

@@ -106,7 +106,7 @@ def what_a_folder_is(path: Path) -> str:
         return f"is a folder around a store; give {inner[0]}"
     if inner:
         return f"holds {len(inner)} stores; give one of: {', '.join(str(each) for each in inner)}"
-    if (path / "data").is_dir() or (path / "meta").is_dir():
+    if any((path / name).is_dir() for name in ("data/point_cloud", "data/action", "meta/episode_ends")):
         return f"has the folders of a store, but its .zgroup is missing: {HIDDEN}"
     return f"is a folder without a zarr group; give a zarr directory with {LAYOUT}"
 

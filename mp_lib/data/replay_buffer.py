@@ -91,7 +91,7 @@ class ReplayBuffer:
             if row["checksum"] != checksums[episode]:
                 found = f"checksum {checksums[episode]}, {row['checksum']} was recorded"
                 raise InputError(f"{path}: the frames of episode {episode} are damaged ({found}); {RESTORE}")
-        buffer = cls(path, layout.shapes(), ends, checksums, attributes)
+        buffer = cls(path, layout.shapes(), ends, checksums, attributes if ours else {})
         buffer.notes = layout.notes
         return buffer
 
@@ -102,7 +102,7 @@ class ReplayBuffer:
         row that is kept in ``attributes["episodes"]``. One writer at a time. Raises ValueError if the
         episode does not fit, OSError if it cannot be written.
         """
-        if not is_ours(self._attributes):
+        if not self._attributes:
             raise ValueError(
                 f"{self.path} was not recorded by this package and is not edited; record into another path"
             )
@@ -140,11 +140,11 @@ class ReplayBuffer:
 
     @property
     def attributes(self) -> dict:
-        """A copy of the provenance; empty for DP3's data sets."""
+        """A copy of the provenance; empty for stores of others, whose attributes say nothing here."""
         return copy.deepcopy(self._attributes)
 
-    def read(self, num_points: int | None = None) -> dict[str, np.ndarray]:
-        """Return all frames in RAM: point_cloud (F, N, 3), state (F, S), action (F, A), float32.
+    def read(self, num_points: int | None = None, keys: Sequence[str] = KEYS) -> dict[str, np.ndarray]:
+        """Return all frames in RAM, of those keys: point_cloud (F, N, 3), state (F, S), action (F, A), float32.
 
         With ``num_points`` every cloud is sampled down to so many farthest points; ValueError if the
         store has fewer.
@@ -155,8 +155,8 @@ class ReplayBuffer:
             raise ValueError(f"{self.path}: num_points={num_points}, but clouds have {stored} points; {remedy}")
         layout, found = Layout.open(self.path), {}
         shapes = self.shapes | {"point_cloud": (num_points or stored, 3)}
-        with track(len(KEYS) * self.num_frames, f"read {self.path.name}") if self.is_large() else nullcontext() as bar:
-            for key in KEYS:
+        with track(len(keys) * self.num_frames, f"read {self.path.name}") if self.is_large() else nullcontext() as bar:
+            for key in keys:
                 with parsing(self.path, key, RESTORE):
                     found[key] = np.empty((self.num_frames, *shapes[key]), "<f4")
                 for start, frames in checked_slabs(layout, key, self.episode_ends):
@@ -172,8 +172,7 @@ class ReplayBuffer:
 
     def check(self, spec) -> ReplayBuffer:
         """Return self if these are demonstrations of the ``TaskSpec`` ``spec``; raise ValueError if not."""
-        ours = self._attributes if is_ours(self._attributes) else {}
-        task, state = ours.get("task", spec.name), self.shapes["state"][0]
+        task, state = self._attributes.get("task", spec.name), self.shapes["state"][0]
         found = f"{task} with state {self.shapes['state']} and action {self.shapes['action']}"
         known = state if state in spec.other_states else spec.state_dim
         expected = f"{spec.name} with state {(known,)} and action {(spec.action_dim,)}"

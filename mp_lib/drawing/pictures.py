@@ -13,6 +13,24 @@ from mp_lib.drawing.style import BLUE, PAGE, bare, grid, panels, styled
 from mp_lib.point_cloud import view_axes, without_padding
 
 
+def first_look(look: dict[str, np.ndarray]) -> Figure:
+    """What there is to see of a demonstration: camera and cloud, or clouds alone."""
+    return camera_and_cloud(look) if "picture" in look else clouds_in_turn(look)
+
+
+@styled
+def clouds_in_turn(clouds: dict[str, np.ndarray]) -> Figure:
+    """Clouds (N, 3) by name, side by side in one view."""
+    points = {name: without_padding(cloud) for name, cloud in clouds.items()}
+    view = view_of(np.concatenate([*points.values()]))
+    figure, axes = panels(1, len(points), PAGE, 1.5)
+    for place, (name, cloud) in zip(axes[0], points.items(), strict=True):
+        draw_points(place, cloud, view)
+        place.set_title(f"{name}: {len(cloud):,} points")
+        place.set_anchor("N")
+    return figure
+
+
 @styled
 def camera_and_cloud(look: dict[str, np.ndarray]) -> Figure:
     """The camera's picture, all points it sees with the crop in colour, the crop, and the sample of it.

@@ -13,10 +13,11 @@ from mp_lib.data.recording import expert_record
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.interfaces import Environment, TaskSpec
 from mp_lib.learning.film import write_film
-from mp_lib.sim.tasks import remarks_on
+from mp_lib.sim.tasks import TASKS, remarks_on
 from mp_lib.study.sentences import join, of_rate
 from mp_lib.study.tables import facts_table
 
+CLOUDS = 4  # of a demonstration that are shown where there is no simulator
 DEXART_JOINTS = [f"arm {k}" for k in range(1, 7)]
 DEXART_JOINTS += [f"{finger} {k}" for finger in ("index", "middle", "ring", "thumb") for k in range(4)]
 
@@ -39,8 +40,21 @@ NAMES = {
 }
 
 
-def first_look(store: ReplayBuffer, spec: TaskSpec) -> dict[str, np.ndarray]:
-    """The first demonstration's start: picture (H, W, 3), and the points seen, cropped and sampled (M, 3)."""
+def simulated_task(store: ReplayBuffer) -> TaskSpec | None:
+    """The task in which demonstrations were recorded here, and can be played again; None for those of others."""
+    spec = TASKS.get(store.attributes.get("task"))
+    return spec.with_state(store.shapes["state"][0]) if spec else None
+
+
+def first_look(store: ReplayBuffer, spec: TaskSpec | None) -> dict[str, np.ndarray]:
+    """The first demonstration's start: picture (H, W, 3), and the points seen, cropped and sampled (M, 3).
+
+    Where there is no simulator, clouds (N, 3) from its first frame to its last.
+    """
+    if spec is None:
+        chosen = np.linspace(0, store.episode_ends[0] - 1, CLOUDS).astype(int)
+        clouds = store.read(keys=["point_cloud"])["point_cloud"]
+        return {f"frame {frame}": clouds[frame] for frame in np.unique(chosen)}
     with at_the_start(store, spec) as env:
         return {"picture": env.render(), **env.cloud_stages()}
 
@@ -56,21 +70,24 @@ def at_the_start(store: ReplayBuffer, spec: TaskSpec) -> Iterator[Environment]:
 def points_table(look: dict[str, np.ndarray]) -> pd.DataFrame:
     """The points of a first look as rows (stage, x, y, z), in metres; every tenth of those before sampling."""
     frames = []
-    for stage in ("seen", "cropped", "sampled"):
-        points = look[stage] if stage == "sampled" else look[stage][::10]
-        frames.append(pd.DataFrame(points, columns=["x", "y", "z"]).round(4).assign(stage=stage))
+    for stage, points in look.items():
+        if stage != "picture":
+            thinned = points[::10] if stage in ("seen", "cropped") else points
+            frames.append(pd.DataFrame(thinned, columns=["x", "y", "z"]).round(4).assign(stage=stage))
     return pd.concat(frames, ignore_index=True)[["stage", "x", "y", "z"]]
 
 
-def film_of(store: ReplayBuffer, spec: TaskSpec) -> Path:
+def film_of(store: ReplayBuffer, spec: TaskSpec | None) -> Path | None:
     """The film of the first demonstration beside the store: its recorded actions played again, unless it is there.
 
-    Its name tells what is in the store, which may have been recorded anew.
+    Its name tells what is in the store, which may have been recorded anew. None where there is no simulator.
     """
+    if spec is None:
+        return None
     path = store.path.with_name(f"{store.path.stem}-{store.content_hash()[:8]}.mp4")
     if path.exists():
         return path
-    actions = store.read()["action"][: store.episode_ends[0]]
+    actions = store.read(keys=["action"])["action"][: store.episode_ends[0]]
     with at_the_start(store, spec) as env:
         frames = [env.render()]
         for action in actions:
@@ -79,24 +96,28 @@ def film_of(store: ReplayBuffer, spec: TaskSpec) -> Path:
     return write_film(path, frames)
 
 
-def traces(store: ReplayBuffer, spec: TaskSpec) -> pd.DataFrame:
+def traces(store: ReplayBuffer, spec: TaskSpec | None) -> pd.DataFrame:
     """State and action of every frame: episode, step, and one column a number."""
-    frames, (states, actions) = store.read(), names_of(spec)
+    frames = store.read(keys=["state", "action"])
+    states, actions = names_of(spec.suite if spec else "", frames["state"].shape[1], frames["action"].shape[1])
     lengths = np.diff(store.episode_ends, prepend=0)
     table = pd.DataFrame({"episode": np.repeat(np.arange(len(lengths)), lengths)})
     table["step"] = table.groupby("episode").cumcount()
     return table.join(pd.DataFrame(np.hstack([frames["state"], frames["action"]]), columns=[*states, *actions]))
 
 
-def names_of(spec: TaskSpec) -> tuple[list[str], list[str]]:
-    """What the numbers of state and action are called."""
-    states = [f"state {number}" for number in range(1, spec.state_dim + 1)]
-    actions = [f"action {number}" for number in range(1, spec.action_dim + 1)]
-    return NAMES.get(spec.suite, (states, actions))
+def names_of(suite: str, state_dim: int, action_dim: int) -> tuple[list[str], list[str]]:
+    """What the numbers of state and action are called; numbered where the suite does not name so many."""
+    sizes = {"state": state_dim, "action": action_dim}
+    numbered = [[f"{noun} {number}" for number in range(1, size + 1)] for noun, size in sizes.items()]
+    known = NAMES.get(suite, numbered)
+    return tuple(names if len(names) == len(plain) else plain for names, plain in zip(known, numbered, strict=True))
 
 
 def expert_sentence(store: ReplayBuffer) -> str:
     """How often the expert succeeded while these demonstrations were recorded, and how many episodes were kept."""
+    if not store.attributes:
+        return "This store does not say who demonstrated, nor how often that failed."
     rows = store.attributes["episodes"]
     left_out = [seed for row in rows for seed in row["failed_seeds"]]
     solved, tries = expert_record(store.attributes)
@@ -111,20 +132,33 @@ def expert_sentence(store: ReplayBuffer) -> str:
 
 def facts(store: ReplayBuffer) -> pd.DataFrame:
     """What the store says of itself: fact, value."""
-    attributes, settings = store.attributes, store.attributes["settings"]
+    return facts_table(known_facts(store))
+
+
+def known_facts(store: ReplayBuffer) -> dict:
+    """What is known of a store, by name: of one of others what its arrays tell, and what reading has left out."""
     lengths = np.diff(store.episode_ends, prepend=0)
-    facts = {
-        "task": attributes["task"],
-        "expert": attributes["expert"],
-        "remark": ". ".join(remarks_on(attributes["task"], attributes["expert"])),
-        "demonstrations": store.num_episodes,
+    found = {
+        "demonstrations": store.num_episodes if store.chosen is None else f"{store.num_demos} of {store.num_episodes}",
         "frames": store.num_frames,
         "steps an episode": f"{lengths.min()} to {lengths.max()}",
         **{f"{key}, a frame": " x ".join(map(str, shape)) for key, shape in store.shapes.items()},
-        "seeds": join([row["seed"] for row in attributes["episodes"]]),
-        "depth images from": settings["depth_backend"],
-        "versions": ", ".join(map(" ".join, attributes["versions"].items())),
-        "commit": join(dict.fromkeys(row["commit"] for row in attributes["episodes"])),
+        "left out": "; ".join(store.notes),
         "digest": store.content_hash(),
     }
-    return facts_table(facts)
+    if not store.attributes:
+        return found
+    attributes, rows = store.attributes, store.attributes["episodes"]
+    said = {
+        "task": attributes["task"],
+        "expert": attributes["expert"],
+        "remark": ". ".join(remarks_on(attributes["task"], attributes["expert"])),
+    }
+    return {
+        **said,
+        **found,
+        "seeds": join([row["seed"] for row in rows]),
+        "depth images from": attributes["settings"]["depth_backend"],
+        "versions": ", ".join(map(" ".join, attributes["versions"].items())),
+        "commit": join(dict.fromkeys(row["commit"] for row in rows)),
+    }

@@ -48,7 +48,8 @@ class Watched:
     @property
     def names(self) -> list[str]:
         """What the numbers of an action are called."""
-        return names_of(find_task(self.task))[1]
+        spec = find_task(self.task)
+        return names_of(spec.suite, spec.state_dim, spec.action_dim)[1]
 
     @property
     def middle(self) -> int:
@@ -56,19 +57,19 @@ class Watched:
         return len(self.steps) // 2
 
 
-def watch(
-    checkpoint: Path, seed: int = FINAL_SEEDS, count: int = 5, num_inference_steps: int | None = None, device="auto"
-) -> Watched:
-    """Play the episode of ``seed`` and keep ``count`` evenly spread moments of it, fewer if it has fewer."""
-    policy, facts = load(checkpoint, num_inference_steps, device)
+def watch(checkpoint: Path, seed: int = FINAL_SEEDS, count: int = 5, **how) -> Watched:
+    """Play the episode of ``seed`` and keep ``count`` evenly spread moments of it, fewer if it has fewer.
+
+    ``how`` it is loaded are arguments of ``mp_lib.learning.evaluation.load``.
+    """
+    policy, spec = load(checkpoint, **how)
     calls = keep_calls(policy)
-    spec = find_task(facts["task"]).with_state(policy.config.state_dim)
     episode = rollout(policy, spec, [seed], films=1)[0]
     every, start = policy.config.n_action_steps, policy.config.n_obs_steps - 1
     chosen = np.unique(np.linspace(0, len(calls) - 1, count).round().astype(int))
     alphas = policy.policy.ddim.alphas[policy.policy.ddim.steps]
     return Watched(
-        task=facts["task"],
+        task=spec.name,
         method=policy.config.method,
         seed=seed,
         success=episode.success,

@@ -5,47 +5,60 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from mp_lib.config import FINAL_SEEDS
-from mp_lib.learning.folder import CHECKPOINT
+from mp_lib.config import FINAL_SEEDS, PolicyConfig
+from mp_lib.interfaces import TaskSpec
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.rollout import rollout
 from mp_lib.model.backends import FrozenPolicy, freeze
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.ddim import DDIM
-from mp_lib.sim.tasks import find_task
+from mp_lib.sim.tasks import TASKS, find_task
 from mp_lib.statistics import wilson_interval
 from mp_lib.system.device import choose_device, device_name
+from mp_lib.system.errors import InputError
 from mp_lib.system.files import read_json, write_json
 from mp_lib.system.locks import sole_user
-from mp_lib.system.paths import run_path
+from mp_lib.system.paths import evaluations_path, run_path
 from mp_lib.system.provenance import commit, file_hash
-
-KEPT = "kept"
-
-
-def find_checkpoint(path: str = "") -> Path | None:
-    """The checkpoint at ``path``; the newest one of a finished run if that is empty, None if there is none.
-
-    None for ``KEPT``, too: what is to be shown is then the episode that is kept with the project.
-    """
-    if path:
-        return None if path == KEPT else Path(path)
-    results = run_path().glob("*/result.json")
-    runs = [result.parent for result in results if (result.parent / CHECKPOINT).exists()]
-    newest = max(runs, key=lambda run: (run / "result.json").stat().st_mtime, default=None)
-    return newest / CHECKPOINT if newest else None
 
 
 def load(
-    checkpoint: Path, num_inference_steps: int | None = None, device: str = "auto", backend: str = "torch"
-) -> tuple[FrozenPolicy, dict]:
-    """The policy on a device under a backend, and its facts; with another number of denoising steps if one is given."""
+    checkpoint: Path,
+    num_inference_steps: int | None = None,
+    device: str = "auto",
+    backend: str = "torch",
+    *,
+    task: str = "",
+    method: str = "",
+) -> tuple[FrozenPolicy, TaskSpec]:
+    """The policy on a device under a backend, and its task; with another number of denoising steps if one is given.
+
+    ``task`` and ``method`` are for what a file does not say of itself. Raises an InputError if it says another, or
+    neither says one, or the policy's sizes are not the task's.
+    """
     at_least_one(num_inference_steps=num_inference_steps)
-    policy, facts = load_policy(checkpoint)
+    policy, facts = load_policy(checkpoint, method or None)
+    spec = task_of(checkpoint, policy.config, facts.get("task"), task)
     if num_inference_steps is not None:
         policy.config = replace(policy.config, num_inference_steps=num_inference_steps)
         policy.ddim = DDIM(policy.config.num_train_steps, num_inference_steps)
-    return freeze(policy.to(choose_device(device)), backend), facts
+    return freeze(policy.to(choose_device(device)), backend), spec
+
+
+def task_of(checkpoint: Path, config: PolicyConfig, said: str | None, given: str) -> TaskSpec:
+    """The task that a policy acts in: what its file says, or what was given where that is no task of ours."""
+    if given and said in TASKS and said != given:
+        raise InputError(f"{checkpoint} says that it was trained on {said}, task {given} was given; leave task empty")
+    if not given and said not in TASKS:
+        found = f"names the task {said!r}, which is none of ours" if said else "does not say its task"
+        raise InputError(f"{checkpoint} {found}; give task, such as metaworld_assembly")
+    spec = find_task(given or said)
+    if config.state_dim not in (spec.state_dim, *spec.other_states) or config.action_dim != spec.action_dim:
+        raise InputError(
+            f"{checkpoint} takes a state of {config.state_dim} numbers and gives actions of {config.action_dim}, "
+            f"{spec.name} has {spec.state_dim} and {spec.action_dim}; give the task that it was trained on"
+        )
+    return spec.with_state(config.state_dim)
 
 
 def at_least_one(**numbers: int | None) -> None:
@@ -63,14 +76,17 @@ def evaluate(
     jobs: int | None = 1,
     device: str = "auto",
     backend: str = "torch",
+    *,
+    task: str = "",
+    method: str = "",
 ) -> dict:
-    """Roll a checkpoint out and return what was found, which is kept in evaluations/ beside it.
+    """Roll a checkpoint out and return what was found, which is kept where ``evaluation_path`` says.
 
     It is read again while checkpoint, commit and device are the same and its film is there.
     ``episodes`` None: as many as its run played at its end, or 20 if there is no result.json. ``backend`` is one of
-    ``mp_lib.model.backends.BACKENDS``, or auto.
+    ``mp_lib.model.backends.BACKENDS``, or auto; ``task`` and ``method`` as of ``load``.
     Keys: checkpoint (its digest), commit, device, task, method, num_inference_steps, backend, seeds, successes (0 or 1
-    each), steps, interval, film (a path) and file (the JSON's).
+    each), steps, interval, film and file (names in the same folder).
     """
     at_least_one(episodes=episodes, num_inference_steps=num_inference_steps)
     if episodes is None:
@@ -78,10 +94,10 @@ def evaluate(
         episodes = len(final["seeds"]) if final else 20
     path = evaluation_path(checkpoint, episodes, first_seed, num_inference_steps, backend)
     origin = {"checkpoint": file_hash(checkpoint), "commit": commit(), "device": device_name(choose_device(device))}
+    origin |= {key: value for key, value in (("task", task), ("method", method)) if value}
     if found := stored_evaluation(path, origin):
         return found
-    policy, facts = load(checkpoint, num_inference_steps, device, backend)
-    spec = find_task(facts["task"]).with_state(policy.config.state_dim)
+    policy, spec = load(checkpoint, num_inference_steps, device, backend, task=task, method=method)
     film, seeds = path.with_suffix(".mp4"), range(first_seed, first_seed + episodes)
     with sole_user(path.with_name(f".{path.stem}.lock"), str(path)):
         if found := stored_evaluation(path, origin):  # by whoever had the lock before
@@ -128,7 +144,14 @@ def stored_result(checkpoint: Path) -> dict:
 def evaluation_path(
     checkpoint: Path, episodes: int, first_seed: int, num_inference_steps: int | None, backend: str
 ) -> Path:
-    """Where an evaluation is kept."""
+    """Where an evaluation is kept: beside a run's checkpoint, below data/evaluations for a file from elsewhere."""
     steps = "" if num_inference_steps is None else f"-{num_inference_steps}denoising"
     under = "" if backend == "torch" else f"-{backend}"
-    return checkpoint.parent / "evaluations" / f"{first_seed}-{episodes}{steps}{under}.json"
+    return evaluations_of(checkpoint) / f"{first_seed}-{episodes}{steps}{under}.json"
+
+
+def evaluations_of(checkpoint: Path) -> Path:
+    """The folder of a checkpoint's evaluations; of one that is in no run it tells the weights, by their digest."""
+    if checkpoint.resolve().is_relative_to(run_path().resolve()):
+        return checkpoint.parent / "evaluations"
+    return evaluations_path() / f"{checkpoint.stem}-{file_hash(checkpoint)[:8]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -9,11 +10,16 @@ from pathlib import Path
 from mp_lib.config import FINAL_SEEDS, TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.interfaces import RunResult
+from mp_lib.system.errors import InputError
 from mp_lib.system.files import read_json
-from mp_lib.system.paths import run_path
+from mp_lib.system.paths import root, run_path
 
 CHECKPOINT, FILM = "policy.safetensors", "rollout.mp4"
+TRAINING = "training.safetensors"  # of a run in progress
 PRODUCTS = ("result.json", CHECKPOINT, FILM)  # of a finished run
+KEPT = "kept"  # instead of a checkpoint: the episode that is kept with the project
+# Where weights lie in a folder, ours first; the official repositories save below checkpoints/.
+WEIGHTS = (CHECKPOINT, "checkpoints/latest.ckpt", "*.safetensors", "*.ckpt", "checkpoints/*.ckpt")
 OTHER_DEMOS = "-demos="  # in a folder's name: trained on a store that somebody has given
 
 
@@ -58,3 +64,42 @@ def is_finished(folder: Path) -> bool:
 def leftovers(folder: Path) -> list[Path]:
     """Files that only a run in progress needs."""
     return list(folder.glob("training.*"))
+
+
+def find_checkpoint(given: str = "") -> Path | None:
+    """The checkpoint that is meant by the name of a run, a folder, or a file, whoever made it.
+
+    Paths are relative to the project. The newest one of a finished run if nothing is given, None if there is none;
+    None for ``KEPT``, too. Raises an InputError that names the place and what there is.
+    """
+    if given == KEPT:
+        return None
+    if not given:
+        results = [path for path in run_path().glob("*/result.json") if (path.parent / CHECKPOINT).exists()]
+        newest = max(results, key=lambda path: path.stat().st_mtime, default=None)
+        return newest.parent / CHECKPOINT if newest else None
+    place = root() / Path(given).expanduser()
+    for path in (place, run_path(given)):
+        if path.is_file():
+            return path
+        if path.is_dir():
+            return checkpoint_in(path)
+    runs = difflib.get_close_matches(place.name, [run.name for run in run_path().glob("*")], cutoff=0.5)
+    near = f"runs with such names: {', '.join(runs)}" if runs else "give a run's name, its folder, or a file of weights"
+    raise InputError(f"checkpoint {given} given, but there is no {place}, and no run of that name; {near}")
+
+
+def checkpoint_in(folder: Path) -> Path:
+    """The one file of weights in a folder; an InputError says what is there instead."""
+    for pattern in WEIGHTS:
+        found = [path for path in sorted(folder.glob(pattern)) if path.name != TRAINING]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = ", ".join(path.relative_to(folder).as_posix() for path in found)
+            raise InputError(f"{folder} holds {len(found)} files of weights; give one of: {names}")
+    if (folder / TRAINING).exists():
+        raise InputError(f"{folder} holds a training that has not ended; run it again to its end")
+    if runs := [path.name for path in sorted(folder.iterdir()) if (path / CHECKPOINT).exists()]:
+        raise InputError(f"{folder} is a folder of {len(runs)} runs; give one of: {', '.join(runs)}")
+    raise InputError(f"{folder} holds no weights ({' or '.join(WEIGHTS)}); give a run's name, its folder, or a file")

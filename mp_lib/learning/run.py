@@ -18,7 +18,7 @@ from mp_lib.data.recording import expert_record
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows, split_episodes
 from mp_lib.interfaces import RunResult, TaskSpec
-from mp_lib.learning.folder import CHECKPOINT, FILM, check_owner, is_finished, leftovers, refuse_difference
+from mp_lib.learning.folder import CHECKPOINT, FILM, TRAINING, check_owner, is_finished, leftovers, refuse_difference
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.metrics import Metrics
 from mp_lib.learning.rollout import Episode, rollout
@@ -116,7 +116,7 @@ class Run:
         self.config, self.folder, self.device, self.jobs = config, folder, device, jobs
         windows = training_windows(config, store)
         self.trainer = Trainer(config, policy_config(config, self.spec), windows, device, form)
-        self.state = folder / "training.safetensors"
+        self.state = folder / TRAINING
         self.curve: list[dict] = []
         self.seconds = {"train": 0.0, "evaluate": 0.0}
         self.loss = float("nan")

@@ -9,8 +9,8 @@ from pathlib import Path
 from mp_lib.config import ATTENTION, FINAL_SEEDS, METHODS, SCALES, TrainConfig, scale_config
 from mp_lib.data.recording import store_path
 from mp_lib.interfaces import look_up
-from mp_lib.learning.evaluation import KEPT, evaluation_path
-from mp_lib.learning.folder import PRODUCTS
+from mp_lib.learning.evaluation import evaluation_path
+from mp_lib.learning.folder import KEPT, PRODUCTS
 from mp_lib.pipeline.steps import Step
 from mp_lib.sim.tasks import TASKS
 from mp_lib.study import claims

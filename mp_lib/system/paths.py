@@ -43,6 +43,11 @@ def run_path(name: str = "") -> Path:
     return root() / "data" / "runs" / name
 
 
+def evaluations_path() -> Path:
+    """Where evaluations of checkpoints go that are in no run."""
+    return root() / "data" / "evaluations"
+
+
 def step_path(name: str) -> Path:
     """A file that the pipeline keeps of a step: stamp, lock, log."""
     return root() / "data" / "steps" / name

@@ -45,7 +45,8 @@ def file_hash(path: Path) -> str:
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
     files = [file for file in files if "__pycache__" not in file.parts]  # which changes under other processes
     for file in files:
-        content = file.read_bytes()
-        digest.update(f"{file.relative_to(path)} {len(content)} ".encode())
-        digest.update(content)
+        digest.update(f"{file.relative_to(path)} {file.stat().st_size} ".encode())
+        with open(file, "rb") as content:
+            while part := content.read(1 << 20):
+                digest.update(part)
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from mp_lib.config import FINAL_SEEDS, SCALES
 from mp_lib.data.recording import demonstrations_of
 from mp_lib.interfaces import RunResult
 from mp_lib.learning import evaluation
-from mp_lib.learning.folder import folder_of
+from mp_lib.learning.folder import find_checkpoint, folder_of
 from mp_lib.learning.rollout import Episode
 from mp_lib.learning.run import policy_config
 from mp_lib.model.checkpoint import save_policy
@@ -240,7 +240,7 @@ def make_checkpoint(config, monkeypatch, successes):
 def test_an_evaluation_is_written_once_and_compared_seed_by_seed(monkeypatch):
     config = write_run(TASK, "simple_dp3", [1, 0, 1])
     path, calls = make_checkpoint(config, monkeypatch, [1, 0, 0])
-    assert evaluation.find_checkpoint() == path
+    assert find_checkpoint() == path
     found = evaluation.evaluate(path, device="cpu")
     assert evaluation.evaluate(path, device="cpu") == json.loads(json.dumps(found)) and len(calls) == 1
     assert calls[0][0] == [FINAL_SEEDS, FINAL_SEEDS + 1, FINAL_SEEDS + 2]
@@ -287,7 +287,7 @@ def test_other_denoising_steps_are_another_evaluation(monkeypatch):
 
 
 def test_without_a_run_there_is_no_checkpoint():
-    assert evaluation.find_checkpoint() is None
+    assert find_checkpoint() is None
 
 
 def test_costs_are_those_counted_from_the_official_code():

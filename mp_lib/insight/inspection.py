@@ -1,0 +1,109 @@
+"""What lies at a path, whoever made it: demonstrations, weights, a run, or a folder of these; whether it fits here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mp_lib.data.container import is_store
+from mp_lib.data.replay_buffer import ReplayBuffer
+from mp_lib.insight.demonstrations import known_facts
+from mp_lib.learning.folder import CHECKPOINT, WEIGHTS, checkpoint_in, is_finished
+from mp_lib.model.checkpoint import load_policy
+from mp_lib.sim.tasks import TASKS
+from mp_lib.study.sentences import join, of_rate
+from mp_lib.system.errors import InputError
+from mp_lib.system.files import read_json
+from mp_lib.system.paths import root
+
+SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth")
+
+
+def inspect(given: str | Path) -> dict[str, str]:
+    """What is at a path, fact by fact; an InputError says in one line what is wrong with it.
+
+    Paths are relative to the project. Everything is read as a training or an evaluation would read it.
+    """
+    path = root() / Path(given).expanduser()
+    if not path.exists():
+        raise InputError(
+            f"there is nothing at {path}; paths are relative to the project ({root()}) or begin with / or ~"
+        )
+    if path.suffix in SUFFIXES and path.is_file():
+        return of_weights(path)
+    if path.is_dir() and not is_store(path):
+        if (path / "config.json").exists() or any(any(path.glob(pattern)) for pattern in WEIGHTS):
+            return of_run(path)
+        if inner := {each.name: kind_of(each) for each in sorted(path.iterdir()) if kind_of(each)}:
+            return {"what": "a folder of what can be read", **inner}
+    return of_store(path)
+
+
+def kind_of(path: Path) -> str:
+    """What a path looks like from outside; "" if like nothing that is read here."""
+    if is_store(path):
+        return "demonstrations"
+    if path.is_dir() and (path / "config.json").exists():
+        return "a finished run" if is_finished(path) else "a run that has not ended"
+    weights = path.suffix in SUFFIXES or (path.is_dir() and any(any(path.glob(pattern)) for pattern in WEIGHTS))
+    return "weights" if weights else ""
+
+
+def of_store(path: Path) -> dict[str, str]:
+    """Facts of demonstrations, and which tasks of ours have such states and actions."""
+    store = ReplayBuffer.open(path)
+    sizes = {key: store.shapes[key][0] for key in ("state", "action")}
+    return {
+        "what": f"demonstrations, {'recorded here' if store.attributes else 'by others'}",
+        **{fact: str(value) for fact, value in known_facts(store).items() if value != ""},
+        "fits": fitting(store.attributes.get("task"), *sizes.values()),
+        "helps": "03_train takes it as demos, 01_demonstrations shows it",
+    }
+
+
+def fitting(task: str | None, state_dim: int, action_dim: int) -> str:
+    """Which task a store or a policy of these sizes is for."""
+    sizes = f"a state of {state_dim} numbers and actions of {action_dim}"
+    fits = [
+        name
+        for name, spec in TASKS.items()
+        if state_dim in (spec.state_dim, *spec.other_states) and action_dim == spec.action_dim
+    ]
+    if task in fits:
+        return task
+    if not fits:
+        return f"no task here: none has {sizes}"
+    suites = dict.fromkeys(TASKS[name].suite for name in fits)
+    named = join(fits) if len(fits) < 6 else f"{len(fits)} tasks of {join([*suites])}"
+    return f"by its sizes ({sizes}): {named}; give the task that is meant"
+
+
+def of_weights(path: Path) -> dict[str, str]:
+    """Facts of a policy, and which tasks it can act in."""
+    policy, facts = load_policy(path)
+    config, left_out = policy.config, facts.get("left_out", {})
+    assumed = facts.get("assumed", {})
+    lengths = f"{config.horizon} predicted, {config.n_obs_steps} observed, {config.n_action_steps} executed"
+    return {
+        "what": f"weights of {config.method}, attention {config.attention}",
+        "steps": lengths,
+        "diffusion": f"{config.num_train_steps} steps in training, {config.num_inference_steps} to act",
+        "points of a cloud": str(config.num_points),
+        "parameters": f"{sum(each.numel() for each in policy.parameters()):,}",
+        "assumed": join([f"{name} {value}" for name, value in assumed.items()]),
+        "left out": f"{len(left_out)} weights" if left_out else "",
+        "fits": fitting(facts.get("task"), config.state_dim, config.action_dim),
+        "helps": "04_evaluate takes it as checkpoint",
+    }
+
+
+def of_run(path: Path) -> dict[str, str]:
+    """Facts of a run's weights, and its result if it has ended."""
+    if not (path / "config.json").exists():
+        return of_weights(checkpoint_in(path))
+    if not is_finished(path):
+        return {"what": "a run that has not ended", "helps": "03_train with the same parameters goes on with it"}
+    successes = read_json(path / "result.json").get("final", {}).get("successes")
+    if not isinstance(successes, list) or not successes:
+        raise InputError(f"{path}: result.json is no result; restore it from a copy")
+    facts = of_weights(path / CHECKPOINT)
+    return {**facts, "what": f"a finished run: {facts['what']}", "result": of_rate(sum(successes), len(successes))}

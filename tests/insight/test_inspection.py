@@ -1,0 +1,123 @@
+"""Whatever lies at a path is told apart, and what cannot be read is refused in one line."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import zarr
+
+from mp_lib.__main__ import main
+from mp_lib.config import METHODS, PolicyConfig
+from mp_lib.data.recording import collect
+from mp_lib.insight.inspection import inspect
+from mp_lib.learning.folder import PRODUCTS
+from mp_lib.model.checkpoint import save_policy
+from mp_lib.model.policy import build_policy
+from mp_lib.system.errors import InputError
+from tests.conftest import TOY
+from tests.data.test_strange_stores import write
+from tests.model.test_official import make_policy, save_as_released
+
+METAWORLD = {"state": 9, "action": 4}
+
+
+@pytest.fixture(autouse=True)
+def own_root(monkeypatch, tmp_path):
+    monkeypatch.setenv("MP_ROOT", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    return collect(TOY, 2, tmp_path_factory.mktemp("demos") / "toy.zarr", jobs=1).path
+
+
+def tiny(path, **facts):
+    save_policy(path, build_policy(PolicyConfig("simple_dp3", 9, 4, down_dims=(16, 24), num_points=32)), **facts)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_store_of_others_is_told_by_its_arrays(tmp_path, zarr_format):
+    write(tmp_path / "mine.zarr", {"episodes": 2, "task": "pour water"}, zarr_format, data__action=np.ones((150, 4)))
+    said = inspect("mine.zarr")  # relative to the project
+    assert said["what"] == "demonstrations, by others" and said["demonstrations"] == "2" and said["frames"] == "150"
+    assert "tasks of" in said["fits"] and "give the task that is meant" in said["fits"]
+    assert said == inspect(tmp_path / "mine.zarr")
+
+
+def test_what_reading_leaves_out_is_a_fact(tmp_path):
+    clouds = np.ones((150, 32, 6), "f4")
+    clouds[7, :3] = np.nan
+    write(tmp_path / "a.zarr", data__point_cloud=clouds)
+    assert "colours" in inspect("a.zarr")["left out"] and "3 points" in inspect("a.zarr")["left out"]
+
+
+def test_sizes_that_no_task_has_are_said(tmp_path):
+    write(tmp_path / "a.zarr", data__state=np.zeros((150, 7)), data__action=np.zeros((150, 8)))
+    assert inspect("a.zarr")["fits"] == "no task here: none has a state of 7 numbers and actions of 8"
+
+
+def test_a_recording_says_who_showed(recorded):
+    said = inspect(recorded)
+    assert said["what"] == "demonstrations, recorded here" and said["expert"] == TOY.expert_name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_official_weights_are_told_with_what_is_assumed(method, tmp_path):
+    save_as_released(tmp_path / "latest.ckpt", make_policy(method))
+    said = inspect("latest.ckpt")
+    assert said["what"].startswith("weights of ") and "horizon" in said["assumed"] and "released" in said["what"]
+    (tmp_path / "outputs" / "checkpoints").mkdir(parents=True)
+    shutil.move(tmp_path / "latest.ckpt", tmp_path / "outputs" / "checkpoints" / "latest.ckpt")
+    assert inspect("outputs") == said
+
+
+def test_weights_say_which_task_they_are_for(tmp_path):
+    tiny(tmp_path / "a.safetensors", task="metaworld_assembly")
+    tiny(tmp_path / "b.safetensors")
+    assert inspect("a.safetensors")["fits"] == "metaworld_assembly"
+    assert "give the task that is meant" in inspect("b.safetensors")["fits"]
+
+
+def test_a_run_says_whether_it_has_ended(tmp_path):
+    run = tmp_path / "data" / "runs" / "mine"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text("{}")
+    assert inspect(run)["what"] == "a run that has not ended" and "goes on with it" in inspect(run)["helps"]
+    tiny(run / "policy.safetensors", task="metaworld_assembly")
+    for name in PRODUCTS[2:]:
+        (run / name).write_bytes(b"")
+    (run / "result.json").write_text(json.dumps({"final": {"successes": [1, 0, 1, 1]}}))
+    assert inspect(run)["what"].startswith("a finished run: weights of simple_dp3")
+    assert inspect(run)["result"].startswith("3 of 4 episodes")
+    (run / "result.json").write_text("{}")
+    with pytest.raises(InputError, match="result.json is no result"):
+        inspect(run)
+
+
+def test_a_folder_is_told_by_what_is_in_it(tmp_path, recorded):
+    write(tmp_path / "some" / "b.zarr")
+    tiny(tmp_path / "some" / "c" / "policy.safetensors")
+    shutil.copytree(recorded, tmp_path / "some" / "a.zarr")
+    (tmp_path / "some" / "notes.txt").write_text("")
+    kinds = {"a.zarr": "demonstrations", "b.zarr": "demonstrations", "c": "weights"}
+    assert inspect("some") == {"what": "a folder of what can be read", **kinds}
+
+
+def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.txt").write_text("text")
+    torch.save({"pytorch-lightning_version": "2", "state_dict": {}}, tmp_path / "lightning.ckpt")
+    zarr.create_group(tmp_path / "group.zarr", zarr_format=2)
+    for name in ("empty", "text.txt", "lightning.ckpt", "group.zarr", "nothing"):
+        assert main(["inspect", name]) == 2
+        said = capsys.readouterr()
+        assert said.out == "" and name in said.err and len(said.err.splitlines()) == 1, name
+
+
+def test_the_verb_prints_a_line_a_fact(tmp_path, capsys):
+    write(tmp_path / "a.zarr")
+    assert main(["inspect", "a.zarr"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "what: demonstrations, by others" and all(": " in line for line in lines)

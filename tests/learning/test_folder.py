@@ -1,0 +1,113 @@
+"""From a name, a folder or a file to a checkpoint, in one way for everybody who takes one."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mp_lib.config import PolicyConfig
+from mp_lib.learning import evaluation
+from mp_lib.learning.folder import KEPT, find_checkpoint
+from mp_lib.model.checkpoint import save_policy
+from mp_lib.model.policy import build_policy
+from mp_lib.sim.tasks import TASKS
+from mp_lib.system.errors import InputError
+from mp_lib.system.paths import evaluations_path
+from tests.model.test_official import make_policy, save_as_released
+
+FILM = [np.zeros((8, 8, 3), np.uint8)] * 3
+
+
+@pytest.fixture(autouse=True)
+def run(monkeypatch, tmp_path):
+    """A finished run in a project of its own, and a working folder that is not the project's."""
+    monkeypatch.setenv("MP_ROOT", str(tmp_path / "project"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    folder = tmp_path / "project" / "data" / "runs" / "smoke-toy"
+    for path in (folder, tmp_path / "home"):
+        path.mkdir(parents=True)
+        (path / "policy.safetensors").write_bytes(b"weights")
+    (folder / "result.json").write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "given", ["", "smoke-toy", "data/runs/smoke-toy", "data/runs/smoke-toy/policy.safetensors", "{run}", "{run}/"]
+)
+def test_a_run_is_meant_by_its_name_its_folder_or_its_file(given, run):
+    assert find_checkpoint(given.format(run=run)) == run / "policy.safetensors"
+
+
+def test_a_path_may_begin_at_home(tmp_path):
+    assert find_checkpoint("~/policy.safetensors") == tmp_path / "home" / "policy.safetensors"
+    assert find_checkpoint("~") == tmp_path / "home" / "policy.safetensors"
+
+
+def test_an_official_runs_folder_is_meant_by_its_last_checkpoint(tmp_path):
+    folder = tmp_path / "outputs" / "checkpoints"
+    folder.mkdir(parents=True)
+    for name in ("latest.ckpt", "epoch=0200-test_mean_score=0.500.ckpt"):
+        (folder / name).write_bytes(b"")
+    assert find_checkpoint(str(folder.parent)) == folder / "latest.ckpt"
+    with pytest.raises(InputError, match=r"holds 2 files of weights; give one of: epoch=0200.*latest.ckpt"):
+        find_checkpoint(str(folder))
+
+
+def test_nothing_and_the_kept_episode_are_no_checkpoint(run):
+    assert find_checkpoint(KEPT) is None
+    (run / "result.json").unlink()
+    assert find_checkpoint() is None
+
+
+def test_what_is_not_there_is_named_whole_with_what_there_is(run, tmp_path):
+    with pytest.raises(InputError, match=r"no /.*/project/smoke-toi, and no run of that name; runs .*: smoke-toy"):
+        find_checkpoint("smoke-toi")
+    with pytest.raises(InputError, match=r"no /.*/project/data/mine.ckpt, .*give a run's name, its folder, or a file"):
+        find_checkpoint("data/mine.ckpt")
+    with pytest.raises(InputError, match="is a folder of 1 runs; give one of: smoke-toy"):
+        find_checkpoint("data/runs")
+    with pytest.raises(InputError, match="holds no weights"):
+        find_checkpoint(str(tmp_path / "elsewhere"))
+
+
+def test_a_training_that_has_not_ended_is_no_checkpoint(run):
+    os.rename(run / "policy.safetensors", run / "training.safetensors")
+    with pytest.raises(InputError, match="holds a training that has not ended; run it again"):
+        find_checkpoint("smoke-toy")
+
+
+def small(path: Path, **facts) -> Path:
+    save_policy(path, build_policy(PolicyConfig("simple_dp3", 9, 4, down_dims=(16, 24), num_points=32)), **facts)
+    return path
+
+
+def test_the_task_is_the_files_or_the_one_that_is_given(tmp_path):
+    said, silent = small(tmp_path / "a.safetensors", task="metaworld_assembly"), small(tmp_path / "b.safetensors")
+    foreign = small(tmp_path / "c.safetensors", task="pour water")
+    assert evaluation.load(said, device="cpu")[1].name == "metaworld_assembly"
+    for path in (silent, foreign):
+        assert evaluation.load(path, device="cpu", task="metaworld_door-open")[1] == TASKS["metaworld_door-open"]
+    with pytest.raises(InputError, match="does not say its task; give task"):
+        evaluation.load(silent, device="cpu")
+    with pytest.raises(InputError, match="names the task 'pour water', which is none of ours; give task"):
+        evaluation.load(foreign, device="cpu")
+    with pytest.raises(InputError, match="was trained on metaworld_assembly, task metaworld_door-open was given"):
+        evaluation.load(said, device="cpu", task="metaworld_door-open")
+    with pytest.raises(InputError, match="takes a state of 9 numbers and gives actions of 4, adroit_pen has 24 and 24"):
+        evaluation.load(silent, device="cpu", task="adroit_pen")
+
+
+def test_evaluations_of_files_from_elsewhere_go_to_a_folder_of_their_own(tmp_path, run, monkeypatch):
+    monkeypatch.setattr(evaluation, "rollout", lambda *given, journal, **how: journal.add(0, [], FILM) or [])
+    save_as_released(tmp_path / "elsewhere" / "latest.ckpt", make_policy("simple_dp3"))
+    path = find_checkpoint(str(tmp_path / "elsewhere" / "latest.ckpt"))
+    found = evaluation.evaluate(path, 1, device="cpu", task="metaworld_assembly")
+    kept = evaluations_path() / evaluation.evaluations_of(path).name
+    assert (kept / found["film"]).exists() and (kept / found["file"]).exists() and kept.name.startswith("latest-")
+    assert sorted(each.name for each in (tmp_path / "elsewhere").iterdir()) == ["latest.ckpt"]
+    assert evaluation.evaluations_of(run / "policy.safetensors") == run / "evaluations"
+    with pytest.raises(InputError, match="weights of dp3: "):
+        evaluation.evaluate(path, 2, device="cpu", task="metaworld_assembly", method="dp3")
