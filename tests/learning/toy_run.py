@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,18 @@ def stop_at(monkeypatch, step, error=KeyboardInterrupt):
     monkeypatch.setattr(Trainer, "update", stopping)
 
 
+def kill_at(step):
+    """Let this process be killed before that step."""
+    update = Trainer.update
+
+    def killing(trainer):
+        if trainer.step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return update(trainer)
+
+    Trainer.update = killing
+
+
 RUN = """
 import os, sys
 from pathlib import Path
@@ -47,9 +60,10 @@ environment = dict(os.environ)
 from mp_lib.learning import run as module
 from mp_lib.data.replay_buffer import ReplayBuffer
 from tests.conftest import TOY
-from tests.learning.toy_run import CONFIG
+from tests.learning.toy_run import CONFIG, kill_at
 os.environ.pop("WANDB_MODE")  # set by tests.conftest
 os.environ.update(environment)
+kill_at(int(os.environ.get("KILL_AT", -1)))
 module.SAVE_SECONDS = -1.0
 module.train(CONFIG, TOY, ReplayBuffer.open(sys.argv[1]), Path(sys.argv[2]), device="cpu")
 """
