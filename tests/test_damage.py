@@ -6,13 +6,18 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import zarr
+from safetensors.torch import save_file
+from zarr.codecs import BloscCodec
 
+from mp_lib.config import PolicyConfig
 from mp_lib.data.recording import collect
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.learning.evaluation import stored_evaluation, stored_result
@@ -20,7 +25,8 @@ from mp_lib.learning.film import write_film
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.metrics import Metrics
 from mp_lib.learning.run import train
-from mp_lib.model.checkpoint import load_policy, load_tensors
+from mp_lib.model.checkpoint import from_official, load_policy, load_tensors
+from mp_lib.model.policy import build_policy
 from mp_lib.sim.experts import NETWORK_ARRAYS, read_network
 from mp_lib.study import tables
 from mp_lib.study.rows import load_kept, load_runs
@@ -34,6 +40,7 @@ from tests.data.test_official_stores import make_official_store
 from tests.learning.toy_run import CONFIG
 
 FILES = 200  # damaged files a reader
+SMALL = build_policy(PolicyConfig("simple_dp3", 3, 2, horizon=8, n_action_steps=4, down_dims=(16, 24)))
 
 
 def flip(content: bytes, chance: random.Random) -> bytes:
@@ -89,6 +96,42 @@ def make_official_demonstrations(folder, _):
     clouds = np.random.default_rng(1).normal(size=(150, 8, 6)).astype(np.float32)
     make_official_store(folder / "official.zarr", data__point_cloud=clouds)
     return Reader(folder / "official.zarr", frames_of, same=False)
+
+
+def make_foreign_demonstrations(folder, zarr_format, chunks=100, **how):
+    """A store of others; its numbers have no checksum of ours, so what is read is only of the right kind."""
+    generator = np.random.default_rng(1)
+    group = zarr.create_group(folder / "foreign.zarr", zarr_format=zarr_format)
+    for key, shape in {"point_cloud": (8, 3), "state": (3,), "action": (2,)}.items():
+        values = generator.normal(size=(150, *shape)).astype(np.float32)
+        group.create_array(f"data/{key}", data=values, chunks=(chunks, *shape), **shards_of(how, shape))
+    group.create_array("meta/episode_ends", data=np.array([60, 150]))
+    return Reader(folder / "foreign.zarr", frames_of, same=False)
+
+
+def shards_of(how, shape):
+    """How an array is stored, with shards of two chunks for the frames of this shape."""
+    return how | ({"shards": (100, *shape)} if how.pop("sharded", False) else {})
+
+
+def make_zip(folder, _):
+    reader = make_foreign_demonstrations(folder, 2)
+    with zipfile.ZipFile(folder / "foreign.zarr.zip", "w") as archive:
+        for path in sorted(reader.path.rglob("*")):
+            archive.write(path, path.relative_to(reader.path))
+    return Reader(folder / "foreign.zarr.zip", frames_of, same=False)
+
+
+def make_bare_weights(folder, _):
+    weights = {name: each.contiguous().clone() for name, each in SMALL.state_dict().items()}
+    save_file(weights, folder / "bare.safetensors")
+    return Reader(folder / "bare.safetensors", lambda path: from_official(path, "simple_dp3").state_dict(), same=False)
+
+
+def make_official_policy(folder, _):
+    config = {"horizon": 8, "n_action_steps": 4, "policy": {"n_groups": 8}, "best": np.float64(0.5), "all": np.ones(3)}
+    torch.save({"cfg": config, "state_dicts": {"ema_model": SMALL.state_dict()}}, folder / "whole.ckpt")
+    return Reader(folder / "whole.ckpt", lambda path: load_policy(path)[0].state_dict(), same=False)
 
 
 def make_policy(folder, _):
@@ -172,6 +215,15 @@ def make_kept_runs(folder, _):
 MAKERS = {
     "demonstrations": make_demonstrations,
     "official_demonstrations": make_official_demonstrations,
+    "format_2": lambda folder, _: make_foreign_demonstrations(folder, 2),
+    "format_3": lambda folder, _: make_foreign_demonstrations(folder, 3),
+    "format_3_sharded": lambda folder, _: make_foreign_demonstrations(folder, 3, 50, sharded=True),
+    "format_3_blosc": lambda folder, _: make_foreign_demonstrations(
+        folder, 3, 50, sharded=True, compressors=[BloscCodec()]
+    ),
+    "zip": make_zip,
+    "bare_weights": make_bare_weights,
+    "official_policy": make_official_policy,
     "policy": make_policy,
     "training": make_training,
     "official_weights": make_official_weights,

@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 import subprocess
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,8 +23,11 @@ from mp_lib.learning.evaluation import stored_evaluation
 from mp_lib.model.checkpoint import from_official, load_policy, save_tensors
 from mp_lib.model.policy import build_policy
 from mp_lib.pipeline.steps import Step, papermill_command
+from mp_lib.system.errors import InputError
 from mp_lib.system.files import read_arrays
 from mp_lib.system.unpickle_policy import read_pickled_policy
+from tests.data.test_strange_stores import write
+from tests.model.test_official import make_policy, save_as_released
 
 
 class Trap:
@@ -76,6 +80,65 @@ def test_a_data_set_of_objects_is_refused(tmp_path, toy_demos, trap):
     (store / "meta" / "episode_ends" / "0").write_bytes(pickle.dumps(trap))
     with pytest.raises(ValueError, match="toy.zarr"):
         ReplayBuffer.open(store)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"codecs": [{"name": "numcodecs.pickle", "configuration": {}}]},
+        {"codecs": [{"name": "bytes"}, {"name": "numcodecs.pickle", "configuration": {}}]},
+        {"codecs": [{"name": "bytes"}, {"name": "numcodecs.packbits", "configuration": {}}]},
+        {"data_type": "object", "codecs": [{"name": "numcodecs.pickle"}]},
+        {"data_type": "variable_length_bytes", "fill_value": "", "codecs": [{"name": "vlen-bytes"}]},
+    ],
+)
+def test_a_data_set_of_format_3_runs_nothing(tmp_path, trap, change, zipped):
+    store = tmp_path / "a.zarr"
+    write(store, zarr_format=3)
+    metadata = json.loads((store / "data" / "state" / "zarr.json").read_text())
+    (store / "data" / "state" / "zarr.json").write_text(json.dumps(metadata | change))
+    for chunk in (store / "data" / "state" / "c").rglob("[0-9]*/*"):
+        chunk.write_bytes(pickle.dumps(trap))
+    if zipped:
+        store = Path(shutil.make_archive(str(tmp_path / "a"), "zip", store))
+    with pytest.raises(InputError, match=f"{store.name}.*(is stored through|cannot be read|give numbers)"):
+        ReplayBuffer.open(store)
+
+
+def test_a_zip_leaves_its_folder_and_its_size_to_nobody(tmp_path):
+    """Nothing is unpacked to the disk, and what would take gigabytes is not read."""
+    write(tmp_path / "a.zarr")
+    path = Path(shutil.make_archive(str(tmp_path / "in" / "a"), "zip", tmp_path / "a.zarr"))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("../../outside", b"text")
+    before = sorted(tmp_path.rglob("*"))
+    assert ReplayBuffer.open(path).num_episodes == 2
+    assert sorted(tmp_path.rglob("*")) == before
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.infolist()[-1].file_size = 2**31 - 1  # so it says
+        archive._didModify = True
+    with pytest.raises(InputError, match="would take more than 1 GiB; nothing was read"):
+        ReplayBuffer.open(path)
+
+
+@pytest.mark.parametrize("place", ["cfg", "state_dicts", "best"])
+def test_what_lies_beside_weights_is_not_run(tmp_path, trap, place):
+    save_as_released(tmp_path / "x.ckpt", make_policy("simple_dp3"), **{place: {"policy": trap}})
+    with pytest.raises(InputError, match=r"x.ckpt.*nothing of it was run"):
+        load_policy(tmp_path / "x.ckpt")
+    (tmp_path / "arrays.ckpt").write_bytes((tmp_path / "x.ckpt").read_bytes())
+    torch.save({"weights": np.array([trap], object)}, tmp_path / "arrays.ckpt")
+    with pytest.raises(InputError, match=r"arrays.ckpt"):
+        load_policy(tmp_path / "arrays.ckpt")
+
+
+def test_a_configuration_that_goes_round_ends(tmp_path):
+    config = {"policy": {"horizon": "${a}"}, "a": "${policy.horizon}"}
+    config["policy"]["noise_scheduler"] = config
+    save_as_released(tmp_path / "x.ckpt", make_policy("simple_dp3"), cfg=config)
+    with pytest.raises(InputError, match="configuration says horizon"):
+        load_policy(tmp_path / "x.ckpt")
 
 
 def test_metadata_of_a_group_do_not_stand_for_those_of_its_arrays(tmp_path, toy_demos, trap):

@@ -92,6 +92,8 @@ def pieces(path: Path, files: Folder | Zip, array: zarr.Array) -> Iterator[tuple
             raise InputError(f"{path}: {name} is damaged: it has no index of its chunks; {COPY}")
         for start, length in np.frombuffer(index, "<u8").reshape(-1, 2).tolist():
             if start != NO_CHUNK:
+                if start + length > files.size(name):
+                    raise InputError(f"{path}: {name} is damaged: its index points beyond it; {COPY}")
                 yield name, start, length
 
 

@@ -73,9 +73,10 @@ class Layout:
         found = cls(path, {}, files, group.attrs.asdict())
         found.find_arrays(group)
         for key, array in found.arrays.items():
-            if "blosc" in refuse_codecs(path, key, array):
-                check_blosc(path, files, array)
             found.check_numbers(key, array)
+            if "blosc" in refuse_codecs(path, key, array):
+                with parsing(path, key, RESTORE):
+                    check_blosc(path, files, array)
         return found
 
     def find_arrays(self, group: zarr.Group) -> None:
@@ -191,7 +192,10 @@ class Layout:
             raise InputError(
                 f"{self.path}: no whole episode among {length} frames, episode_ends {found}; copy it again"
             )
-        lost = [key for key in ("state", "action") if not is_stored(self.files, self.arrays[key], int(ends[-1]) - 1)]
+        with parsing(self.path, "the names of chunks", RESTORE):
+            lost = [
+                key for key in ("state", "action") if not is_stored(self.files, self.arrays[key], int(ends[-1]) - 1)
+            ]
         if lost:
             self.note(
                 f"{' and '.join(lost)} of the last frames are stored nowhere, which zarr reads as zeros: whoever "

@@ -185,17 +185,23 @@ def blank(weights: Mapping[str, Tensor], method: str, settings: Mapping[str, int
     """The policy, or the denoiser, that weights under our names belong to, with fresh weights."""
     if is_whole_policy(weights):
         return build_policy(infer_config(weights, method, settings))
-    return build_denoiser(method, **infer_sizes(weights, method), attention="released")
+    return build_denoiser(method, **infer_sizes(weights), attention="released")
 
 
 def nearest_method(weights: Mapping[str, Tensor], settings: Mapping[str, int]) -> str:
     """The method that names and shapes of weights fit, or fit best; of two that they fit, that of their widths."""
-    found = {}
+    sizes = infer_sizes({name.removeprefix("model."): each for name, each in weights.items()})
+    found, last = {}, None
     for method, row in METHODS.items():
-        with torch.device("meta"):
-            module = blank(weights, method, settings)
-        widths = infer_sizes({name.removeprefix("model."): each for name, each in weights.items()}, method)["down_dims"]
-        found[method] = len(misfits(module, weights)), widths != row.down_dims
+        try:
+            with torch.device("meta"):
+                module = blank(weights, method, settings)
+        except ValueError as error:  # a mixer may not be had at these widths
+            last = error
+            continue
+        found[method] = len(misfits(module, weights)), sizes["down_dims"] != row.down_dims
+    if not found:
+        raise last
     return min(found, key=found.get)
 
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from mp_lib.config import METHODS, PolicyConfig
-from mp_lib.interfaces import look_up
 from mp_lib.system.unpickle import SAVE_WEIGHTS, Array
 
 OBSERVATION_FEATURES = 128  # a step: 64 of the cloud, 64 of the state
@@ -102,12 +101,11 @@ def translate(name: str) -> str:
     return f"normalizer.{NORMALIZER_KEYS[found[1]]}_{found[2]}" if found else name
 
 
-def infer_sizes(unet: Mapping[str, Tensor], method: str) -> dict:
+def infer_sizes(unet: Mapping[str, Tensor]) -> dict:
     """Action size, condition size, widths and embedding size of an official U-Net, read off its weights.
 
     Raises a ValueError if the names are not those of a U-Net.
     """
-    look_up(METHODS, method, "method")
     try:
         levels = sorted({int(name.split(".")[1]) for name in unet if name.startswith("down_modules.")})
         convolutions = [unet[f"down_modules.{level}.0.blocks.0.block.0.weight"] for level in levels]
@@ -130,7 +128,7 @@ def infer_config(weights: Mapping[str, Tensor], method: str, settings: Mapping[s
     executed steps than a horizon has behind the observed ones are as many as it has, which is how the release's
     slice runs: 4, 2 and 4 are 4, 2 and 3.
     """
-    sizes = infer_sizes({name.removeprefix("model."): tensor for name, tensor in weights.items()}, method)
+    sizes = infer_sizes({name.removeprefix("model."): tensor for name, tensor in weights.items()})
     n_obs_steps = sizes.pop("cond_dim") // OBSERVATION_FEATURES
     if settings.get("n_obs_steps", n_obs_steps) != n_obs_steps:
         raise ValueError(f"its configuration says n_obs_steps: {settings['n_obs_steps']}, its weights {n_obs_steps}")
