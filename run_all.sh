@@ -13,6 +13,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 fail() { echo "run_all.sh: $*" >&2; exit 2; }
 
+case "$(uname -s)" in MINGW* | MSYS* | CYGWIN*)
+    fail "a shell on Windows itself has neither the locks nor the signals this needs; run it in WSL (wsl --install)" ;;
+esac
+
 find_python() {  # prints nothing where there is none
     local name
     for name in "${PYTHON:-}" python3.13 python3.12 python3.11 python3 python; do
@@ -82,7 +86,13 @@ esac
 
 case "${1:-}" in
     -h | --help) exec "$python" -m mp_lib run --help ;;
-    lab) set_up "$python"; shift; exec "$python" -m jupyterlab --notebook-dir . "$@" ;;
+    lab)
+        set_up "$python"
+        shift
+        # So that Python 3 is this environment, whatever kernels are installed.
+        export JUPYTER_PATH="$PWD/mp_lib/pipeline/jupyter${JUPYTER_PATH:+:$JUPYTER_PATH}"
+        exec "$python" -m jupyterlab --notebook-dir . "$@"
+        ;;
     test) set_up "$python"; shift; exec "$python" -m tests "$@" ;;
     *) set_up "$python"; exec "$python" -m mp_lib run "$@" ;;
 esac

@@ -2,9 +2,12 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 os.environ["WANDB_MODE"] = "disabled"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in processes that tests start
+# Notebooks that tests execute run in this interpreter, as those of steps do.
+os.environ["JUPYTER_PATH"] = str(Path(__file__).parents[1] / "mp_lib" / "pipeline" / "jupyter")
 
 import signal
 

@@ -11,6 +11,7 @@ import yaml
 from mp_lib.config import METHODS, SCALES, SPECIAL
 from mp_lib.study.designs import DESIGNS
 from tests import ROOT
+from tests.test_architecture import imports
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -51,6 +52,15 @@ def test_every_dependency_is_pinned(group):
     pinned = {package_name(line) for line in (ROOT / "constraints.txt").read_text().splitlines()}
     wanted = PROJECT["dependencies"] if group == "dependencies" else EXTRAS[group]
     assert {package_name(requirement) for requirement in wanted} <= pinned
+
+
+def test_no_file_of_tests_needs_an_oracle_to_be_imported():
+    """Where one is missing, its own tests are skipped, and no others."""
+    needed = {"pytest", "pyyaml"}  # the one runs tests, the other comes with zarr
+    oracles = {package_name(requirement) for requirement in EXTRAS["test"]} - needed | {"pip"}
+    assert "diffusers" in oracles
+    for path in (ROOT / "tests").rglob("*.py"):
+        assert not oracles & {name.split(".")[0] for name in imports(path, only_at_the_top=True)}, path
 
 
 def test_all_is_all_that_needs_no_compiler():

@@ -22,7 +22,7 @@ from mp_lib.interfaces import Environment, TaskSpec
 from mp_lib.sim.env import SimulationDiverged
 from mp_lib.sim.tasks import find_task
 from mp_lib.sim.trial import play
-from mp_lib.system.errors import InputError
+from mp_lib.system.errors import InputError, at_least_one
 from mp_lib.system.locks import sole_user
 from mp_lib.system.paths import demos_path
 from mp_lib.system.progress import track
@@ -106,9 +106,10 @@ def collect(
     ``path`` cannot be written. What was recorded is kept.
     """
     spec = find_task(task)
+    at_least_one(jobs=jobs)
     jobs = usable_cores() if jobs is None else jobs
-    if min(num_demos, jobs) < 1 or first_seed < 0:
-        raise ValueError(f"num_demos={num_demos}, jobs={jobs}, first_seed={first_seed}; give at least 1, 1 and 0")
+    if num_demos < 1 or first_seed < 0:
+        raise InputError(f"num_demos={num_demos}, first_seed={first_seed} given; give at least 1 and 0")
     provenance = _provenance(spec, first_seed, num_points or spec.num_points)
     path = Path(path)
     buffer = _existing(path, provenance, num_demos)
@@ -123,8 +124,9 @@ def demonstrations_of(config: TrainConfig, jobs: int | None = None, demos: str =
 
     ``demos`` is the path of a store to read instead, in whatever way ``ReplayBuffer`` reads; of it all episodes are
     taken, or as many as ``num_demos`` says, or ``demo_episodes``. An InputError if it does not fit the task, or an
-    expert is named who would record.
+    expert is named who would record, or ``jobs`` is below 1.
     """
+    at_least_one(jobs=jobs)
     spec = find_task(config.task, config.demonstrator)
     if demos:
         if config.demonstrator != "default":

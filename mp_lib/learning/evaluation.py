@@ -15,7 +15,7 @@ from mp_lib.model.ddim import DDIM
 from mp_lib.sim.tasks import TASKS, find_task
 from mp_lib.statistics import wilson_interval
 from mp_lib.system.device import choose_device, device_name
-from mp_lib.system.errors import InputError
+from mp_lib.system.errors import InputError, at_least_one
 from mp_lib.system.files import read_json, write_json
 from mp_lib.system.locks import sole_user
 from mp_lib.system.paths import evaluations_path, run_path
@@ -61,13 +61,6 @@ def task_of(checkpoint: Path, config: PolicyConfig, said: str | None, given: str
     return spec.with_state(config.state_dim)
 
 
-def at_least_one(**numbers: int | None) -> None:
-    """Raise a ValueError for a number below 1; None stands for the usual number."""
-    for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise ValueError(f"{name} {number} given; it must be at least 1, or None for the usual number")
-
-
 def evaluate(
     checkpoint: Path,
     episodes: int | None = None,
@@ -88,7 +81,7 @@ def evaluate(
     Keys: checkpoint (its digest), commit, device, task, method, num_inference_steps, backend, seeds, successes (0 or 1
     each), steps, interval, film and file (names in the same folder).
     """
-    at_least_one(episodes=episodes, num_inference_steps=num_inference_steps)
+    at_least_one(episodes=episodes, num_inference_steps=num_inference_steps, jobs=jobs)
     if episodes is None:
         final = stored_result(checkpoint).get("final")
         episodes = len(final["seeds"]) if final else 20

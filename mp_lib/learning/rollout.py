@@ -20,7 +20,9 @@ from mp_lib.learning.journal import Journal
 from mp_lib.model.backends import FrozenPolicy
 from mp_lib.model.policy import DiffusionPolicy
 from mp_lib.sim.env import SimulationDiverged
+from mp_lib.system.errors import at_least_one
 from mp_lib.system.progress import track
+from mp_lib.system.workers import check_main
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +105,10 @@ class Table:
         """``start`` or ``play``, by name as it travels to other processes."""
         return getattr(self, method)(arguments)
 
+    def call(self, method: str, arguments: Sequence) -> list:
+        """``start`` or ``play``, by name as it travels to other processes."""
+        return getattr(self, method)(arguments)
+
     def close(self) -> None:
         """Free the environments."""
         for seat in self.seats:
@@ -172,6 +178,15 @@ class RemoteTables:
             process.terminate()
 
 
+def settle_jobs(jobs: int | None) -> int:
+    """How many processes simulate; an InputError if that is no number of them, or this script cannot start any."""
+    at_least_one(jobs=jobs)
+    jobs = min(GROUP, torch.get_num_threads()) if jobs is None else jobs
+    if jobs > 1:
+        check_main()
+    return jobs
+
+
 def rollout(
     policy: DiffusionPolicy | FrozenPolicy,
     spec: TaskSpec,
@@ -188,10 +203,12 @@ def rollout(
     played together changes no more than the rounding of a batched policy call. The policy is put into
     evaluation mode and runs on the device it is on; ``mp_lib.model.backends.freeze`` makes one that runs under
     another backend.
+    An InputError is raised before anything is played if ``jobs`` is below 1, or a script that has no
+    ``if __name__ == "__main__":`` around the call asks for more than 1.
     Episodes in ``journal`` are not played again, and those of each group are added to it, with the film of the first.
     """
+    jobs = settle_jobs(jobs)
     policy.eval()
-    jobs = min(GROUP, torch.get_num_threads()) if jobs is None else jobs
     arguments = (spec, policy.config.num_points, policy.config.n_obs_steps)
     tables = Table(*arguments) if jobs == 1 else RemoteTables(jobs, *arguments)
     with contextlib.closing(tables), track(len(seeds), f"roll out {spec.name}") as progress:

@@ -21,12 +21,13 @@ from mp_lib.interfaces import RunResult, TaskSpec
 from mp_lib.learning.folder import CHECKPOINT, FILM, TRAINING, check_owner, is_finished, leftovers, refuse_difference
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.metrics import Metrics
-from mp_lib.learning.rollout import Episode, rollout
+from mp_lib.learning.rollout import Episode, rollout, settle_jobs
 from mp_lib.learning.trainer import Trainer
 from mp_lib.model.checkpoint import checksum, save_policy
 from mp_lib.statistics import wilson_interval
 from mp_lib.system import provenance
 from mp_lib.system.device import choose_device, device_name, peak_memory
+from mp_lib.system.errors import at_least_one
 from mp_lib.system.files import read_json, write_json
 from mp_lib.system.locks import sole_user
 from mp_lib.system.progress import Progress, track
@@ -56,6 +57,7 @@ def train(
     training steps are run: torch, compiled, or cuda, one CUDA graph. Ctrl-C and SIGTERM end the step in hand, save,
     and raise KeyboardInterrupt.
     """
+    at_least_one(jobs=jobs)
     check_owner(folder, config, store)
     if not is_finished(folder) or leftovers(folder):
         # Beside the folder, which so holds results alone.
@@ -113,6 +115,7 @@ class Run:
     ):
         self.store = store.check(spec)
         self.spec = spec.with_state(store.shapes["state"][0])
+        settle_jobs(jobs)  # an error now rather than at the first evaluation
         self.config, self.folder, self.device, self.jobs = config, folder, device, jobs
         windows = training_windows(config, store)
         self.trainer = Trainer(config, policy_config(config, self.spec), windows, device, form)

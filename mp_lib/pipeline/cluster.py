@@ -23,8 +23,8 @@ from pathlib import Path
 
 from mp_lib.pipeline.options import experiment_of
 from mp_lib.pipeline.runner import Runner
-from mp_lib.pipeline.steps import Step
-from mp_lib.system.device import visible_gpus
+from mp_lib.pipeline.steps import ON_GPU, Step
+from mp_lib.system.device import apart, visible_gpus
 from mp_lib.system.extras import require
 from mp_lib.system.files import read_json, write_atomically
 from mp_lib.system.locks import InUseError, sign, sole_user
@@ -101,10 +101,12 @@ class Plan:
     def run(self, name: str, threads: int) -> bool:
         """Run one step here and now, and say whether that went well; ``threads`` are what a cluster allots it."""
         step = replace(self.steps[name], needs=(), after=())  # Snakemake has seen to those
+        if self.jobs is None:
+            hide_gpus_of_others()
+        gpus = apart(visible_gpus, self.device) if step.kind in ON_GPU else ()
         if self.jobs is not None:
-            return not Runner([step], self.jobs, visible_gpus(self.device)).run()
-        hide_gpus_of_others()
-        return not Runner([step], 1, visible_gpus(self.device), threads).run()
+            return not Runner([step], self.jobs, gpus).run()
+        return not Runner([step], 1, gpus, threads).run()
 
 
 def stamp_of(step: Step) -> str:

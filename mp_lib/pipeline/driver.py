@@ -12,7 +12,7 @@ from mp_lib.pipeline.options import experiment_of
 from mp_lib.pipeline.report import build_report
 from mp_lib.pipeline.runner import Runner, spell_seconds
 from mp_lib.pipeline.steps import Step
-from mp_lib.system.device import choose_device, visible_gpus
+from mp_lib.system.device import apart, choose_device, visible_gpus
 from mp_lib.system.paths import root
 from mp_lib.system.workers import default_jobs, usable_cores
 
@@ -29,8 +29,8 @@ def drive(options: argparse.Namespace) -> int:
             print(f"{experiment.name}: {len(steps)} steps, by {options.profile}", flush=True)
             failed = run_with_snakemake(experiment.name, steps, options, options.jobs, options.profile)
         else:
-            device = choose_device(options.device)  # an error now rather than in every training
-            gpus = visible_gpus(options.device)
+            device = apart(choose_device, options.device)  # an error now rather than in every training
+            gpus = apart(visible_gpus, options.device)
             jobs = options.jobs or default_jobs(len(gpus) or int(device.type != "cpu"))
             print(f"{experiment.name}: {len(steps)} steps, {jobs} side by side", flush=True)
             if options.engine == "snakemake":

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
 
 from mp_lib.pipeline.steps import ON_GPU, Execution, Step
+from mp_lib.sim.backend import egl_device
 from mp_lib.system.locks import InUseError, sole_user
 from mp_lib.system.paths import step_path
 from mp_lib.system.stopping import Stop
@@ -89,6 +91,8 @@ class Runner:
                 if self.gpus and step.kind in ON_GPU and not done:
                     variables["CUDA_VISIBLE_DEVICES"], lock = self.claim_gpu(stack)
                     locks.append(lock)
+                if not done:
+                    variables |= self.renderer(step, variables)
             except InUseError as error:
                 if step.name not in self.elsewhere:
                     self.screen.say(f"      waiting: {error}")
@@ -113,6 +117,15 @@ class Runner:
                     path = step_path(f".gpu-{owner}-{gpu}-{place}.lock")
                     return gpu, stack.enter_context(sole_user(path, f"GPU {gpu}", patience=0))
         raise InUseError(f"every GPU ({', '.join(self.gpus)}) is in use by steps of other processes")
+
+    def renderer(self, step: Step, variables: Mapping[str, str]) -> dict[str, str]:
+        """Where MuJoCo renders for a step: on the GPU on which that computes, unless the user has said where."""
+        device = step.parameters.get("device", "cpu")
+        gpu = re.fullmatch(r"cuda:(\d+)", device)
+        if "MUJOCO_EGL_DEVICE_ID" in os.environ or not (gpu or (self.gpus and device in ("auto", "cuda"))):
+            return {}
+        found = egl_device(int(gpu[1]) if gpu else 0, (os.environ | variables).get("CUDA_VISIBLE_DEVICES"))
+        return {"MUJOCO_EGL_DEVICE_ID": found} if found else {}
 
     def is_ready(self, step: Step) -> bool:
         """Whether all steps before it have ended, and those that it needs well."""

@@ -23,7 +23,7 @@ import psutil
 
 from mp_lib.system.files import read_json, write_json
 from mp_lib.system.locks import sign, sole_user
-from mp_lib.system.paths import root, step_path
+from mp_lib.system.paths import package, root, step_path
 from mp_lib.system.progress import FILE_VARIABLE
 from mp_lib.system.provenance import file_hash
 
@@ -113,6 +113,7 @@ class Execution:
         self.progress_file.unlink(missing_ok=True)
         # Spinning threads take the other step's core away; a waiting thread costs nothing.
         settings = {FILE_VARIABLE: str(self.progress_file), "MP_ROOT": str(root()), "OMP_WAIT_POLICY": "passive"}
+        settings["JUPYTER_PATH"] = kernels_first()
         with open(step.log, "w") as log:
             self.process = subprocess.Popen(
                 papermill_command(step),
@@ -164,6 +165,14 @@ class Execution:
             return psutil.Process(self.process.pid).children(recursive)
         except psutil.Error:
             return []
+
+
+def kernels_first() -> str:
+    """JUPYTER_PATH with our own kernel python3 before all that are installed.
+
+    Jupyter replaces its command, python, by the interpreter that papermill runs in, which is ours.
+    """
+    return os.pathsep.join([str(package() / "pipeline" / "jupyter"), *filter(None, [os.environ.get("JUPYTER_PATH")])])
 
 
 def papermill_command(step: Step) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
 import subprocess
@@ -12,6 +13,7 @@ import warnings
 from mp_lib.system.extras import require
 
 CHOICES = ("opengl", "rays")
+EGL_CUDA_DEVICE = 0x323A  # of the extension EGL_NV_device_cuda: a device's place in CUDA_VISIBLE_DEVICES
 PROBE = "import mujoco; mujoco.Renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 8, 8).render()"
 
 
@@ -60,3 +62,39 @@ def _opengl_works() -> bool:
     except subprocess.TimeoutExpired:
         return False
     return probe.returncode == 0
+
+
+@functools.cache
+def egl_device(gpu: int, visible: str | None) -> str:
+    """MUJOCO_EGL_DEVICE_ID for the GPU at place ``gpu`` of CUDA_VISIBLE_DEVICES, which is ``visible``.
+
+    EGL counts devices in an order of its own, whatever CUDA sees. Empty where EGL does not say which one it is, as
+    Mesa, or MuJoCo does not render on it. Asked in a process of its own, as above.
+    """
+    asked = f"import os; from mp_lib.sim.backend import find_egl_device; found = find_egl_device({gpu}); "
+    asked += f"os.environ['MUJOCO_EGL_DEVICE_ID'] = str(found); {PROBE}; print(found)"
+    variables = os.environ | {"MUJOCO_GL": "egl"} | ({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+    command = [sys.executable, "-c", asked]
+    try:
+        probe = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        return ""
+    return probe.stdout.strip() if probe.returncode == 0 else ""
+
+
+def find_egl_device(gpu: int) -> int:
+    """The place among EGL's devices of the GPU that has place ``gpu`` among this process's CUDA devices.
+
+    Raises a ValueError if none or several say so, an ImportError if EGL cannot be asked.
+    """
+    from mujoco.egl import egl_ext as egl
+
+    number = ctypes.POINTER(ctypes.c_ssize_t)
+    kind = ctypes.CFUNCTYPE(egl.EGLBoolean, egl.EGLDeviceEXT, egl.EGLint, number)
+    ask, places = kind(egl.eglGetProcAddress("eglQueryDeviceAttribEXT")), []
+    for device in egl.eglQueryDevicesEXT():
+        place = ctypes.c_ssize_t(-1)
+        places.append(place.value if ask(device, EGL_CUDA_DEVICE, ctypes.byref(place)) else None)
+    if places.count(gpu) != 1:
+        raise ValueError(f"EGL's devices have the places {places} among CUDA's; {gpu} is not once among them")
+    return places.index(gpu)

@@ -14,6 +14,8 @@ MODULES = {  # of each extra, by the names under which they are imported
     "deploy": ("onnx", "onnxruntime", "onnxscript"),
     "cluster": ("snakemake", "snakemake_executor_plugin_slurm"),
 }
+# Locks, which whatever records, trains or runs steps holds.
+WITHOUT_FCNTL = "fcntl is missing, which Windows does not have; run this in WSL (wsl --install), on Linux or on macOS"
 
 
 class MissingExtraError(ModuleNotFoundError, ValueError):
@@ -42,7 +44,9 @@ def how_to_install(extra: str, missing: list[str]) -> str:
 
 
 def explain(error: ModuleNotFoundError) -> str:
-    """The error in one line; with the command that helps if an extra brings what is missing."""
+    """The error in one line; with what helps where an extra or another system brings what is missing."""
     module = (error.name or "").split(".")[0]
+    if module == "fcntl":
+        return WITHOUT_FCNTL
     extra = next((extra for extra, names in MODULES.items() if module in names), None)
     return how_to_install(extra, [module]) if extra else f"{error}; use .venv/bin/python, or python -m pip install -e ."

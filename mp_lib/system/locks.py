@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import socket
@@ -11,7 +10,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from mp_lib.system.extras import WITHOUT_FCNTL
 from mp_lib.system.files import writing
+
+try:
+    import fcntl
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(WITHOUT_FCNTL, name=error.name) from None
 
 log = logging.getLogger(__name__)
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import linecache
 import multiprocessing.connection
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from mp_lib.system.errors import InputError
+
+ASKED = {"__name__", "current_process"}  # by a script that tells whether it is only imported
+GUARD = 'put the call under `if __name__ == "__main__":`, or use jobs=1'
 STEP_BYTES = 2 * 2**30  # a training at scale quick and its notebook take 1.4 GiB
 
 
@@ -17,7 +25,8 @@ class Workers:
     """Call ``work`` in ``jobs`` processes, or in this one if that is 1.
 
     ``work`` is pickled once for each process and lives as long as that, so it may be a bound method of
-    something that is slow to make. If a process dies, ``result()`` raises BrokenProcessPool.
+    something that is slow to make. If a process dies, ``result()`` raises BrokenProcessPool. An InputError if this
+    script cannot start processes.
     """
 
     def __init__(self, work: Callable[[Any], Any], jobs: int):
@@ -25,6 +34,7 @@ class Workers:
         self._work = work
         self._pool = None
         if jobs > 1:
+            check_main()
             # Not forked: a process that has an OpenGL context or threads cannot be copied.
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(jobs, context, _start, (work,))
@@ -48,6 +58,32 @@ class Workers:
     def __exit__(self, *_) -> None:
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
+
+
+def check_main() -> None:
+    """Raise an InputError if a process that is started now could not import the script that is running.
+
+    It imports that first, and what does not stand under ``if __name__ == "__main__":`` runs there again. Without a
+    script, as in a notebook, at a prompt or with -c, it imports nothing.
+    """
+    main = sys.modules["__main__"]
+    path, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
+    if path is None or (spec and spec.name.split(".")[-1] == "__main__"):  # as python -m mp_lib, which is not imported
+        return
+    if path == "<stdin>":
+        raise InputError(
+            f"standard input cannot be read again by processes that a script on it starts; save it and {GUARD}"
+        )
+    frame = inspect.currentframe()
+    while frame and not (frame.f_globals is vars(main) and frame.f_code.co_name == "<module>"):
+        frame = frame.f_back
+    if frame and frame.f_code.co_filename == path:
+        tree = ast.parse("".join(linecache.getlines(path)))
+        running = (each for each in tree.body if each.lineno <= frame.f_lineno <= each.end_lineno)
+        names = {getattr(node, "id", getattr(node, "attr", "")) for each in running for node in ast.walk(each)}
+        if not names & ASKED:
+            line = f"{path}, line {frame.f_lineno}"
+            raise InputError(f"{line} would run again in each process that it starts; {GUARD}")
 
 
 def usable_cores() -> int:

@@ -128,8 +128,10 @@ def fill_table(path: Path, device: str = "cpu") -> Iterator[Sheet]:
     import torch
 
     from mp_lib.system.device import choose_device, device_name
+    from mp_lib.system.workers import check_main
     from mp_lib.timing.workloads import Subject
 
+    check_main()  # now rather than when peaks are measured
     device = str(choose_device(device))
     name, subjects = device_name(torch.device(device)), {}
     for sheet in sheets():

@@ -227,7 +227,7 @@ def test_a_place_that_cannot_be_written_is_found_before_anything_is_played(tmp_p
 
 @pytest.mark.parametrize("wrong", [{"num_demos": 0}, {"jobs": 0}, {"first_seed": -1}])
 def test_numbers_that_mean_nothing_are_refused(tmp_path, wrong):
-    with pytest.raises(ValueError, match="give at least 1, 1 and 0"):
+    with pytest.raises(ValueError, match="at least 1"):
         collect(**{"task": TOY, "num_demos": 1, "path": tmp_path / "a.zarr"} | wrong)
 
 

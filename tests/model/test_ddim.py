@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 from mp_lib.model.ddim import DDIM
 
@@ -10,7 +9,7 @@ STEPS = [(100, 10), (100, 1), (100, 2), (100, 4), (100, 3), (100, 7), (100, 100)
 
 
 def make_oracle(num_train_steps=100):
-    return DDIMScheduler(
+    return pytest.importorskip("diffusers").DDIMScheduler(
         num_train_timesteps=num_train_steps,
         beta_schedule="squaredcos_cap_v2",
         prediction_type="sample",

@@ -2,12 +2,17 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
 
 from mp_lib.pipeline.runner import Runner
 from mp_lib.pipeline.steps import Step
+from tests import ROOT
 
 
 @pytest.fixture
@@ -92,6 +97,38 @@ def test_step_that_uses_all_cores_runs_alone(notebook_root):
     runner.start_ready()
     assert [execution.step.name for execution in runner.running] == ["wide"]
     runner.run()
+
+
+BOGUS = {"argv": ["/bin/false"], "display_name": "another's Python 3", "language": "python"}
+
+
+def test_a_notebook_runs_in_this_interpreter_whatever_kernels_are_installed(notebook_root, monkeypatch):
+    kernel = notebook_root / "installed" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    (kernel / "kernel.json").write_text(json.dumps(BOGUS))
+    monkeypatch.setenv("JUPYTER_PATH", str(notebook_root / "installed"))
+    asking = nbformat.read(notebook_root / "notebooks" / "write.ipynb", as_version=4)
+    asking.cells[1].source = "import pathlib, sys; pathlib.Path(path).write_text(f'{sys.executable} {value}')"
+    nbformat.write(asking, notebook_root / "notebooks" / "write.ipynb")
+    step = make_step(notebook_root)
+    assert Runner([step], jobs=1).run() == [], step.error()
+    assert (notebook_root / "write.txt").read_text() == f"{sys.executable} 1"
+    assert nbformat.read(step.executed, as_version=4).metadata.kernelspec.name == "python3"
+
+
+def test_the_lab_begins_with_the_same_kernel(tmp_path):
+    told = tmp_path / "told"
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in *jupyterlab*) echo "$JUPYTER_PATH" > "{told}" ;; esac\necho {tmp_path}\n'
+    )
+    python.chmod(0o755)
+    variables = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "JUPYTER_PATH": "mine"}
+    command = ["bash", str(ROOT / "run_all.sh"), "lab", "--env", "active"]
+    subprocess.run(command, check=True, capture_output=True, env=variables)
+    first, *others = told.read_text().strip().split(os.pathsep)
+    assert others == ["mine"] and (Path(first) / "kernels" / "python3" / "kernel.json").exists()
 
 
 def test_stamp_says_with_what(notebook_root):

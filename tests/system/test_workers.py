@@ -60,6 +60,63 @@ def test_a_training_without_a_gpu_is_told_of_none(notebook_root):  # noqa: F811
     assert claimed(trainings(notebook_root, 1), 1, []) == {"training0": None}
 
 
+def variables_of(step, gpus, monkeypatch, **own):
+    """The variables of a step that is started where EGL says 90 for the first GPU, and which GPUs it was asked for."""
+    asked = []
+    monkeypatch.setattr("mp_lib.pipeline.runner.egl_device", lambda *gpu: (asked.append(gpu), f"9{gpu[0]}")[1])
+    for name in ("CUDA_VISIBLE_DEVICES", "MUJOCO_EGL_DEVICE_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    found = []
+
+    class Execution:
+        def __init__(self, step, locks, variables):
+            found.append(variables)
+            self.step, self.seconds = step, 0
+
+    monkeypatch.setattr("mp_lib.pipeline.runner.Execution", Execution)
+    runner = Runner([step], 1, gpus)
+    runner.start_ready()
+    runner.running[0].release()
+    return found[0], asked
+
+
+@pytest.mark.parametrize(
+    ("kind", "chosen", "gpus", "visible", "asked"),
+    [
+        ("training", "auto", ["2"], None, [(0, "2")]),
+        ("training", "cuda", ["GPU-7"], "GPU-7", [(0, "GPU-7")]),
+        ("training", "cuda:1", [], None, [(1, None)]),
+        ("page", "cuda:1", [], "5,6", [(1, "5,6")]),
+        ("page", "auto", ["5", "6"], "5,6", [(0, "5,6")]),
+        ("training", "auto", [], None, []),
+        ("training", "cpu", [], None, []),
+        ("recording", None, ["0"], None, []),
+    ],
+)
+def test_a_step_renders_on_the_gpu_on_which_it_computes(
+    kind,
+    chosen,
+    gpus,
+    visible,
+    asked,
+    notebook_root,  # noqa: F811
+    monkeypatch,
+):
+    step = make_step(notebook_root, kind=kind, parameters={"device": chosen} if chosen else {})
+    own = {"CUDA_VISIBLE_DEVICES": visible} if visible else {}
+    variables, found = variables_of(step, gpus, monkeypatch, **own)
+    assert found == asked
+    assert variables.get("MUJOCO_EGL_DEVICE_ID") == (f"9{asked[0][0]}" if asked else None)
+
+
+def test_where_to_render_is_the_users_choice_first(notebook_root, monkeypatch):  # noqa: F811
+    step = make_step(notebook_root, kind="training", parameters={"device": "auto"})
+    variables, asked = variables_of(step, ["2"], monkeypatch, MUJOCO_EGL_DEVICE_ID="4")
+    assert "MUJOCO_EGL_DEVICE_ID" not in variables and not asked  # that of the environment is left as it is
+
+
 @pytest.mark.parametrize(
     ("cores", "memory", "gpus", "expected"),
     [(2, 16, 0, 2), (4, 16, 0, 4), (8, 64, 0, 4), (64, 256, 0, 32), (64, 16, 0, 8), (2, 1, 0, 1), (16, 128, 3, 3)],
@@ -82,6 +139,7 @@ def test_jobs_follow_gpus_or_cores_and_memory(monkeypatch, cores, memory, gpus, 
 )
 def test_gpus_are_those_that_may_be_used(monkeypatch, name, visible, count, expected):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(device, "refusal", lambda name: "")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
