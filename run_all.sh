@@ -9,6 +9,11 @@
 #   ./run_all.sh test      linter and tests; `test --all` with the slow ones   12 minutes
 #   ./run_all.sh --help    experiments, tasks, methods, seeds, device, jobs
 set -euo pipefail
+case "${MP_ROOT:-}" in  # made whole here, before the folder changes
+    "" | /*) ;;
+    "~" | "~/"*) export MP_ROOT="$HOME${MP_ROOT#\~}" ;;
+    *) export MP_ROOT="$PWD/$MP_ROOT" ;;
+esac
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 fail() { echo "run_all.sh: $*" >&2; exit 2; }

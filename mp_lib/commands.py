@@ -10,11 +10,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from mp_lib.config import ATTENTION, FINAL_SEEDS, METHODS, SCALES
 from mp_lib.interfaces import look_up
 from mp_lib.pipeline import options
+from mp_lib.system.paths import given_path
 
 WHAT = ("chunk", "denoiser", "train_step", "encoder_step")  # mp_lib.timing.workloads.MAKERS, which needs torch
 
@@ -155,7 +155,7 @@ def scaling(given: argparse.Namespace) -> None:
 
 
 STEP = (
-    option("plan", help="the file that ./run_all.sh --engine snakemake wrote into data/steps"),
+    option("plan", type=given_path, help="the file that ./run_all.sh --engine snakemake wrote into data/steps"),
     option("name", help="of the step"),
     option("threads", type=int, help="that the scheduler allots it"),
 )
@@ -179,7 +179,7 @@ BENCHMARK = (
     option("--device", default="cpu"),
     option("--json", action="store_true", help="one JSON object a line, and nothing else on stdout"),
     option("--table", action="store_true", help="make the whole table, or go on with it; takes hours"),
-    option("--path", type=Path, help="of that table (default: data/results/benchmark.csv)"),
+    option("--path", type=given_path, help="of that table (default: data/results/benchmark.csv)"),
 )
 INSPECT = (option("path", help="of a data set, weights, a run, or a folder of these"),)
 FETCH = (

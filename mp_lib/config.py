@@ -5,11 +5,14 @@ Sources: [cfg] the release's config/dp3_mamba.yaml, [dp3] arXiv 2403.03954, [mp]
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 
 from mp_lib.interfaces import look_up
+from mp_lib.system.errors import InputError
+from mp_lib.system.values import meaning, read_fields
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,23 @@ ATTENTION = {"paper": ("attention",), "released": ()}
 NO_ATTENTION = ", no attention"  # behind a method's name where it is left out
 
 
+# What share of the demonstrations is held out, at least one of them if any: the release's val_ratio
+# (common/sampler.py:56).
+SPLITS = {"all": 0.0, "released": 0.02}
+
+# Of what number a width has to be a multiple: the groups of the U-Net's norms, which is also the number of attention's
+# heads, and what fills the mixers' heads of 32 and 64 channels of twice the width.
+NORM_GROUPS, HEADS = 8, {"mamba2": 16, "hydra": 32}
+
+# The most points that a suite's cloud can have: its camera's pixels, and DexArt's imagined points.
+MOST_POINTS = {"metaworld": 128**2, "adroit": 84**2, "dexart": 84**2 + 96}
+
+
+def width_unit(method: str, attention: str) -> int:
+    """Of what number every width of a method's U-Net has to be a multiple."""
+    return math.lcm(NORM_GROUPS, *(HEADS.get(mixer, 1) for mixer in mixers_of(method, attention)))
+
+
 def mixers_of(method: str, attention: str) -> tuple[str, ...]:
     """The mixers of a method's blocks in order, e.g. ("mamba2", "attention"); () for DP3's convolutions."""
     second = look_up(ATTENTION, attention, "attention")
@@ -86,26 +106,48 @@ class PolicyConfig:
     num_inference_steps: int = 10  # [cfg]
 
     def __post_init__(self):
-        mixers_of(self.method, self.attention)
+        read_fields(self)
+        unit = width_unit(self.method, self.attention)
         last = self.n_obs_steps - 1 + self.n_action_steps
         if not (self.n_obs_steps >= 1 and self.n_action_steps >= 1 and last <= self.horizon):
-            raise ValueError(
+            raise InputError(
                 f"horizon {self.horizon}, n_obs_steps {self.n_obs_steps}, n_action_steps {self.n_action_steps} given; "
                 f"n_obs_steps - 1 + n_action_steps must not exceed the horizon, and both must be at least 1"
             )
-        widths = METHODS[self.method].down_dims if self.down_dims is None else tuple(self.down_dims)
+        widths = METHODS[self.method].down_dims if self.down_dims is None else self.down_dims
         object.__setattr__(self, "down_dims", widths)
         if self.blocks_per_level is None:
             object.__setattr__(self, "blocks_per_level", METHODS[self.method].blocks_per_level)
         if self.blocks_per_level < 1:
-            raise ValueError(f"blocks_per_level {self.blocks_per_level} given; it must be at least 1")
+            raise InputError(f"blocks_per_level {self.blocks_per_level} given; it must be at least 1")
         if self.horizon % 2 ** (len(widths) - 1):
-            raise ValueError(f"horizon {self.horizon} given; it must be a multiple of {2 ** (len(widths) - 1)}")
+            raise InputError(f"horizon {self.horizon} given; it must be a multiple of {2 ** (len(widths) - 1)}")
+        if not widths or any(width < 1 or width % unit for width in widths):
+            raise InputError(f"down_dims {widths} given; those of {self.method} must be multiples of {unit}")
+        if not 1 <= self.num_inference_steps <= self.num_train_steps:
+            allowed = f"1 to {self.num_train_steps}, the steps of training"
+            raise InputError(f"num_inference_steps {self.num_inference_steps} given; it must be {allowed}")
+
+
+# What a number of a run has to be, in words, and whether one is; of those not named here, at least 1.
+COUNT = ("at least 1", lambda value: value >= 1)
+FROM_ZERO = ("at least 0", lambda value: value >= 0)
+BOUNDS: dict[str, tuple[str, Callable[[float], bool]]] = {
+    **dict.fromkeys(("seed", "warmup_steps", "demo_episodes", "weight_decay", "ema_power"), FROM_ZERO),
+    "learning_rate": ("more than 0", lambda value: value > 0),
+    "betas": ("at least 0 and less than 1", lambda value: 0 <= value < 1),
+    "ema_max": ("from 0 to 1", lambda value: 0 <= value <= 1),
+}
+INSTEAD_OF = {"num_epochs": "num_steps", "num_steps": "num_epochs", "demo_episodes": "num_demos"}
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run: everything that its result depends on. ``name`` is the name of its folder."""
+    """One run: everything that its result depends on. ``name`` is the name of its folder.
+
+    Values are taken as what they mean (``mp_lib.system.values``), so that one run has one name. An InputError for a
+    value, or values together, that no training could use.
+    """
 
     task: str
     method: str
@@ -137,22 +179,47 @@ class TrainConfig:
     final_episodes: int = 50  # ours: fresh seeds, last checkpoint
 
     def __post_init__(self):
-        object.__setattr__(self, "betas", tuple(self.betas))
-        if self.demo_episodes is not None:
-            object.__setattr__(self, "demo_episodes", tuple(self.demo_episodes))
+        read_fields(self)
         if not mixers_of(self.method, self.attention):
             object.__setattr__(self, "attention", "paper")  # there is none either way: one run, not two
         look_up(SCALES, self.scale, "scale")
         if (self.num_epochs is None) == (self.num_steps is None):
-            raise ValueError(f"num_epochs {self.num_epochs} and num_steps {self.num_steps} given; set exactly one")
+            raise InputError(f"num_epochs {self.num_epochs} and num_steps {self.num_steps} given; set exactly one")
         for key, value in asdict(self).items():
-            least = 0 if key in ("seed", "warmup_steps") else 1
-            if isinstance(value, int) and value < least:
-                raise ValueError(f"{key} {value} given; it must be at least {least}")
+            allowed, holds = BOUNDS.get(key, COUNT)
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, int | float) and not holds(number):
+                    raise InputError(f"{key} {number} given; it must be {allowed}")
             if isinstance(value, str) and not re.fullmatch(r"[\w.-]+", value):
-                raise ValueError(
+                raise InputError(
                     f"{key} {value!r} given; it is part of a file name: use letters, digits, '_', '-', '.'"
                 )
+        look_up(SPLITS, self.split, "split")
+        self.check_demonstrations()
+        self.check_widths()
+        self.policy(state_dim=1, action_dim=1)
+
+    def check_demonstrations(self) -> None:
+        """Raise an InputError for clouds larger than the task's camera gives, and for episodes that are none."""
+        suite, chosen = self.task.split("_")[0], self.demo_episodes
+        if self.num_points > MOST_POINTS.get(suite, self.num_points):
+            raise InputError(f"num_points {self.num_points} given; clouds of {suite} have at most {MOST_POINTS[suite]}")
+        if chosen is not None and len({*chosen}) < max(1, len(chosen)):
+            raise InputError(f"demo_episodes {list(chosen)} given; name one or more, each once, such as [0, 3, 5]")
+
+    def check_widths(self) -> None:
+        """Raise an InputError that lists the divisors of the U-Net's widths that leave whole heads and groups."""
+        widths, unit = METHODS[self.method].down_dims, width_unit(self.method, self.attention)
+        allowed = [divisor for divisor in range(1, min(widths) + 1) if not any(w % (divisor * unit) for w in widths)]
+        if self.width_divisor not in allowed:
+            choices = ", ".join(map(str, allowed))
+            raise InputError(f"width_divisor {self.width_divisor} given; of {self.method} it must be one of: {choices}")
+
+    def policy(self, state_dim: int, action_dim: int) -> PolicyConfig:
+        """The policy that it trains where states and actions have these sizes."""
+        own = {field.name for field in fields(PolicyConfig)} & {field.name for field in fields(self)}
+        shared = {name: getattr(self, name) for name in (*own, "down_dims")}
+        return PolicyConfig(state_dim=state_dim, action_dim=action_dim, **shared)
 
     @property
     def down_dims(self) -> tuple[int, ...]:
@@ -213,12 +280,13 @@ SPECIAL: dict[tuple[str, str], dict] = {("quick", "dexart"): {"num_steps": 3200}
 def scale_config(scale: str, task: str, method: str, seed: int = 0, **changes) -> TrainConfig:
     """The run of one method on one task at a scale; ``changes`` replace single numbers.
 
-    An unknown scale, method or key raises a ValueError that lists those that exist.
+    Of epochs and steps the one that is given counts, and of demonstrations those that are named instead of a number of
+    them. An unknown scale, method or key raises an InputError that lists those that exist.
     """
-    allowed = {field.name: None for field in fields(TrainConfig)}
-    for key in changes:
-        look_up(allowed, key, "parameter")
-    suite = task.split("_")[0]
+    kinds = {field.name: field.type for field in fields(TrainConfig)}
+    given = {key: meaning(key, look_up(kinds, key, "parameter"), value) for key, value in changes.items()}
+    instead = {other: None for key, other in INSTEAD_OF.items() if given.get(key) is not None}
+    suite = str(task).split("_")[0]
     numbers = SUITES.get(suite, {}) | look_up(SCALES, scale, "scale") | SPECIAL.get((scale, suite), {})
     usual = TrainConfig(task, method, scale, seed, **numbers)
-    return replace(usual, **changes)
+    return replace(usual, **instead | given)

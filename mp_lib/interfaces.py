@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from mp_lib.system.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -147,12 +149,12 @@ NAMED_HERE = {
 
 
 def look_up(registry: dict, name: str, noun: str):
-    """Return ``registry[name]``; raise a ValueError that lists what there is if it is not there."""
+    """Return ``registry[name]``; raise an InputError that lists what there is if it is not there."""
     if name in registry:
         return registry[name]
     if NAMED_HERE.get(name) in registry:
-        raise ValueError(f"unknown {noun} {name!r}; it is called {NAMED_HERE[name]!r} here")
-    raise ValueError(f"unknown {noun} {name!r}; choose one of: {', '.join(map(str, registry))}")
+        raise InputError(f"unknown {noun} {name!r}; it is called {NAMED_HERE[name]!r} here")
+    raise InputError(f"unknown {noun} {name!r}; choose one of: {', '.join(map(str, registry))}")
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,14 @@ def eager_saves(monkeypatch):
 
 
 @pytest.fixture
+def empty_root(monkeypatch, tmp_path):
+    """An empty folder as the root, as if the package had come without notebooks and kept results."""
+    monkeypatch.setenv("MP_ROOT", str(tmp_path))
+    monkeypatch.setattr("mp_lib.system.paths.checkout", lambda: None)
+    return tmp_path
+
+
+@pytest.fixture
 def make_env():
     """Make environments of rows of TASKS by name; they are closed when the test ends."""
     from mp_lib.sim.tasks import TASKS

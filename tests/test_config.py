@@ -6,6 +6,7 @@ from dataclasses import FrozenInstanceError, asdict, fields, replace
 from itertools import pairwise
 
 import pytest
+import torch
 
 from mp_lib.config import (
     ATTENTION,
@@ -19,6 +20,8 @@ from mp_lib.config import (
     scale_config,
 )
 from mp_lib.model.mixers import MIXERS
+from mp_lib.model.policy import build_denoiser
+from mp_lib.system.errors import InputError
 
 EVERY = [(scale, method) for scale in SCALES for method in METHODS]
 CHANGES = {  # one other value of every field that is not given by position
@@ -73,8 +76,8 @@ def test_names_tell_all_configurations_apart_and_are_plain(scale):
     configs += [
         scale_config(scale, task, method, seed) for task in ("toy", "b") for method in METHODS for seed in (0, 1)
     ]
-    configs += [scale_config(scale, "toy", "dp3", seed, horizon=8) for seed in (0, 1, 10)]
-    configs += [scale_config(scale, "toy", "dp3", horizon=8, betas=betas) for betas in ((0.9, 0.9), (0.9, 0.99))]
+    configs += [scale_config(scale, "toy", "dp3", seed, horizon=32) for seed in (0, 1, 10)]
+    configs += [scale_config(scale, "toy", "dp3", horizon=32, betas=betas) for betas in ((0.9, 0.9), (0.9, 0.99))]
     names = [config.name for config in configs]
     assert len({*names}) == len(names)
     assert all(re.fullmatch(r"[\w.,=-]+", name) and len(name) < 100 for name in names)
@@ -82,7 +85,7 @@ def test_names_tell_all_configurations_apart_and_are_plain(scale):
 
 def test_a_usual_run_is_named_by_its_four_nouns():
     assert scale_config("paper", "metaworld_push", "dp3_mamba", 2).name == "paper-metaworld_push-dp3_mamba-seed2"
-    assert scale_config("paper", "toy", "dp3", horizon=8).name == "paper-toy-dp3-seed0-horizon=8"
+    assert scale_config("paper", "toy", "dp3", horizon=32).name == "paper-toy-dp3-seed0-horizon=32"
 
 
 @pytest.mark.parametrize("make", [lambda: scale_config("smoke", "toy", "dp3"), lambda: PolicyConfig("dp3", 9, 4)])
@@ -207,3 +210,100 @@ def test_a_suites_numbers_give_way_to_the_scales_and_these_to_what_is_special_to
 
 def test_every_special_number_belongs_to_a_scale_and_a_suite():
     assert {scale for scale, _ in SPECIAL} <= {*SCALES} and {suite for _, suite in SPECIAL} <= {"dexart", "adroit"}
+
+
+NOT_A_NUMBER = (float("nan"), float("inf"), True, "many", [3], {})
+WRONG = {  # of every field values that no training could use
+    "task": ("", "a/b", 5, None, ["toy"]),
+    "method": ("mamba", 5, None),
+    "scale": ("huge", 5, None),
+    "seed": (-1, 0.5, None, *NOT_A_NUMBER),
+    "attention": ("", "none", True),
+    "horizon": (0, 2, 10, 16.5, None, *NOT_A_NUMBER),
+    "n_obs_steps": (0, 10, 1.5, *NOT_A_NUMBER),
+    "n_action_steps": (0, 16, 20, *NOT_A_NUMBER),
+    "num_points": (0, 100_000, 63.5, None, *NOT_A_NUMBER),
+    "width_divisor": (0, 3, 7, 128, *NOT_A_NUMBER),
+    "blocks_per_level": (0, 1.5, *NOT_A_NUMBER),
+    "num_inference_steps": (0, 101, *NOT_A_NUMBER),
+    "num_demos": (0, -1, 2.5, *NOT_A_NUMBER),
+    "demo_episodes": ([], [-1], [0, 0], [0.5], ["a"], 0.5, "some", [True], [None]),
+    "demonstrator": ("", "a b", 5),
+    "split": ("relased", "", 5),
+    "batch_size": (0, 1.5, None, *NOT_A_NUMBER),
+    "num_epochs": (0, 1.5, *NOT_A_NUMBER),
+    "num_steps": (0, 1.5, *NOT_A_NUMBER),
+    "learning_rate": (-1, 0, None, "fast", float("nan"), float("inf"), True, [1e-4]),
+    "betas": ([0.9], [0.9, 1.0], [-0.1, 0.9], [0.9, 0.9, 0.9], 0.9, None, [0.9, float("nan")], ["a", "b"]),
+    "weight_decay": (-1e-6, None, *NOT_A_NUMBER),
+    "warmup_steps": (-1, 0.5, None, *NOT_A_NUMBER),
+    "ema_power": (-0.5, None, *NOT_A_NUMBER),
+    "ema_max": (-0.1, 1.1, None, *NOT_A_NUMBER),
+    "eval_every_epochs": (0, 1.5, *NOT_A_NUMBER),
+    "eval_episodes": (0, 1.5, None, *NOT_A_NUMBER),
+    "final_episodes": (0, 1.5, None, *NOT_A_NUMBER),
+}
+TASK = "metaworld_reach"
+
+
+def test_every_field_has_values_that_are_wrong():
+    assert [*WRONG] == [field.name for field in fields(TrainConfig)]
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+def test_what_no_training_could_use_is_refused_in_one_line_when_the_run_is_named(key, value):
+    other = {"num_epochs": {"num_steps": None}, "num_steps": {"num_epochs": None}}.get(key, {})
+    usual = scale_config("smoke", TASK, "dp3_mamba_hydra")
+    with pytest.raises(InputError) as refused:
+        replace(usual, **{key: value} | other)
+    assert key in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("key", CHANGES)
+def test_one_run_has_one_name_however_its_numbers_were_written(scale, key):
+    meant = changed(scale, key, CHANGES[key])
+    forms = [str(CHANGES[key]), json.loads(json.dumps(CHANGES[key]))]
+    forms += [float(CHANGES[key])] if isinstance(CHANGES[key], int) else []
+    for form in forms:
+        found = changed(scale, key, form)
+        assert found == meant and found.name == meant.name and repr(found) == repr(meant)
+
+
+def test_whole_and_broken_numbers_that_are_equal_are_one():
+    named = {scale_config("smoke", TASK, "dp3", weight_decay=zero).name for zero in (0, 0.0, "0", "0.0")}
+    assert named == {f"smoke-{TASK}-dp3-seed0-weight_decay=0.0"}
+    assert scale_config("quick", TASK, "dp3", horizon=16.0, betas=[0.95, 0.999]) == scale_config("quick", TASK, "dp3")
+
+
+@pytest.mark.parametrize("key", ["num_epochs", "num_steps", "demo_episodes"])
+@pytest.mark.parametrize("scale", SCALES)
+def test_of_two_ways_to_say_how_much_the_one_that_is_given_counts(scale, key):
+    other = {"num_epochs": "num_steps", "num_steps": "num_epochs", "demo_episodes": "num_demos"}[key]
+    found = scale_config(scale, TASK, "dp3", **{key: CHANGES[key]})
+    assert getattr(found, key) == CHANGES[key] and getattr(found, other) is None
+    assert found == scale_config(scale, TASK, "dp3", **{key: CHANGES[key], other: None})
+
+
+@pytest.mark.parametrize(("method", "attention"), [(name, attention) for name in METHODS for attention in ATTENTION])
+def test_the_widths_that_are_taken_are_those_of_which_a_network_can_be_built(method, attention):
+    for divisor in (*range(1, 33), 64, 128):
+        widths = [width // divisor for width in METHODS[method].down_dims]
+        exact = [width % divisor for width in METHODS[method].down_dims] == [0, 0, 0]
+        try:
+            with torch.device("meta"):
+                build_denoiser(method, 4, 8, widths, attention=attention)
+            built = True
+        except ValueError:
+            built = False
+        taken = accepts(lambda w=widths: PolicyConfig(method, 9, 4, attention, down_dims=w))
+        assert taken == built
+        named = accepts(lambda d=divisor: scale_config("quick", TASK, method, attention=attention, width_divisor=d))
+        assert named == (built and exact)
+
+
+def accepts(make):
+    try:
+        return bool(make())
+    except InputError:
+        return False

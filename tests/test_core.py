@@ -35,7 +35,7 @@ frames = store.read()
 policy = freeze(load_policy("policy.safetensors")[0], "auto")
 history = {key: torch.from_numpy(frames[key][None, :2]) for key in ("point_cloud", "state")}
 actions = policy.act(history, torch.zeros(1, 16, 2))
-config = scale_config("smoke", "toy", "dp3_mamba_v2", horizon=4, n_action_steps=3, num_points=8, width_divisor=16)
+config = scale_config("smoke", "toy", "dp3_mamba_v2", horizon=4, n_action_steps=3, num_points=8, width_divisor=8)
 windows = ActionWindows(frames, store.episode_ends, horizon=4, n_obs_steps=2, n_action_steps=3)
 trainer = Trainer(config, policy_config(config, Sizes(3, 2)), windows, torch.device("cpu"))
 metrics = Metrics(paths.Path("metrics.jsonl"), 0, {})

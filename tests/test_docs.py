@@ -7,6 +7,7 @@ What stands in backticks is meant as it stands. Not looked for are patterns (wit
 import re
 import shlex
 
+import papermill
 import pytest
 
 from mp_lib.commands import VERBS
@@ -113,6 +114,15 @@ def test_parameters_of_notebooks_exist(path):
     for notebook, _, *arguments in filter(None, commands(path, "papermill")):  # else it is named and not called
         known = parameters_of((ROOT / notebook).read_text())
         assert set(arguments[::3]) <= {"-p"} and set(arguments[1::3]) <= set(known), arguments
+
+
+def test_the_table_of_parameters_is_what_the_notebooks_say():
+    rows = ["| notebook | parameter | type | default | what |", "|---|---|---|---|---|"]
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for name, each in papermill.inspect_notebook(path).items():
+            told = (f"`{each[key]}`" for key in ("inferred_type_name", "default"))
+            rows.append(f"| `{path.stem}` | `{name}` | {' | '.join(told)} | {each['help']} |")
+    assert "\n".join(["", *rows, ""]) in (ROOT / "docs" / "experiments.md").read_text()
 
 
 def test_the_readme_is_one_page_and_leads_to_every_other():

@@ -1,20 +1,29 @@
-"""Notebooks are thin: literals as parameters, no definitions, no outputs, and nothing imported that is not there."""
+"""Notebooks are thin: annotated literals as parameters, no definitions, no outputs, no import of what is not there."""
 
 import ast
+import copy
 import importlib
 import re
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
+
+from mp_lib.pipeline.parameters import check_parameters, parameters_of
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 CODE_LINES = 60
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
-def notebook(request):
-    found = nbformat.read(request.param, as_version=4)
+def notebook_path(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(notebook_path):
+    found = nbformat.read(notebook_path, as_version=4)
     nbformat.validate(found)
     return found
 
@@ -51,9 +60,9 @@ def test_one_cell_holds_parameters_as_literals(notebook):
     assert len(tagged) == 1
     names = []
     for statement in ast.parse(tagged[0].source).body:
-        assert isinstance(statement, ast.Assign) and len(statement.targets) == 1, ast.unparse(statement)
+        assert isinstance(statement, ast.AnnAssign), f"no annotation: {ast.unparse(statement)}"
         ast.literal_eval(statement.value)
-        names.append(statement.targets[0].id)
+        names.append(statement.target.id)
     used = {node.id for cell in code_cells(notebook) for node in ast.walk(ast.parse(cell.source)) if loads(node)}
     assert names and set(names) <= used, f"never used: {set(names) - used}"
 
@@ -95,3 +104,33 @@ def test_what_it_imports_and_calls_is_there(notebook):
 def test_it_knows_no_paths(notebook):
     for cell in notebook.cells:
         assert not re.search(r"/(work|home|root|Users|tmp)/", cell.source)
+
+
+def test_papermill_shows_the_type_the_default_and_the_help_of_every_parameter(notebook_path, notebook):
+    shown = papermill.inspect_notebook(notebook_path)
+    kinds = parameters_of(notebook_path.read_text())
+    assert {name: each["inferred_type_name"] for name, each in shown.items()} == kinds
+    (cell,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
+    for statement in ast.parse(cell.source).body:
+        each = shown[statement.target.id]
+        assert each["help"] and ast.literal_eval(each["default"]) == ast.literal_eval(statement.value)
+
+
+def test_a_default_means_itself(notebook_path, notebook):
+    shown = papermill.inspect_notebook(notebook_path)
+    given = {name: ast.literal_eval(each["default"]) for name, each in shown.items()}
+    names = copy.deepcopy(given)
+    check_parameters(notebook_path.stem, names)
+    assert names == given and all(type(names[name]) is type(given[name]) for name in given)
+
+
+def test_no_cell_assigns_a_parameter_again(notebook_path, notebook):
+    """So that a cell can be run twice by hand: what a parameter means is checked whenever the first one runs."""
+    kinds = parameters_of(notebook_path.read_text())
+    for cell in code_cells(notebook):
+        stored = {node.id for node in ast.walk(ast.parse(cell.source)) if stores(node)}
+        assert "parameters" in cell.metadata.get("tags", []) or not stored & {*kinds}
+
+
+def stores(node):
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)

@@ -21,7 +21,7 @@ from mp_lib.sim.experts import OWN_NETWORKS, NetworkExpert
 from mp_lib.sim.tasks import find_task
 from mp_lib.sim.trial import check_expert
 from mp_lib.system.files import write_arrays, write_atomically
-from mp_lib.system.paths import results_path
+from mp_lib.system.paths import results_path, supplied
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +151,9 @@ def judge(spec: TaskSpec, arrays: dict[str, np.ndarray], teacher: TaskSpec, epis
 def write_rows(path: Path, rows: list[dict]) -> None:
     """Write the rows of a task in place of those that the table at ``path`` has of it."""
     kept = []
-    if path.exists():
-        with open(path, newline="") as file:
+    before = supplied(path)
+    if before.exists():
+        with open(before, newline="") as file:
             kept = [row for row in csv.DictReader(file) if row["task"] != rows[0]["task"]]
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")

@@ -24,7 +24,7 @@ from mp_lib.sim.tasks import find_task
 from mp_lib.sim.trial import play
 from mp_lib.system.errors import InputError, at_least_one
 from mp_lib.system.locks import sole_user
-from mp_lib.system.paths import demos_path
+from mp_lib.system.paths import demos_path, given_path
 from mp_lib.system.progress import track
 from mp_lib.system.provenance import commit
 from mp_lib.system.workers import Workers, usable_cores
@@ -122,16 +122,16 @@ def collect(
 def demonstrations_of(config: TrainConfig, jobs: int | None = None, demos: str = "") -> ReplayBuffer:
     """The demonstrations that a run is trained on, read if they are there and recorded if not.
 
-    ``demos`` is the path of a store to read instead, in whatever way ``ReplayBuffer`` reads; of it all episodes are
-    taken, or as many as ``num_demos`` says, or ``demo_episodes``. An InputError if it does not fit the task, or an
-    expert is named who would record, or ``jobs`` is below 1.
+    ``demos`` is the path of a store to read instead, as ``given_path`` takes it and in whatever way ``ReplayBuffer``
+    reads; of it all episodes are taken, as many as ``num_demos`` says, or ``demo_episodes``. An InputError if it does
+    not fit the task, an expert is named who would record, or ``jobs`` is below 1.
     """
     at_least_one(jobs=jobs)
     spec = find_task(config.task, config.demonstrator)
     if demos:
         if config.demonstrator != "default":
             raise InputError(f"expert {config.demonstrator} and demos {demos} given: who showed is told by the store")
-        return ReplayBuffer.open(demos).check(spec).choose(config.num_demos, config.demo_episodes)
+        return ReplayBuffer.open(given_path(demos)).check(spec).choose(config.num_demos, config.demo_episodes)
     if config.demo_episodes is not None:
         raise InputError("demo_episodes are chosen from a store; give its path as demos, or num_demos alone")
     num_demos = config.num_demos or spec.num_demos

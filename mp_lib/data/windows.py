@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from mp_lib.config import SPLITS
 from mp_lib.interfaces import look_up
 from mp_lib.system.errors import InputError
 
 log = logging.getLogger(__name__)
-
-RELEASED_HELD_OUT = 0.02  # val_ratio of the release, common/sampler.py:56: at least one episode
 
 
 class ActionWindows(torch.utils.data.Dataset):
@@ -92,18 +91,6 @@ def window_frames(
     return frames
 
 
-def _hold_out_none(num_demos: int, seed: int) -> np.ndarray:
-    return np.zeros(0, np.int64)
-
-
-def _hold_out_released(num_demos: int, seed: int) -> np.ndarray:
-    count = min(max(1, round(num_demos * RELEASED_HELD_OUT)), num_demos - 1)
-    return np.sort(np.random.default_rng(seed).choice(num_demos, size=count, replace=False))
-
-
-SPLITS = {"all": _hold_out_none, "released": _hold_out_released}
-
-
 def split_episodes(num_demos: int, split: str = "all", seed: int = 42) -> tuple[np.ndarray, np.ndarray]:
     """Return the episodes to train on and those held out, both sorted int64.
 
@@ -112,5 +99,7 @@ def split_episodes(num_demos: int, split: str = "all", seed: int = 42) -> tuple[
     """
     if num_demos < 1:
         raise ValueError(f"num_demos={num_demos}; give at least 1")
-    held_out = look_up(SPLITS, split, "split")(num_demos, seed)
+    share = look_up(SPLITS, split, "split")
+    count = min(max(int(share > 0), round(num_demos * share)), num_demos - 1)
+    held_out = np.sort(np.random.default_rng(seed).choice(num_demos, size=count, replace=False))
     return np.setdiff1d(np.arange(num_demos), held_out), held_out

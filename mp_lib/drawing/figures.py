@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +18,7 @@ from matplotlib.figure import Figure
 from mp_lib.drawing.style import in_style
 from mp_lib.system import provenance
 from mp_lib.system.files import write_atomically
-from mp_lib.system.paths import figures_path, root
+from mp_lib.system.paths import figures_path, name_of, supplied
 
 DPI = 200
 SCREEN_DPI = 110
@@ -73,5 +72,5 @@ def origin(name: str, inputs: Sequence[Path], parameters: dict | None) -> dict:
         "commit": provenance.commit(),
         "versions": provenance.versions() | {"matplotlib": version("matplotlib")},
         "parameters": parameters or {},
-        "inputs": {os.path.relpath(path, root()): provenance.file_hash(path) for path in inputs},
+        "inputs": {name_of(path): provenance.file_hash(supplied(path)) for path in inputs},
     }

@@ -21,7 +21,7 @@ from mp_lib.learning.rollout import rollout
 from mp_lib.model.backends import FrozenPolicy
 from mp_lib.sim.tasks import find_task
 from mp_lib.system.files import read_arrays, write_atomically
-from mp_lib.system.paths import results_path
+from mp_lib.system.paths import results_path, supplied
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,6 @@ def keep(watched: Watched) -> Path:
 
 def load_kept() -> Watched:
     """The episode that is kept with the project; FileNotFoundError if there is none."""
-    fields = read_arrays(kept_path())
+    fields = read_arrays(supplied(kept_path()))
     plain = {name: fields[name].item() for name in ("task", "method", "seed", "success")}
     return Watched(**{**fields, **plain, "executed": tuple(fields["executed"].tolist())})

@@ -13,7 +13,7 @@ from mp_lib.sim.tasks import TASKS
 from mp_lib.study.sentences import join, of_rate
 from mp_lib.system.errors import InputError
 from mp_lib.system.files import read_json
-from mp_lib.system.paths import root
+from mp_lib.system.paths import given_path
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth")
 
@@ -21,9 +21,9 @@ SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth")
 def inspect(given: str | Path) -> dict[str, str]:
     """What is at a path, fact by fact; an InputError says in one line what is wrong with it.
 
-    Paths are relative to the project. Everything is read as a training or an evaluation would read it.
+    Paths are as ``given_path`` takes them. Everything is read as a training or an evaluation would read it.
     """
-    path = root() / Path(given).expanduser()
+    path = given_path(given)
     if not path.exists():
         raise InputError(
             f"there is nothing at {path}; paths are relative to the project ({root()}) or begin with / or ~"

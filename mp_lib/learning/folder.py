@@ -12,7 +12,7 @@ from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.interfaces import RunResult
 from mp_lib.system.errors import InputError
 from mp_lib.system.files import read_json
-from mp_lib.system.paths import root, run_path
+from mp_lib.system.paths import given_path, run_path
 
 CHECKPOINT, FILM = "policy.safetensors", "rollout.mp4"
 TRAINING = "training.safetensors"  # of a run in progress
@@ -69,7 +69,7 @@ def leftovers(folder: Path) -> list[Path]:
 def find_checkpoint(given: str = "") -> Path | None:
     """The checkpoint that is meant by the name of a run, a folder, or a file, whoever made it.
 
-    Paths are relative to the project. The newest one of a finished run if nothing is given, None if there is none;
+    Paths are as ``given_path`` takes them. The newest one of a finished run if nothing is given, None if there is none;
     None for ``KEPT``, too. Raises an InputError that names the place and what there is.
     """
     if given == KEPT:
@@ -78,7 +78,7 @@ def find_checkpoint(given: str = "") -> Path | None:
         results = [path for path in run_path().glob("*/result.json") if (path.parent / CHECKPOINT).exists()]
         newest = max(results, key=lambda path: path.stat().st_mtime, default=None)
         return newest.parent / CHECKPOINT if newest else None
-    place = root() / Path(given).expanduser()
+    place = given_path(given)
     for path in (place, run_path(given)):
         if path.is_file():
             return path

@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -95,9 +95,7 @@ def training_windows(config: TrainConfig, store: ReplayBuffer) -> ActionWindows:
 
 def policy_config(config: TrainConfig, spec: TaskSpec) -> PolicyConfig:
     """The policy that a run trains: what both configurations name, and the task's sizes."""
-    own = {field.name for field in fields(PolicyConfig)} & {field.name for field in fields(TrainConfig)}
-    shared = {name: getattr(config, name) for name in (*own, "down_dims")}
-    return PolicyConfig(state_dim=spec.state_dim, action_dim=spec.action_dim, **shared)
+    return config.policy(spec.state_dim, spec.action_dim)
 
 
 class Run:

@@ -25,10 +25,11 @@ from mp_lib.pipeline.options import experiment_of
 from mp_lib.pipeline.runner import Runner
 from mp_lib.pipeline.steps import ON_GPU, Step
 from mp_lib.system.device import apart, visible_gpus
+from mp_lib.system.errors import InputError
 from mp_lib.system.extras import require
 from mp_lib.system.files import read_json, write_atomically
 from mp_lib.system.locks import InUseError, sign, sole_user
-from mp_lib.system.paths import package, root, step_path
+from mp_lib.system.paths import given_path, name_of, package, root, step_path, supplied
 from mp_lib.system.stopping import Stop
 from mp_lib.system.workers import usable_cores
 
@@ -56,7 +57,7 @@ class Plan:
     @classmethod
     def read(cls, path: str | Path) -> Plan:
         """The plan that ``write_plan`` wrote; a ValueError if the file is damaged."""
-        found = read_json(Path(path))
+        found = read_json(given_path(path))
         try:
             return cls.of(argparse.Namespace(**found.pop("options")), **found)
         except (LookupError, TypeError, AttributeError) as error:
@@ -111,7 +112,7 @@ class Plan:
 
 def stamp_of(step: Step) -> str:
     """A step's stamp, below the root, which is Snakemake's working directory."""
-    return os.path.relpath(step.stamp, root())
+    return name_of(step.stamp)
 
 
 def hide_gpus_of_others() -> None:
@@ -132,8 +133,9 @@ def run_with_snakemake(
     answer. What an earlier call has submitted and is still in the queue is waited for.
     """
     require("cluster")
-    if profile and not Path(profile).is_dir():
-        raise ValueError(f"--profile {profile} was given, but there is no such folder; profiles/slurm is one")
+    if profile and not profile_path(profile).is_dir():
+        found = profile_path(profile)
+        raise InputError(f"--profile {profile} was given, but there is no such folder: {found}; profiles/slurm is one")
     where, here = (on_a_cluster(jobs, profile), None) if profile else (on_this_machine(jobs), jobs)
     with sole_driver() as lock:
         if profile:
@@ -164,7 +166,12 @@ def on_this_machine(jobs: int) -> list[str]:
 def on_a_cluster(jobs: int | None, profile: str) -> list[str]:
     """Snakemake's options for a profile, with at most ``jobs`` in the queue if that is given."""
     limit = ["--jobs", str(jobs)] if jobs else []
-    return ["--profile", str(Path(profile).resolve()), "--slurm-jobname-prefix", queue_prefix(), *limit]
+    return ["--profile", str(profile_path(profile)), "--slurm-jobname-prefix", queue_prefix(), *limit]
+
+
+def profile_path(profile: str) -> Path:
+    """The folder of a profile that was given, or of one that comes with the project."""
+    return supplied(given_path(profile))
 
 
 def call_snakemake(target: str, plan: Path, where: Sequence[str], lock: int) -> None:
@@ -172,7 +179,7 @@ def call_snakemake(target: str, plan: Path, where: Sequence[str], lock: int) -> 
     began = time.time()
     command = [
         *(sys.executable, "-m", "snakemake", target, "--snakefile", str(snakefile()), "--directory", str(root())),
-        *("--config", f"plan={os.path.relpath(plan, root())}"),
+        *("--config", f"plan={name_of(plan)}"),
         *("--keep-going", "--rerun-incomplete", "--nolock", "--rerun-triggers", "mtime", "params"),
         *("--quiet", "progress", "rules", "host", "reason", *where),
     ]

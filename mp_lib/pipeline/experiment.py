@@ -15,7 +15,7 @@ from mp_lib.pipeline.steps import Step
 from mp_lib.sim.tasks import TASKS
 from mp_lib.study import claims
 from mp_lib.study.designs import DEFAULT_TASK, DESIGNS, Design
-from mp_lib.study.runs import patterns
+from mp_lib.study.runs import kept_files, patterns
 from mp_lib.study.sentences import count
 from mp_lib.system.paths import figures_path, package, root, run_path
 
@@ -237,13 +237,14 @@ class Experiment:
         """A step that takes seconds and so depends on the package's code, too; ``reads_runs``: on all of the scale."""
         results = (product for step in (*needs, *after) for product in step.products if product.suffix == ".json")
         own = (root() / "notebooks" / f"{notebook}.ipynb", package(), *claims.other_files())
+        kept = kept_files() if reads_runs else []
         return Step(
             name=f"{self.name}-{notebook}",
             title=title,
             notebook=f"{notebook}.ipynb",
             executed=self.folder / f"{notebook}.ipynb",
             parameters=parameters,
-            inputs=tuple(dict.fromkeys([*own, *results])),
+            inputs=tuple(dict.fromkeys([*own, *kept, *results])),
             patterns=patterns(self.scale) if reads_runs else (),
             products=tuple(figures_path() / f"{name}.png" for name in figures),
             needs=tuple(step.name for step in needs),

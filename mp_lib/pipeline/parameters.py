@@ -1,38 +1,102 @@
-"""Notebook parameters by name: of one that a notebook does not have, papermill only warns, and runs the defaults."""
+"""Parameters of notebooks: what papermill or a hand has given, checked before anything is made, as what it means.
+
+Of a parameter that a notebook does not have papermill only warns, and types it does not know at all.
+"""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import json
-from collections.abc import Mapping
+import shlex
 
+from mp_lib.config import METHODS, SCALES
 from mp_lib.interfaces import look_up
-from mp_lib.system.paths import root
+from mp_lib.model.backends import BACKENDS
+from mp_lib.model.step_forms import FORMS
+from mp_lib.sim.tasks import TASKS
+from mp_lib.system.errors import InputError
+from mp_lib.system.paths import root, supplied
+from mp_lib.system.values import example, meaning
 
 INJECTED = "# Parameters"  # how the cell begins that papermill writes behind the notebook's own parameters
+CHOICES = {  # what a parameter of that name, or an item of it, has to be one of, where a later step would trip over it
+    **dict.fromkeys(("task", "tasks"), ("task", TASKS)),
+    **dict.fromkeys(("method", "methods", "anew"), ("method", METHODS)),
+    "scale": ("scale", SCALES),
+    "form": ("form", FORMS),
+    "backend": ("backend", BACKENDS | {"auto": None}),
+}
+LEAST = {  # likewise, of numbers
+    **dict.fromkeys(("jobs", "episodes", "num_demos", "num_inference_steps", "num_windows", "block"), 1),
+    **dict.fromkeys(("seed", "first_seed", "diffusion_step"), 0),
+}
 
 
-def check_parameters(notebook: str, names: Mapping) -> None:
-    """Raise a ValueError that lists the choices if papermill gave ``notebook`` a parameter that it does not have.
+def check_parameters(notebook: str, names: dict) -> None:
+    """Put what each parameter means into ``names``, the globals of a notebook; an InputError for what means nothing.
 
-    ``names`` are the notebook's globals, whose ``In`` holds what was executed. Cells run by hand are never
-    refused, and neither is a notebook that is not in the project's folder.
+    Types are those of the cell tagged "parameters" of the project's notebook, or of the annotations in ``names`` where
+    the project has none of that name. ``In`` of the globals holds what was executed: what papermill has injected has to
+    be one of those parameters, while names that are assigned by hand are the reader's own affair.
     """
-    path = root() / "notebooks" / f"{notebook}.ipynb"
-    given = [name for source in names.get("In", ()) if source.startswith(INJECTED) for name in assigned(source)]
-    if given and path.exists():
-        known = dict.fromkeys(parameters_of(path.read_text(encoding="utf-8")))
-        for name in given:
-            look_up(known, name, "parameter")
+    path = supplied(root() / "notebooks" / f"{notebook}.ipynb")
+    kinds = parameters_of(path.read_text(encoding="utf-8")) if path.exists() else annotations(names)
+    if not kinds:
+        return
+    for source in names.get("In", ()):
+        for name in assigned(source) if source.startswith(INJECTED) else ():
+            look_up(kinds, name, "parameter")
+    known = ((name, kind) for name, kind in kinds.items() if kind and name in names)
+    found = {name: parameter(notebook, name, kind, names[name]) for name, kind in known}
+    for name in (name for name, value in found.items() if isinstance(value, dict)):
+        twice = [key for key in found[name] if key in kinds]
+        if twice:
+            raise InputError(f"{notebook}: {name} has {', '.join(twice)}; give that as a parameter of its own")
+    names.update(found)
 
 
-def parameters_of(notebook: str) -> list[str]:
-    """The names that the cell tagged "parameters" of a notebook's JSON assigns, in order."""
+def parameter(notebook: str, name: str, kind: str, value):
+    """What a parameter of that name and kind means; an InputError with the command that works."""
+    noun, choices = CHOICES.get(name, ("", {}))
+    try:
+        found = meaning(name, kind, value)
+    except InputError as error:
+        # papermill's -p takes 2024 for a number, -r does not.
+        text = f"-r {name} {next(iter(choices), 'TEXT')}"
+        command = text if "str" in kind else f"-p {name} {shlex.quote(example(kind))}"
+        raise InputError(f"{notebook}: {error}; by papermill: {command}") from None
+    for each in found if isinstance(found, list) else [found]:
+        if choices:
+            look_up(choices, each, noun)
+        if name in LEAST and each is not None and each < LEAST[name]:
+            raise InputError(f"{notebook}: {name} {each} given; it must be at least {LEAST[name]}")
+    return found
+
+
+def parameters_of(notebook: str) -> dict[str, str]:
+    """The names that the cell tagged "parameters" of a notebook's JSON assigns, in order, each with its annotation.
+
+    That is empty where there is none.
+    """
     cells = [cell for cell in json.loads(notebook)["cells"] if "parameters" in cell["metadata"].get("tags", ())]
-    return [name for cell in cells for name in assigned("".join(cell["source"]))]
+    source = "\n".join("".join(cell["source"]) for cell in cells)
+    found = dict.fromkeys(assigned(source), "")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.AnnAssign):
+            kind = node.annotation  # "int or None" is a text
+            found[node.target.id] = kind.value if isinstance(kind, ast.Constant) else ast.unparse(kind)
+    return found
+
+
+def annotations(names: dict) -> dict[str, str]:
+    """The annotated names among globals with their annotations."""
+    found = names.get("__annotations__", {}).items()
+    return {name: kind if isinstance(kind, str) else inspect.formatannotation(kind) for name, kind in found}
 
 
 def assigned(source: str) -> list[str]:
     """The names that statements at the top of a piece of Python assign, in order."""
-    targets = [each for node in ast.parse(source).body if isinstance(node, ast.Assign) for each in node.targets]
+    nodes = [node for node in ast.parse(source).body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    targets = [target for node in nodes for target in getattr(node, "targets", None) or [node.target]]
     return [target.id for target in targets if isinstance(target, ast.Name)]

@@ -12,8 +12,6 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from shutil import copytree
 from unittest.mock import patch
 
 import pandas as pd
@@ -27,7 +25,7 @@ from mp_lib.pipeline.runner import Runner
 from mp_lib.pipeline.steps import Step
 from mp_lib.study.designs import DESIGNS
 from mp_lib.system.files import read_json, write_atomically
-from mp_lib.system.paths import results_path, root
+from mp_lib.system.paths import results_path
 
 TASKS, METHODS, SEEDS = ("metaworld_drawer-open", "metaworld_reach"), ("simple_dp3", "dp3_narrow", "dp3_mamba"), (0, 1)
 MEASURED, COMPUTED = (1, 2), (8, 64)
@@ -54,9 +52,7 @@ def makespan(steps: Sequence[Step], seconds: Mapping[str, float], workers: int) 
 
 def measure(workers: int) -> tuple[float, dict[str, float]]:
     """Run the matrix on so many workers; its seconds, and those of each step."""
-    notebooks = root() / "notebooks"
     with tempfile.TemporaryDirectory() as folder, cores(workers), patch.dict(os.environ, MP_ROOT=folder):
-        copytree(notebooks, Path(folder) / "notebooks")
         steps, began = matrix(), time.monotonic()
         if failed := Runner(steps, workers, threads=1).run():
             raise RuntimeError(f"{failed[0]} failed: {next(s for s in steps if s.name == failed[0]).error()}")

@@ -23,7 +23,7 @@ import psutil
 
 from mp_lib.system.files import read_json, write_json
 from mp_lib.system.locks import sign, sole_user
-from mp_lib.system.paths import package, root, step_path
+from mp_lib.system.paths import name_of, package, root, step_path, supplied
 from mp_lib.system.progress import FILE_VARIABLE
 from mp_lib.system.provenance import file_hash
 
@@ -68,7 +68,7 @@ class Step:
     def key(self) -> str:
         """The digest of all that the step's result depends on."""
         found = (path for pattern in self.patterns for path in sorted(root().glob(pattern)))
-        inputs = {os.path.relpath(path, root()): file_hash(path) for path in (*self.inputs, *found)}
+        inputs = {name_of(path): file_hash(supplied(path)) for path in (*self.inputs, *found)}
         text = json.dumps([self.notebook, self.parameters, self.facts, inputs], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -177,7 +177,7 @@ def kernels_first() -> str:
 
 def papermill_command(step: Step) -> list[str]:
     """The command that executes a step's notebook; parameters travel as JSON, which is YAML."""
-    notebook = root() / "notebooks" / step.notebook
+    notebook = supplied(root() / "notebooks" / step.notebook)
     return [
         *(sys.executable, "-m", "papermill", str(notebook), str(step.executed)),
         *("--cwd", str(notebook.parent), "--no-progress-bar", "--autosave-cell-every", "5"),

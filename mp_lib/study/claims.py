@@ -19,7 +19,7 @@ from mp_lib.study.designs import DESIGNS, MAMBA
 from mp_lib.study.evidence import Comparison, compare
 from mp_lib.study.runs import choose_runs, runs_of_design
 from mp_lib.study.sentences import count, join, with_interval
-from mp_lib.system.paths import published_path
+from mp_lib.system.paths import published_path, supplied
 from mp_lib.timing import table
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided at this number of runs"
@@ -128,7 +128,7 @@ CLAIMS = (
 
 def other_files() -> list[Path]:
     """What claims are judged from beside runs."""
-    return [path for path in (table.kept_path(), published_path()) if path.exists()]
+    return [path for path in map(supplied, (table.kept_path(), published_path())) if path.exists()]
 
 
 def of(runs: pd.DataFrame, method: str, arm: str | None = None) -> pd.DataFrame:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import functools
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from mp_lib.learning.folder import CHECKPOINT, OTHER_DEMOS
 from mp_lib.statistics import wilson_interval
 from mp_lib.study.overview import protocol
 from mp_lib.system.files import read_json
-from mp_lib.system.paths import results_path, run_path
+from mp_lib.system.paths import results_path, run_path, supplied
 from mp_lib.system.provenance import file_hash
 
 RESULT, EVALUATIONS = "result.json", "evaluations/*denoising.json"  # in the folder of a run
@@ -69,16 +68,17 @@ def runs_of(folders: Sequence[Path]) -> pd.DataFrame:
 
 def load_kept() -> pd.DataFrame:
     """The rows of data/results/runs.csv, as ``load_runs``; an empty table if there is no such file."""
-    if not kept_path().exists():
+    path = supplied(kept_path())
+    if not path.exists():
         return as_table([])
     try:
-        table = pd.read_csv(kept_path(), dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
         for name in table:  # one that is missing was added later; a damaged name would pass for that
             look_up(CONFIG | MEASURED, name, "column")
         return as_table([kept_row(row) for row in table.to_dict("records")])
     except (ValueError, LookupError, TypeError, ArithmeticError, SyntaxError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ValueError(f"{kept_path()} is damaged ({reason}); restore it: git checkout data/results") from error
+        raise ValueError(f"{path} is damaged ({reason}); restore it: git checkout data/results") from error
 
 
 def kept_path() -> Path:
@@ -174,16 +174,9 @@ def digest_of(path: Path, changed: int) -> str:
 
 def kept_row(texts: dict[str, str]) -> dict:
     """The row of one line of data/results/runs.csv."""
-    config = TrainConfig(**{key: parse(str(kind), texts[key]) for key, kind in CONFIG.items() if key in texts})
+    config = TrainConfig(**{key: texts[key] for key in CONFIG if key in texts})
     measured = {key: kind(texts[key]) if texts[key] else None for key, kind in MEASURED.items()}
     return derive(config, measured, "", kept=True)
-
-
-def parse(kind: str, text: str):
-    """A number of a configuration from its text; ``kind`` is its annotation."""
-    if not text:
-        return None
-    return text if kind == "str" else ast.literal_eval(text)
 
 
 def derive(config: TrainConfig, measured: dict, folder: str, kept: bool) -> dict:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from mp_lib.sim.tasks import TASKS
 from mp_lib.study.designs import Design
 from mp_lib.study.rows import CONFIG, EVALUATIONS, MEASURED, RESULT, curves_path, kept_path, load_kept, load_runs
 from mp_lib.system.files import write_atomically
-from mp_lib.system.paths import root, run_path
+from mp_lib.system.paths import name_of, root, run_path, supplied
 
 POINTS = 40  # that are kept of a training curve
 
@@ -86,13 +85,17 @@ def count_changed(scale: str) -> int:
 
 def all_files(scale: str) -> list[Path]:
     """All that runs of a scale are read from: results and evaluations found here, and those kept."""
-    return [path for pattern in patterns(scale) for path in sorted(root().glob(pattern))]
+    return [*(path for pattern in patterns(scale) for path in sorted(root().glob(pattern))), *kept_files()]
+
+
+def kept_files() -> list[Path]:
+    """What there is of kept runs and their curves."""
+    return [path for path in map(supplied, (kept_path(), curves_path())) if path.exists()]
 
 
 def patterns(scale: str) -> tuple[str, ...]:
-    """What ``all_files`` are called, below the root."""
-    own = (run_path(f"{scale}-*") / name for name in (RESULT, EVALUATIONS))
-    return tuple(os.path.relpath(path, root()) for path in (*own, kept_path(), curves_path()))
+    """What those of ``all_files`` are called that were found here, below the root."""
+    return tuple(name_of(run_path(f"{scale}-*") / name) for name in (RESULT, EVALUATIONS))
 
 
 def result_files(runs: pd.DataFrame) -> list[Path]:
@@ -101,7 +104,7 @@ def result_files(runs: pd.DataFrame) -> list[Path]:
     files = [run_path(name) / RESULT for name in sorted(set(own["folder"]))]
     for name in sorted(set(own.loc[own["name"] != own["folder"], "folder"])):
         files += sorted(run_path(name).glob(EVALUATIONS))
-    return files + ([kept_path()] if runs["kept"].any() else [])
+    return files + ([supplied(kept_path())] if runs["kept"].any() else [])
 
 
 def load_metrics(runs: pd.DataFrame) -> pd.DataFrame:
@@ -114,8 +117,9 @@ def load_metrics(runs: pd.DataFrame) -> pd.DataFrame:
         path = run_path(folder) / "metrics.jsonl"
         with contextlib.suppress(OSError, ValueError):
             frames.append(pd.read_json(path, lines=True).assign(folder=folder))
-    if runs["kept"].any() and curves_path().exists():
-        curves = pd.read_csv(curves_path())
+    curves_file = supplied(curves_path())
+    if runs["kept"].any() and curves_file.exists():
+        curves = pd.read_csv(curves_file)
         frames.append(curves[curves["folder"].isin(runs.loc[runs["kept"], "folder"])])
     columns = ["step", "loss", "learning_rate", "success_rate", "folder"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)

@@ -10,7 +10,7 @@ from mp_lib.sim.tasks import TASKS, remarks_on
 from mp_lib.study.evidence import interquartile_rate, rate
 from mp_lib.study.overview import protocol
 from mp_lib.study.sentences import BEST_COLUMN, with_interval
-from mp_lib.system.paths import published_path
+from mp_lib.system.paths import published_path, supplied
 
 PUBLISHED = ("table", "method", "task", "value", "spread", "unit", "evidence", "source")
 KINDS = ("method", "attention", "arm", "value")  # by which runs are told apart; the last two in experiments alone
@@ -53,14 +53,15 @@ def load_published() -> pd.DataFrame:
 
     People type them in, so a ValueError says what is wrong in the file.
     """
+    path = supplied(published_path())
     try:
-        table = pd.read_csv(published_path())
+        table = pd.read_csv(path)
         missing = [name for name in PUBLISHED if name not in table]
         if missing:
             raise ValueError(f"it has no column {', '.join(missing)}")
         return table.astype({"value": float, "spread": float})
     except ValueError as error:  # pandas' own are among them
-        raise ValueError(f"{published_path()} cannot be read: {str(error).splitlines()[0]}; mend that line") from error
+        raise ValueError(f"{path} cannot be read: {str(error).splitlines()[0]}; mend that line") from error
 
 
 def published_in(table: str) -> dict[tuple[str, str], dict]:

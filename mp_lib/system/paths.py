@@ -1,4 +1,4 @@
-"""Where things lie: every path of the project, under one root."""
+"""Where things lie: what is made below one root, what comes with the project below that or in the checkout."""
 
 from __future__ import annotations
 
@@ -7,8 +7,40 @@ from pathlib import Path
 
 
 def root() -> Path:
-    """The project's folder: ``MP_ROOT`` if that is set, else the checkout of this package, else the current folder."""
-    return Path(os.environ.get("MP_ROOT") or checkout() or Path.cwd())
+    """The folder below which lies all that is made, absolute: ``MP_ROOT`` if that is set, else ``project()``.
+
+    A relative ``MP_ROOT`` begins where the process is when this is first called, and is written back whole: the
+    processes that this one starts may work in other folders.
+    """
+    if not os.environ.get("MP_ROOT"):
+        return project()
+    whole = Path(os.environ["MP_ROOT"]).expanduser().absolute()
+    os.environ["MP_ROOT"] = str(whole)
+    return whole
+
+
+def project() -> Path:
+    """The folder of what comes with the project: the checkout of this package, else the current folder."""
+    return checkout() or Path.cwd()
+
+
+def given_path(path: str | Path) -> Path:
+    """Where a path that somebody gave leads, absolute: ``~`` is the home folder, a relative one begins at the root."""
+    return root() / Path(path).expanduser()
+
+
+def supplied(path: Path) -> Path:
+    """A path below the root, or the checkout's of the same name where there is nothing: notebooks, kept results."""
+    if path.exists() or checkout() is None or not path.is_relative_to(root()):
+        return path
+    own = checkout() / path.relative_to(root())
+    return own if own.exists() else path
+
+
+def name_of(path: Path) -> str:
+    """What a file is called wherever the root is: its path below the root or below the checkout."""
+    folder = next((each for each in (root(), project()) if path.is_relative_to(each)), root())
+    return os.path.relpath(path, folder)
 
 
 def package() -> Path:
@@ -29,7 +61,7 @@ def demos_path(task: str, num_points: int, num_demos: int, expert: str = "defaul
 
 
 def results_path(name: str) -> Path:
-    """A file of what was measured and is kept with the project."""
+    """Where a file of what was measured is kept; it is read at ``supplied`` of that."""
     return root() / "data" / "results" / name
 
 
@@ -59,5 +91,5 @@ def figures_path() -> Path:
 
 
 def published_path() -> Path:
-    """The published numbers, each with its source."""
+    """The published numbers, each with its source; read at ``supplied`` of that."""
     return root() / "data" / "paper" / "published.csv"

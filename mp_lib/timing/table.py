@@ -18,7 +18,7 @@ import pandas as pd
 
 from mp_lib.config import METHODS, kinds
 from mp_lib.system.files import write_atomically
-from mp_lib.system.paths import results_path
+from mp_lib.system.paths import results_path, supplied
 from mp_lib.system.provenance import commit, versions
 from mp_lib.timing.benchmark import Measurement, measure
 
@@ -116,7 +116,8 @@ def kept_path() -> Path:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The rows that were measured before; none if there is no such file."""
+    """The rows that were measured before, also those that come with the project; none if there is no such file."""
+    path = supplied(path)
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
     numbers = ("peak_megabytes", "ratio_to_official")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mp_lib.data.windows import SPLITS, ActionWindows, split_episodes
+from mp_lib.config import SPLITS
+from mp_lib.data.windows import ActionWindows, split_episodes
 
 LENGTHS = (20, 1, 3, 16, 7)
 SETTINGS = [(2, 4, 3), (2, 4, 4), (2, 16, 8), (16, 32, 16), (1, 1, 1), (3, 8, 6), (1, 16, 16)]  # (To, T, Ta)

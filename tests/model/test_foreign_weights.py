@@ -160,7 +160,7 @@ def test_what_is_not_supported_is_refused_by_name(path, tmp_path):
         ({"horizon": 10}, "horizon 10 given; it must be a multiple of 4"),
         ({"n_action_steps": 0}, "n_action_steps: 0; it must be a whole number"),
         ({"policy__horizon": 16.5}, "horizon: 16.5; it must be a whole number"),
-        ({"policy__num_inference_steps": 200}, "200 inference steps given; 1 to 100 are allowed"),
+        ({"policy__num_inference_steps": 200}, "num_inference_steps 200 given; it must be 1 to 100"),
         ({"policy__noise_scheduler__prediction_type": "epsilon"}, "prediction_type: epsilon, which is not supported"),
     ],
 )

@@ -32,10 +32,8 @@ MATRIX = (
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """A root with the notebooks."""
+    """An empty root."""
     monkeypatch.setenv("MP_ROOT", str(tmp_path))
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    shutil.copytree(ROOT / "data" / "paper", tmp_path / "data" / "paper")
     return tmp_path
 
 

@@ -2,22 +2,23 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from mp_lib.__main__ import main
 from mp_lib.config import METHODS
 from tests import ROOT
 
 
-def run_pipeline(*arguments, root=ROOT, **variables):
+def run_pipeline(*arguments, root=ROOT, cwd=None, **variables):
     return subprocess.run(
         [sys.executable, "-m", "mp_lib", "run", *arguments],
         capture_output=True,
         text=True,
+        cwd=cwd,
         env=os.environ | {"MP_ROOT": str(root), "WANDB_MODE": "disabled"} | variables,
     )
 
@@ -49,10 +50,10 @@ def test_bad_argument_ends_in_one_line_that_lists_the_choices(arguments, listed,
     assert not list(tmp_path.iterdir())
 
 
-def test_a_root_without_notebooks_is_refused_before_anything_is_made(tmp_path):
-    done = run_pipeline("smoke", root=tmp_path)
-    assert done.returncode == 2 and "there are no notebooks in" in done.stderr and "MP_ROOT" in done.stderr
-    assert not list(tmp_path.iterdir())
+def test_where_no_notebooks_are_nothing_is_made(empty_root, capsys):
+    assert main(["run", "smoke"]) == 2
+    assert f"there are no notebooks in {empty_root}; run this in a checkout, or set MP_ROOT" in capsys.readouterr().err
+    assert not list(empty_root.iterdir())
 
 
 def test_help_needs_no_package():
@@ -66,12 +67,11 @@ def test_help_needs_no_package():
     assert "--methods" in done.stdout
 
 
-def test_smoke_scale_runs_to_the_report_and_is_skipped_the_second_time(tmp_path):
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    shutil.copytree(ROOT / "data" / "paper", tmp_path / "data" / "paper")
-    first = run_pipeline("smoke", root=tmp_path)
+def test_smoke_scale_runs_to_the_report_in_an_empty_root_and_is_skipped_the_second_time(tmp_path):
+    first = run_pipeline("smoke", root=tmp_path.name, cwd=tmp_path.parent)
     assert first.returncode == 0, first.stdout + first.stderr
     report = Path(first.stdout.splitlines()[-1])
+    assert report.is_relative_to(tmp_path) and {path.name for path in tmp_path.iterdir()} == {"data", "figures"}
     page = report.read_text()
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert page.count("<img") >= 8

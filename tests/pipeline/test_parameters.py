@@ -1,16 +1,61 @@
-"""A parameter that a notebook does not have is refused; what is run by hand is not."""
+"""Parameters are taken as what they mean or refused in one line, wherever the root is; what runs by hand is let be."""
 
 import json
+import shlex
+import subprocess
+import sys
 
 import pytest
 
-from mp_lib.pipeline.parameters import check_parameters
+from mp_lib.config import METHODS
+from mp_lib.pipeline.parameters import check_parameters, parameters_of
+from mp_lib.system.errors import InputError
+from tests import ROOT
 
+KINDS = {path.stem: parameters_of(path.read_text()) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 OWN = 'task = "reach"\nmethod = "dp3"  # of METHODS\n'
+EVERY = [(notebook, name) for notebook, kinds in KINDS.items() for name in kinds]
+WRONG = {  # a value for each kind that means nothing of it
+    "str": 5,
+    "int": "some",
+    "int or None": 0.5,
+    "bool": "maybe",
+    "dict": "{num_steps: 4}",
+    "list[str]": [5],
+    "list[int]": "a",
+    "list[int] or None": ["a"],
+}
+TAKEN = [
+    ("03_train", "overrides", '{"num_steps": 4}', {"num_steps": 4}),
+    ("03_train", "seed", 0.0, 0),
+    ("03_train", "demo_episodes", 3, [3]),
+    ("05_tables", "tasks", "metaworld_drawer-open", ["metaworld_drawer-open"]),
+    ("05_tables", "seeds", 0, [0]),
+    ("05_tables", "figures", "false", False),
+    ("07_ablations", "methods", "dp3", ["dp3"]),
+    ("04_evaluate", "episodes", "None", None),
+]
+IMPOSSIBLE = [
+    ("03_train", {"form": "eager"}, "unknown form 'eager'; choose one of: torch, compiled, cuda"),
+    ("03_train", {"task": "metaworld_drawer"}, "unknown task 'metaworld_drawer'; choose one of: .*_drawer-open"),
+    ("03_train", {"jobs": 0}, "03_train: jobs 0 given; it must be at least 1"),
+    ("03_train", {"seed": -1}, "03_train: seed -1 given; it must be at least 0"),
+    ("03_train", {"overrides": {"seed": 3}}, "overrides has seed; give that as a parameter of its own"),
+    ("05_tables", {"tasks": ["m"]}, "unknown task 'm'"),
+    ("06_efficiency", {"anew": "mamba"}, f"unknown method 'mamba'; choose one of: {', '.join(METHODS)}"),
+]
 
 
-@pytest.fixture(autouse=True)
-def notebook(monkeypatch, tmp_path):
+@pytest.fixture(params=["checkout", "elsewhere"])
+def somewhere(request, monkeypatch, tmp_path):
+    """The project's own root, and one without notebooks."""
+    if request.param == "elsewhere":
+        monkeypatch.setenv("MP_ROOT", str(tmp_path))
+
+
+@pytest.fixture
+def own_notebook(monkeypatch, tmp_path):
+    """A root with a notebook of its own, whose parameters have no annotations."""
     monkeypatch.setenv("MP_ROOT", str(tmp_path))
     cells = [
         {"cell_type": "code", "metadata": {}, "source": ["seed = 1"]},
@@ -20,15 +65,23 @@ def notebook(monkeypatch, tmp_path):
     (tmp_path / "notebooks" / "03_train.ipynb").write_text(json.dumps({"cells": cells}))
 
 
-def executed(*sources):
+def executed(*sources, **values):
     """The globals of a notebook that has executed these cells; IPython's list begins with an empty one."""
-    return {"In": ["", *sources], "anything": 1}
+    return {"In": ["", *sources], "anything": 1, **values}
 
 
 @pytest.mark.parametrize("name", ["metod", "seed"])
-def test_an_unknown_parameter_is_refused_with_the_choices(name):
-    with pytest.raises(ValueError, match=f"unknown parameter '{name}'; choose one of: task, method$"):
+def test_an_unknown_parameter_is_refused_with_the_choices(own_notebook, name):
+    with pytest.raises(InputError, match=f"unknown parameter '{name}'; choose one of: task, method$"):
         check_parameters("03_train", executed(OWN, f'# Parameters\ntask = "reach"\n{name} = "x"\n', "now"))
+
+
+@pytest.mark.parametrize("notebook", KINDS)
+@pytest.mark.parametrize("source", ["# Parameters\nmetod = 1\n", "# Parameters\nmetod: int = 1\n"])
+def test_a_misspelt_parameter_is_refused_wherever_the_root_is(somewhere, notebook, source):
+    names = executed("", source, metod=1, __annotations__={"metod": int})
+    with pytest.raises(InputError, match=f"unknown parameter 'metod'; choose one of: {', '.join(KINDS[notebook])}$"):
+        check_parameters(notebook, names)
 
 
 @pytest.mark.parametrize(
@@ -41,10 +94,60 @@ def test_an_unknown_parameter_is_refused_with_the_choices(name):
         (),
     ],
 )
-def test_known_parameters_and_cells_run_by_hand_pass(sources):
+def test_known_parameters_and_cells_run_by_hand_pass(own_notebook, sources):
     assert check_parameters("03_train", executed(*sources)) is None
 
 
-def test_a_notebook_elsewhere_is_not_checked():
+def test_where_the_project_has_no_such_notebook_annotations_count_and_without_them_nothing():
     assert check_parameters("my_own", executed(OWN, "# Parameters\nmetod = 1\n")) is None
-    assert check_parameters("03_train", {}) is None
+    names = executed("", seed="3", sizes=2, __annotations__={"seed": "int or None", "sizes": list[int]})
+    check_parameters("my_own", names)
+    assert (names["seed"], names["sizes"]) == (3, [2])
+
+
+@pytest.mark.parametrize(("notebook", "name", "given", "meant"), TAKEN)
+def test_what_means_one_thing_is_put_in_its_place(somewhere, notebook, name, given, meant):
+    names = executed("", **{name: given})
+    check_parameters(notebook, names)
+    assert names[name] == meant and type(names[name]) is type(meant) and names["anything"] == 1
+
+
+@pytest.mark.parametrize(("notebook", "name"), EVERY)
+def test_what_means_nothing_is_refused_in_one_line_with_a_command_that_works(somewhere, notebook, name):
+    kind = KINDS[notebook][name]
+    names = executed("", **{name: WRONG[kind]})
+    with pytest.raises(InputError) as refused:
+        check_parameters(notebook, names)
+    said, _, command = str(refused.value).partition("; by papermill: ")
+    assert said.startswith(f"{notebook}: {name} ") and kind in said and "\n" not in said
+    flag, named, value = shlex.split(command)
+    assert (flag, named) == ("-r" if "str" in kind else "-p", name)
+    assert check_parameters(notebook, {name: value}) is None
+
+
+@pytest.mark.parametrize(("notebook", "given", "said"), IMPOSSIBLE)
+def test_what_a_later_step_would_trip_over_is_refused_at_once(notebook, given, said):
+    with pytest.raises(InputError, match=said):
+        check_parameters(notebook, executed("", **given))
+
+
+PAPERMILL = [  # arguments, what the notebook's last line says
+    ("03_train", ["-p", "seed", "0.5"], "03_train: seed 0.5 given; it is int"),
+    ("03_train", ["-p", "overrides", '{"horizon": 10}'], "horizon 10 given; it must be a multiple of 4"),
+    ("03_train", ["-y", "{overrides: {learning_rate: -1e-4}}"], "learning_rate -0.0001 given; it must be more than 0"),
+    ("03_train", ["-p", "overrides", '{"split": "relased"}'], "unknown split 'relased'; choose one of: all, released"),
+    ("03_train", ["-p", "demos", "data/mine.zarr"], "{root}/data/mine.zarr"),
+    ("05_tables", ["-p", "figurs", "false"], "unknown parameter 'figurs'"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("notebook", "arguments", "said"), PAPERMILL)
+def test_papermill_ends_in_that_line_and_nothing_is_made(tmp_path, monkeypatch, notebook, arguments, said):
+    root, there = tmp_path / "root", tmp_path / "there"
+    there.mkdir()
+    monkeypatch.setenv("MP_ROOT", str(root))
+    command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / f"{notebook}.ipynb"), "out.ipynb"]
+    done = subprocess.run([*command, *arguments], cwd=there, capture_output=True, text=True)
+    assert done.returncode and said.format(root=root) in done.stderr.strip().splitlines()[-1]
+    assert not root.exists()

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from mp_lib.config import MOST_POINTS
 from mp_lib.sim.depth import BACKEND
 from mp_lib.sim.env import SimulationDiverged
 from mp_lib.sim.rays import RayDepth
@@ -158,3 +159,10 @@ def test_rays_alone_are_enough_for_everything(task):
     variables = {**os.environ, "MP_DEPTH": "rays", "MUJOCO_GL": "disable"}
     run = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "rays (512, 3) uint8 3 True"
+
+
+def test_the_most_points_of_a_suite_are_what_its_camera_sees():
+    from mp_lib.sim import adroit, dexart, metaworld
+
+    pixels = {"metaworld": metaworld.IMAGE_SIZE**2, "adroit": adroit.IMAGE_SIZE**2, "dexart": dexart.IMAGE_SIZE**2}
+    assert pixels | {"dexart": pixels["dexart"] + dexart.NUM_IMAGINED} == MOST_POINTS

@@ -24,8 +24,7 @@ TASK, COST = "metaworld_drawer-open", "parameters of the denoiser (M)"
 
 
 @pytest.fixture(autouse=True)
-def own_root(monkeypatch, tmp_path):
-    monkeypatch.setenv("MP_ROOT", str(tmp_path))
+def own_root(empty_root):
     published_path().parent.mkdir(parents=True)
     header = "table,method,task,value,spread,unit,evidence,source"
     published_path().write_text(f"{header}\nsuccess,DP3,adroit_pen,43,6,percent,author,a source\n")
@@ -260,7 +259,7 @@ def test_keeping_refuses_an_unknown_scale_in_one_line(capsys):
 
 
 def test_the_kept_runs_of_the_project_can_be_read_and_belong_to_its_scales(monkeypatch):
-    monkeypatch.delenv("MP_ROOT")
+    monkeypatch.undo()
     runs = load_kept()
     assert len(runs) and set(runs["name"]) == set(runs["folder"]) and not runs["name"].duplicated().any()
     assert (runs["outcomes"].str.len() == runs["episodes"]).all() and (runs["first_seed"] == FINAL_SEEDS).all()

@@ -30,8 +30,7 @@ PUBLISHED = (
 
 
 @pytest.fixture(autouse=True)
-def own_root(monkeypatch, tmp_path):
-    monkeypatch.setenv("MP_ROOT", str(tmp_path))
+def own_root(empty_root):
     published_path().parent.mkdir(parents=True)
     published_path().write_text(PUBLISHED)
 
