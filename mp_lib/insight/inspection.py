@@ -25,9 +25,7 @@ def inspect(given: str | Path) -> dict[str, str]:
     """
     path = given_path(given)
     if not path.exists():
-        raise InputError(
-            f"there is nothing at {path}; paths are relative to the project ({root()}) or begin with / or ~"
-        )
+        raise InputError(f"there is nothing at {path}; paths are relative to the project, or begin with / or ~")
     if path.suffix in SUFFIXES and path.is_file():
         return of_weights(path)
     if path.is_dir() and not is_store(path):

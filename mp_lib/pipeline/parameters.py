@@ -67,7 +67,7 @@ def parameter(notebook: str, name: str, kind: str, value):
         command = text if "str" in kind else f"-p {name} {shlex.quote(example(kind))}"
         raise InputError(f"{notebook}: {error}; by papermill: {command}") from None
     for each in found if isinstance(found, list) else [found]:
-        if choices:
+        if choices and each:
             look_up(choices, each, noun)
         if name in LEAST and each is not None and each < LEAST[name]:
             raise InputError(f"{notebook}: {name} {each} given; it must be at least {LEAST[name]}")
