@@ -105,10 +105,6 @@ class Table:
         """``start`` or ``play``, by name as it travels to other processes."""
         return getattr(self, method)(arguments)
 
-    def call(self, method: str, arguments: Sequence) -> list:
-        """``start`` or ``play``, by name as it travels to other processes."""
-        return getattr(self, method)(arguments)
-
     def close(self) -> None:
         """Free the environments."""
         for seat in self.seats:
