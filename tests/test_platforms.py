@@ -84,7 +84,7 @@ def test_what_needs_no_locks_can_be_imported():
 def test_a_shell_on_windows_itself_is_told_about_wsl(system, tmp_path):
     (tmp_path / "uname").write_text(f"#!/bin/sh\necho {system}\n")
     (tmp_path / "uname").chmod(0o755)
-    command = ["bash", str(ROOT / "run_all.sh"), "smoke"]
+    command = ["bash", str(ROOT / "run_all.sh"), "--help"]
     variables = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(command, capture_output=True, text=True, env=variables, cwd=tmp_path)
     (line,) = done.stderr.splitlines()
