@@ -151,7 +151,7 @@ def test_a_fresh_normaliser_changes_nothing():
     assert torch.equal(Normalizer({"state": 3}).normalize("state", DATA), DATA)
 
 
-@pytest.mark.parametrize(("key", "moved"), [("state", 0.009), ("action", 9e-5), ("point_cloud", 9e-5)])
+@pytest.mark.parametrize(("key", "moved"), [("state", 0.009), ("point_cloud", 9e-5)])
 def test_what_hardly_moved_while_it_was_fitted_is_not_blown_up_later(key, moved):
     normalizer = Normalizer({key: 1})
     normalizer.fit({key: torch.tensor([[0.2], [0.2 + moved]])})
