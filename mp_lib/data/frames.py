@@ -11,20 +11,24 @@ from mp_lib.data.layout import Layout, is_ours
 from mp_lib.system.errors import InputError
 
 
-def checked_slabs(layout: Layout, key: str, ends: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def checked_slabs(
+    layout: Layout, key: str, ends: np.ndarray, into: np.ndarray | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
     """``Layout.slabs`` of all episodes, checked: numbers are finite, and a cloud of others has a point.
 
     Points that are not finite become padding, which a note counts; an InputError names the frame of anything else.
     """
     left_out, touched = 0, 0
-    for start, frames in layout.slabs(key, int(ends[-1]) if len(ends) else 0):
-        wrong = ~np.isfinite(frames)
-        if key == "point_cloud" and wrong.any():
-            points = wrong.any(-1)
+    for start, frames in layout.slabs(key, int(ends[-1]) if len(ends) else 0, into):
+        finite = np.isfinite(frames)
+        if finite.all():
+            pass
+        elif key == "point_cloud":
+            points = ~finite.all(-1)
             frames[points] = 0
             left_out, touched = left_out + int(points.sum()), touched + int(points.any(1).sum())
-        elif wrong.any():
-            frame = start + int(np.argwhere(wrong)[0, 0])
+        else:
+            frame = start + int(np.argwhere(~finite)[0, 0])
             raise InputError(f"{layout.path}: {key} of frame {frame} is not finite; leave that episode out")
         if key == "point_cloud" and not is_ours(layout.attributes):
             blank = np.flatnonzero(~frames.any((1, 2)))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import zarr
+from zarr.buffer.cpu import NDBuffer
 
 from mp_lib.data.chunks import check_blosc, is_stored, refuse_codecs
 from mp_lib.data.container import HIDDEN, LAYOUT, Folder, Zip, open_store
@@ -122,18 +123,25 @@ class Layout:
         found = {key: self.arrays[key].shape[1:] for key in KEYS}
         return found | {"point_cloud": (sum(array.shape[1] for array in self.parts("point_cloud")), 3)}
 
-    def slabs(self, key: str, num_frames: int) -> Iterator[tuple[int, np.ndarray]]:
+    def slabs(self, key: str, num_frames: int, into: np.ndarray | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """(first frame, frames) of the first ``num_frames``, float32, in parts of whole chunks.
 
-        Numbers of any kind are read; an InputError by frame where float32 cannot hold one.
+        Numbers of any kind are read; an InputError by frame where float32 cannot hold one. Where ``into``, an array of
+        all these frames, is of the kind and shape that is stored, they are read there, and parts are views of it.
         """
         arrays = self.parts(key)
         step = max((array.shards or array.chunks)[0] for array in arrays)
         each = sum(int(np.prod(array.shape[1:])) * array.dtype.itemsize for array in arrays)
         step *= max(1, SLAB_BYTES // max(1, each * step))
+        there = into is not None and len(arrays) == 1
+        there = there and arrays[0].dtype == into.dtype and arrays[0].shape[1:] == into.shape[1:]
         for start in range(0, num_frames, step):
             stop = min(start + step, num_frames)
             with parsing(self.path, key, RESTORE):
+                if there:
+                    arrays[0].get_basic_selection(slice(start, stop), out=NDBuffer(into[start:stop]))
+                    yield start, into[start:stop]
+                    continue
                 values = [array[start:stop] for array in arrays]
             if key == "point_cloud":
                 values = [points[..., :3] for points in values]

@@ -159,9 +159,10 @@ class ReplayBuffer:
             for key in keys:
                 with parsing(self.path, key, RESTORE):
                     found[key] = np.empty((self.num_frames, *shapes[key]), "<f4")
-                for start, frames in checked_slabs(layout, key, self.episode_ends):
-                    sampled = frames if frames.shape[1:] == shapes[key] else _sample_down(frames, num_points)
-                    found[key][start : start + len(frames)] = sampled
+                for start, frames in checked_slabs(layout, key, self.episode_ends, found[key]):
+                    if frames.base is not found[key]:
+                        sampled = frames if frames.shape[1:] == shapes[key] else _sample_down(frames, num_points)
+                        found[key][start : start + len(frames)] = sampled
                     if bar:
                         bar.advance(len(frames))
         return found
