@@ -72,33 +72,50 @@ def shard_of(array: zarr.Array) -> ShardingCodec | None:
     return next((codec for codec in codecs_of(array) if isinstance(codec, ShardingCodec)), None)
 
 
-def pieces(path: Path, files: Folder | Zip, array: zarr.Array) -> Iterator[tuple[str, int, int]]:
-    """(file, first byte, bytes) of every stored chunk; of those within shards by the shards' own index."""
-    inner = shard_of(array)
-    for name in files.names(array.path):
-        if Path(name).name in (".zarray", ".zattrs", "zarr.json"):
-            continue
-        if inner is None:
-            yield name, 0, files.size(name)
-            continue
-        count = int(np.prod(array.shards)) // int(np.prod(inner.chunk_shape))
-        place = files.size(name) - (16 * count + 4) if inner.index_location.value == "end" else 0
-        index = files.read(name, max(0, place), 16 * count)
-        if (
-            place < 0
-            or len(index) != 16 * count
-            or [name_of(each) for each in inner.index_codecs] != ["bytes", "crc32c"]
-        ):
-            raise InputError(f"{path}: {name} is damaged: it has no index of its chunks; {COPY}")
-        for start, length in np.frombuffer(index, "<u8").reshape(-1, 2).tolist():
-            if start != NO_CHUNK:
-                if start + length > files.size(name):
-                    raise InputError(f"{path}: {name} is damaged: its index points beyond it; {COPY}")
-                yield name, start, length
-
-
-def is_stored(files: Folder | Zip, array: zarr.Array, frame: int) -> bool:
-    """Whether a file holds a frame of an array, or zarr fills it in."""
+def chunk_files(files: Folder | Zip, array: zarr.Array) -> Iterator[tuple[tuple[int, ...], str | None]]:
+    """Each place in the grid of an array's files, and the file that zarr reads there; None if there is none."""
     grid = array.shards or array.chunks
-    first = array.metadata.encode_chunk_key((frame // grid[0], *(0 for _ in grid[1:])))
-    return f"{array.path}/{first}" in {*files.names(array.path)}
+    for place in np.ndindex(*(-(-size // each) for size, each in zip(array.shape, grid, strict=True))):
+        name = f"{array.path}/{array.metadata.encode_chunk_key(place)}"
+        yield place, name if files.has(name) else None
+
+
+def inner_chunks(path: Path, files: Folder | Zip, array: zarr.Array, name: str) -> np.ndarray:
+    """(first byte, bytes) of each chunk in a shard, by the shard's own index, in the order of its grid; checked."""
+    inner = shard_of(array)
+    count = int(np.prod(array.shards)) // int(np.prod(inner.chunk_shape))
+    place = files.size(name) - (16 * count + 4) if inner.index_location.value == "end" else 0
+    index = files.read(name, max(0, place), 16 * count)
+    known = [name_of(each) for each in inner.index_codecs] == ["bytes", "crc32c"]
+    if place < 0 or len(index) != 16 * count or not known:
+        raise InputError(f"{path}: {name} is damaged: it has no index of its chunks; {COPY}")
+    found = np.frombuffer(index, "<u8").reshape(-1, 2)
+    beyond = [start + length > files.size(name) for start, length in found.tolist() if start != NO_CHUNK]
+    if any(beyond):
+        raise InputError(f"{path}: {name} is damaged: its index points beyond it; {COPY}")
+    return found
+
+
+def pieces(path: Path, files: Folder | Zip, array: zarr.Array) -> Iterator[tuple[str, int, int]]:
+    """(file, first byte, bytes) of every stored chunk."""
+    for _, name in chunk_files(files, array):
+        if name and shard_of(array):
+            found = inner_chunks(path, files, array, name).tolist()
+            yield from ((name, start, length) for start, length in found if start != NO_CHUNK)
+        elif name:
+            yield name, 0, files.size(name)
+
+
+def holes(path: Path, files: Folder | Zip, array: zarr.Array, num_frames: int) -> list[int]:
+    """The first frames of chunks, in order, that are stored nowhere, wholly or in part, so that zarr fills them in."""
+    found, inner = set(), shard_of(array)
+    for place, name in chunk_files(files, array):
+        first = place[0] * (array.shards or array.chunks)[0]
+        if name is None:
+            found.add(first)
+        elif inner:
+            blank = inner_chunks(path, files, array, name)[:, 0] == NO_CHUNK
+            shape = [whole // part for whole, part in zip(array.shards, inner.chunk_shape, strict=True)]
+            rows = np.flatnonzero(blank.reshape(shape[0], -1).any(1))
+            found |= {first + int(row) * inner.chunk_shape[0] for row in rows}
+    return sorted(frame for frame in found if frame < num_frames)

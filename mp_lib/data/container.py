@@ -5,8 +5,8 @@ Opening reads metadata alone. What is no store is told apart, each kind in a lin
 
 from __future__ import annotations
 
+import functools
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import zarr
@@ -28,11 +28,13 @@ class Folder:
     def __init__(self, path: Path):
         self.path = path
 
-    def names(self, prefix: str) -> Iterator[str]:
-        """The files below a prefix, relative to the store."""
-        for file in sorted((self.path / prefix).rglob("*")):
-            if file.is_file():
-                yield file.relative_to(self.path).as_posix()
+    def holds_any(self, prefix: str) -> bool:
+        """Whether there are files below a prefix."""
+        return any(file.is_file() for file in (self.path / prefix).rglob("*"))
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name, relative to the store."""
+        return (self.path / name).is_file()
 
     def size(self, name: str) -> int:
         """A file's bytes."""
@@ -51,18 +53,22 @@ class Zip:
     def __init__(self, path: Path, inside: str = ""):
         self.path, self.inside = path, inside
 
-    def names(self, prefix: str) -> Iterator[str]:
-        with zipfile.ZipFile(self.path) as archive:
-            for name in archive.namelist():
-                if name.startswith(f"{self.inside}{prefix}/") and not name.endswith("/"):
-                    yield name.removeprefix(self.inside)
+    @functools.cached_property
+    def archive(self) -> zipfile.ZipFile:
+        """The zip, open."""
+        return zipfile.ZipFile(self.path)
+
+    def holds_any(self, prefix: str) -> bool:
+        return any(name.startswith(f"{self.inside}{prefix}/") and name[-1] != "/" for name in self.archive.namelist())
+
+    def has(self, name: str) -> bool:
+        return self.inside + name in self.archive.NameToInfo
 
     def size(self, name: str) -> int:
-        with zipfile.ZipFile(self.path) as archive:
-            return archive.getinfo(self.inside + name).file_size
+        return self.archive.getinfo(self.inside + name).file_size
 
     def read(self, name: str, start: int, count: int) -> bytes:
-        with zipfile.ZipFile(self.path) as archive, archive.open(self.inside + name) as file:
+        with self.archive.open(self.inside + name) as file:
             file.seek(start)
             return file.read(count)
 
@@ -84,7 +90,7 @@ def open_store(path: Path) -> tuple[zarr.Group, Folder | Zip]:
     if head == HDF5:
         raise InputError(
             f"{path} is an HDF5 file; demonstrations are read from zarr; with h5py and zarr: "
-            f"zarr.create_group(new).create_array(name, data=h5py.File(old)[name][:]) for {LAYOUT}"
+            f"group = zarr.create_group(new), then group.create_array(name, data=h5py.File(old)[name][:]) for {LAYOUT}"
         )
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path} is a file that is neither zarr's zip nor HDF5; give a zarr directory with {LAYOUT}")

@@ -21,13 +21,11 @@ def checked_slabs(
     left_out, touched = 0, 0
     for start, frames in layout.slabs(key, int(ends[-1]) if len(ends) else 0, into):
         finite = np.isfinite(frames)
-        if finite.all():
-            pass
-        elif key == "point_cloud":
+        if key == "point_cloud" and not finite.all():
             points = ~finite.all(-1)
-            frames[points] = 0
+            frames[points], layout.spoiled = 0, True
             left_out, touched = left_out + int(points.sum()), touched + int(points.any(1).sum())
-        else:
+        elif not finite.all():
             frame = start + int(np.argwhere(~finite)[0, 0])
             raise InputError(f"{layout.path}: {key} of frame {frame} is not finite; leave that episode out")
         if key == "point_cloud" and not is_ours(layout.attributes):

@@ -13,7 +13,7 @@ import numpy as np
 import zarr
 from zarr.buffer.cpu import NDBuffer
 
-from mp_lib.data.chunks import check_blosc, is_stored, refuse_codecs
+from mp_lib.data.chunks import check_blosc, holes, refuse_codecs
 from mp_lib.data.container import HIDDEN, LAYOUT, Folder, Zip, open_store
 from mp_lib.system.errors import InputError
 
@@ -61,6 +61,7 @@ class Layout:
     files: Folder | Zip
     attributes: dict
     notes: list[str] = field(default_factory=list)
+    spoiled: bool = False  # whether points that are not finite were found
 
     @classmethod
     def open(cls, path: Path) -> Layout:
@@ -75,7 +76,7 @@ class Layout:
         found.find_arrays(group)
         for key, array in found.arrays.items():
             found.check_numbers(key, array)
-            if "blosc" in refuse_codecs(path, key, array):
+            if any(name.endswith("blosc") for name in refuse_codecs(path, key, array)):
                 with parsing(path, key, RESTORE):
                     check_blosc(path, files, array)
         return found
@@ -89,7 +90,7 @@ class Layout:
                 found[key] = next(filter(None, [found[key], *(group.get(f"data/{name}") for name in others)]), None)
         self.arrays = {key: array for key, array in found.items() if isinstance(array, zarr.Array)}
         missing = [name for key, name in names.items() if key not in self.arrays]
-        if lost := [name for name in missing if any(self.files.names(name))]:
+        if lost := [name for name in missing if self.files.holds_any(name)]:
             raise InputError(f"{self.path}: {', '.join(lost)} has chunks, but its .zarray is missing: {HIDDEN}")
         if missing:
             raise InputError(f"{self.path}: has no array {', '.join(missing)}; give a store with {LAYOUT}")
@@ -98,6 +99,8 @@ class Layout:
         """Refuse what is no array of numbers of the right rank."""
         if array.dtype.kind not in "fiub":
             raise InputError(f"{self.path}: {key} is {array.dtype}; give numbers, {LAYOUT}")
+        if 0 in array.shape[1:]:
+            raise InputError(f"{self.path}: {key} has the shape {array.shape}, which holds nothing; {LAYOUT}")
         rank = RANKS.get(key)
         if rank and (len(array.shape) != rank or (rank == 3 and array.shape[-1] < 3)):
             raise InputError(
@@ -109,8 +112,9 @@ class Layout:
 
     def note(self, text: str) -> None:
         """Say what is left out, in the log and in the data set's facts."""
-        self.notes.append(text)
-        log.warning("%s: %s", self.path, text)
+        if text not in self.notes:
+            self.notes.append(text)
+            log.warning("%s: %s", self.path, text)
 
     def parts(self, key: str) -> list[zarr.Array]:
         """The arrays that together make up what is stored as ``key``."""
@@ -165,8 +169,7 @@ class Layout:
 
     def ends(self, rows: list[dict] | None) -> np.ndarray:
         """The ends (E,) of the episodes that are wholly there and have a frame; ``rows`` list those of our stores."""
-        with parsing(self.path, "episode_ends", RESTORE):
-            found = np.asarray(self.arrays["episode_ends"][:]).reshape(-1).astype(np.int64)
+        found = self.stored_ends()
         lengths = {key: min(array.shape[0] for array in self.parts(key)) for key in KEYS}
         length = min(lengths.values())
         if rows is None:
@@ -185,6 +188,18 @@ class Layout:
             self.note(f"dropped {surplus} frames behind the last whole episode ({len(ends)})")
         return ends
 
+    def stored_ends(self) -> np.ndarray:
+        """episode_ends (E,) as whole numbers; an InputError if they are none, or neither a row nor a column."""
+        with parsing(self.path, "episode_ends", RESTORE):
+            found = np.asarray(self.arrays["episode_ends"][...])
+        whole = found.dtype.kind in "iuf" and bool(np.all(np.abs(found - np.round(found)) == 0)) and found.ndim
+        if not whole or found.size != max(found.shape) or np.any(np.abs(found) > EXACT**2):
+            raise InputError(
+                f"{self.path}: episode_ends {found.dtype} {found.shape} {found.tolist()!s:.60} are not whole "
+                "numbers in a row; give one past each episode's last frame, (E,)"
+            )
+        return found.reshape(-1).astype(np.int64)
+
     def foreign_ends(self, found: np.ndarray, length: int) -> np.ndarray:
         """Those ends of a store of others that lie within its frames, without empty takes."""
         if np.any(np.diff(found, prepend=0) < 0):
@@ -200,16 +215,27 @@ class Layout:
             raise InputError(
                 f"{self.path}: no whole episode among {length} frames, episode_ends {found}; copy it again"
             )
-        with parsing(self.path, "the names of chunks", RESTORE):
-            lost = [
-                key for key in ("state", "action") if not is_stored(self.files, self.arrays[key], int(ends[-1]) - 1)
-            ]
-        if lost:
-            self.note(
-                f"{' and '.join(lost)} of the last frames are stored nowhere, which zarr reads as zeros: whoever "
-                "recorded stood still, or the store was cut short"
-            )
+        if len(ends) < len(whole):
+            self.note(f"dropped {len(whole) - len(ends)} takes that end behind the {length} frames that are there")
+        self.check_holes(int(ends[-1]))
         return ends
+
+    def check_holes(self, num_frames: int) -> None:
+        """Note frames that no file holds, which zarr fills in; an InputError if that is not by zeros."""
+        for key in (*KEYS, IMAGINED):
+            array = self.arrays.get(key)
+            with parsing(self.path, f"the chunks of {key}", RESTORE):
+                found = [] if array is None else holes(self.path, self.files, array, num_frames)
+            if not found:
+                continue
+            place = f"{key} from frame {found[0]} on" + (f" and {len(found) - 1} more chunks" if found[1:] else "")
+            if array.fill_value:  # NaN, too
+                raise InputError(
+                    f"{self.path}: {place} is stored nowhere (zarr reads {array.fill_value}); copy it again"
+                )
+            self.note(
+                f"{place} is stored nowhere, which zarr reads as zeros: nothing moved there, or it was lost in copying"
+            )
 
 
 def is_ours(attributes: dict) -> bool:
@@ -218,8 +244,8 @@ def is_ours(attributes: dict) -> bool:
     Attributes that somebody else has given are left alone, whatever their names.
     """
     rows = attributes.get("episodes")
-    if not isinstance(rows, list) or not all(
-        isinstance(row, dict) and {"frames", "checksum"} <= {*row} for row in rows
-    ):
+    if not isinstance(rows, list) or not all(isinstance(attributes.get(key, ""), str) for key in ("task", "expert")):
+        return False
+    if not all(isinstance(row, dict) and {"frames", "checksum"} <= {*row} for row in rows):
         return False
     return attributes.get("layout") == MARK or bool(rows) or {"task", "expert", "settings"} <= {*attributes}

@@ -235,7 +235,7 @@ def _refuse_difference(path: Path, buffer: ReplayBuffer, provenance: dict) -> No
         if found.get(key) != value:
             raise ValueError(
                 f"{path} was recorded with {key}={found.get(key)!r}, {value!r} was asked for; "
-                f"ask for the same, give another path or delete it"
+                f"ask for the same, give another path or move it away"
             )
 
 
@@ -244,5 +244,5 @@ def expert_record(attributes: dict) -> tuple[int, int]:
 
     ``attributes`` are the store's; (0, 0) for one that does not say, such as DP3's.
     """
-    rows = attributes.get("episodes", [])
+    rows = [row for row in attributes.get("episodes", []) if {"solved_seeds", "failed_seeds"} <= {*row}]
     return sum(len(row["solved_seeds"]) for row in rows), sum(1 + len(row["failed_seeds"]) for row in rows)

@@ -50,6 +50,7 @@ class ReplayBuffer:
         self.checksums = checksums
         self._attributes = attributes
         self.notes: list[str] = []  # in one line each what reading has left out
+        self._layout: Layout | None = None  # as it was opened and verified
         self.chosen: tuple[int, ...] | None = None  # which episodes are trained on; None: all
 
     @classmethod
@@ -64,7 +65,7 @@ class ReplayBuffer:
         shapes = {key: tuple(shapes[key]) for key in KEYS}
         attributes = {**json.loads(json.dumps(attributes)), "layout": MARK, "episodes": []}
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise FileExistsError(f"{path} exists already; open it, choose another path or delete it")
+            raise FileExistsError(f"{path} exists already; open it, choose another path or move it away")
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = path.with_name(f".{path.name}.partial")
@@ -92,7 +93,7 @@ class ReplayBuffer:
                 found = f"checksum {checksums[episode]}, {row['checksum']} was recorded"
                 raise InputError(f"{path}: the frames of episode {episode} are damaged ({found}); {RESTORE}")
         buffer = cls(path, layout.shapes(), ends, checksums, attributes if ours else {})
-        buffer.notes = layout.notes
+        buffer.notes, buffer._layout = layout.notes, layout
         return buffer
 
     def append(self, episode: dict[str, np.ndarray], info: dict) -> None:
@@ -125,7 +126,7 @@ class ReplayBuffer:
             _flush(self.path, began)
             group.attrs.put(attributes)
             _flush(self.path, began)
-        self.episode_ends, self._attributes = ends, attributes
+        self.episode_ends, self._attributes, self._layout = ends, attributes, None
         self.checksums = [*self.checksums, checksum]
 
     @property
@@ -151,15 +152,18 @@ class ReplayBuffer:
         """
         stored = self.shapes["point_cloud"][0]
         if num_points is not None and not 1 <= num_points <= stored:
-            remedy = f"ask for 1 to {stored} or record with more points"
-            raise ValueError(f"{self.path}: num_points={num_points}, but clouds have {stored} points; {remedy}")
-        layout, found = Layout.open(self.path), {}
+            remedy = f'ask for 1 to {stored}, in 03_train by overrides={{"num_points": {stored}}}'
+            raise InputError(f"{self.path}: num_points={num_points}, but clouds have {stored} points; {remedy}")
+        layout, found = self._layout or Layout.open(self.path), {}
         shapes = self.shapes | {"point_cloud": (num_points or stored, 3)}
         with track(len(keys) * self.num_frames, f"read {self.path.name}") if self.is_large() else nullcontext() as bar:
             for key in keys:
                 with parsing(self.path, key, RESTORE):
                     found[key] = np.empty((self.num_frames, *shapes[key]), "<f4")
-                for start, frames in checked_slabs(layout, key, self.episode_ends, found[key]):
+                # What has been found finite when it was opened is not looked at twice.
+                clean = self._layout and not (layout.spoiled and key == "point_cloud")
+                parts = (layout, key, self.episode_ends, found[key])
+                for start, frames in layout.slabs(key, self.num_frames, found[key]) if clean else checked_slabs(*parts):
                     if frames.base is not found[key]:
                         sampled = frames if frames.shape[1:] == shapes[key] else _sample_down(frames, num_points)
                         found[key][start : start + len(frames)] = sampled
@@ -186,27 +190,35 @@ class ReplayBuffer:
 
         An InputError says how many there are if it has fewer.
         """
-        given = demo_episodes if demo_episodes is not None else range(num_demos or self.num_episodes)
-        if demo_episodes is not None and num_demos not in (None, len(demo_episodes)):
-            raise InputError(f"num_demos {num_demos} and demo_episodes {list(demo_episodes)} given; give one of them")
-        if not len(given) or len({*given}) < len(given) or not 0 <= min(given) <= max(given) < self.num_episodes:
+        there = f"{self.path} has {self.num_episodes} episodes"
+        if num_demos is not None and (type(num_demos) is not int or not 1 <= num_demos <= self.num_episodes):
+            raise InputError(f"{there}, num_demos {num_demos} given; give 1 to {self.num_episodes}")
+        given = range(num_demos or self.num_episodes) if demo_episodes is None else list(demo_episodes)
+        if demo_episodes is not None and num_demos not in (None, len(given)):
+            raise InputError(f"num_demos {num_demos} and demo_episodes {given} given; give one of them")
+        known = all(type(each) is int and 0 <= each < self.num_episodes for each in given)
+        if not known or not len(given) or len({*given}) < len(given):
             raise InputError(
-                f"{self.path} has {self.num_episodes} episodes, {list(given) or 'none'} were asked for; "
-                f"choose each once, from 0 to {self.num_episodes - 1}"
+                f"{there}, {given!s:.80} were asked for; choose each once, from 0 to {self.num_episodes - 1}"
             )
         found = copy.copy(self)
         found.chosen = None if len(given) == self.num_episodes else tuple(given)
         return found
 
     @property
+    def demo_episodes(self) -> tuple[int, ...]:
+        """Which episodes are trained on."""
+        return tuple(range(self.num_episodes)) if self.chosen is None else self.chosen
+
+    @property
     def num_demos(self) -> int:
         """How many episodes are trained on."""
-        return self.num_episodes if self.chosen is None else len(self.chosen)
+        return len(self.demo_episodes)
 
     def content_hash(self) -> str:
         """Return a hash of the frames that are trained on and the recording's settings: what a training depends on."""
         settings = {key: self._attributes.get(key) for key in ("task", "expert", "settings")}
-        checksums = self.checksums if self.chosen is None else [self.checksums[episode] for episode in self.chosen]
+        checksums = [self.checksums[episode] for episode in self.demo_episodes]
         text = json.dumps([settings, self.shapes, checksums], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

@@ -42,8 +42,9 @@ NAMES = {
 
 def simulated_task(store: ReplayBuffer) -> TaskSpec | None:
     """The task in which demonstrations were recorded here, and can be played again; None for those of others."""
-    spec = TASKS.get(store.attributes.get("task"))
-    return spec.with_state(store.shapes["state"][0]) if spec else None
+    spec, rows = TASKS.get(store.attributes.get("task")), store.attributes.get("episodes", [])
+    played = spec and rows and all("seed" in row for row in rows)
+    return spec.with_state(store.shapes["state"][0]) if played else None
 
 
 def first_look(store: ReplayBuffer, spec: TaskSpec | None) -> dict[str, np.ndarray]:
@@ -52,7 +53,8 @@ def first_look(store: ReplayBuffer, spec: TaskSpec | None) -> dict[str, np.ndarr
     Where there is no simulator, clouds (N, 3) from its first frame to its last.
     """
     if spec is None:
-        chosen = np.linspace(0, store.episode_ends[0] - 1, CLOUDS).astype(int)
+        first, end = frames_of(store, store.demo_episodes[0])
+        chosen = np.linspace(first, end - 1, CLOUDS).astype(int)
         clouds = store.read(keys=["point_cloud"])["point_cloud"]
         return {f"frame {frame}": clouds[frame] for frame in np.unique(chosen)}
     with at_the_start(store, spec) as env:
@@ -63,7 +65,7 @@ def first_look(store: ReplayBuffer, spec: TaskSpec | None) -> dict[str, np.ndarr
 def at_the_start(store: ReplayBuffer, spec: TaskSpec) -> Iterator[Environment]:
     """The environment at the start of the first demonstration."""
     with contextlib.closing(spec.make_env(num_points=store.shapes["point_cloud"][0])) as env:
-        env.reset(store.attributes["episodes"][0]["seed"])
+        env.reset(store.attributes["episodes"][store.demo_episodes[0]]["seed"])
         yield env
 
 
@@ -87,7 +89,7 @@ def film_of(store: ReplayBuffer, spec: TaskSpec | None) -> Path | None:
     path = store.path.with_name(f"{store.path.stem}-{store.content_hash()[:8]}.mp4")
     if path.exists():
         return path
-    actions = store.read(keys=["action"])["action"][: store.episode_ends[0]]
+    actions = store.read(keys=["action"])["action"][slice(*frames_of(store, store.demo_episodes[0]))]
     with at_the_start(store, spec) as env:
         frames = [env.render()]
         for action in actions:
@@ -103,7 +105,13 @@ def traces(store: ReplayBuffer, spec: TaskSpec | None) -> pd.DataFrame:
     lengths = np.diff(store.episode_ends, prepend=0)
     table = pd.DataFrame({"episode": np.repeat(np.arange(len(lengths)), lengths)})
     table["step"] = table.groupby("episode").cumcount()
-    return table.join(pd.DataFrame(np.hstack([frames["state"], frames["action"]]), columns=[*states, *actions]))
+    table = table.join(pd.DataFrame(np.hstack([frames["state"], frames["action"]]), columns=[*states, *actions]))
+    return table[table["episode"].isin(store.demo_episodes)].reset_index(drop=True)
+
+
+def frames_of(store: ReplayBuffer, episode: int) -> tuple[int, int]:
+    """The first frame of an episode and the one behind its last."""
+    return int(store.episode_ends[episode - 1]) if episode else 0, int(store.episode_ends[episode])
 
 
 def names_of(suite: str, state_dim: int, action_dim: int) -> tuple[list[str], list[str]]:
@@ -116,11 +124,11 @@ def names_of(suite: str, state_dim: int, action_dim: int) -> tuple[list[str], li
 
 def expert_sentence(store: ReplayBuffer) -> str:
     """How often the expert succeeded while these demonstrations were recorded, and how many episodes were kept."""
-    if not store.attributes:
+    solved, tries = expert_record(store.attributes)
+    if not tries:
         return "This store does not say who demonstrated, nor how often that failed."
     rows = store.attributes["episodes"]
     left_out = [seed for row in rows for seed in row["failed_seeds"]]
-    solved, tries = expert_record(store.attributes)
     needed = store.attributes["settings"]["min_success_steps"]
     seeds = f"Seeds left out: {join(left_out)}." if left_out else "None was left out."
     return (
@@ -137,28 +145,23 @@ def facts(store: ReplayBuffer) -> pd.DataFrame:
 
 def known_facts(store: ReplayBuffer) -> dict:
     """What is known of a store, by name: of one of others what its arrays tell, and what reading has left out."""
-    lengths = np.diff(store.episode_ends, prepend=0)
+    lengths = np.diff(store.episode_ends, prepend=0)[list(store.demo_episodes)]
     found = {
         "demonstrations": store.num_episodes if store.chosen is None else f"{store.num_demos} of {store.num_episodes}",
-        "frames": store.num_frames,
-        "steps an episode": f"{lengths.min()} to {lengths.max()}",
+        "frames": int(lengths.sum()),
+        "steps an episode": f"{lengths.min()} to {lengths.max()}" if len(lengths) else "",
         **{f"{key}, a frame": " x ".join(map(str, shape)) for key, shape in store.shapes.items()},
         "left out": "; ".join(store.notes),
         "digest": store.content_hash(),
     }
-    if not store.attributes:
-        return found
-    attributes, rows = store.attributes, store.attributes["episodes"]
-    said = {
-        "task": attributes["task"],
-        "expert": attributes["expert"],
-        "remark": ". ".join(remarks_on(attributes["task"], attributes["expert"])),
-    }
+    attributes, rows = store.attributes, store.attributes.get("episodes", [])
+    task, expert = attributes.get("task", ""), attributes.get("expert", "")
+    said = {"task": task, "expert": expert, "remark": ". ".join(remarks_on(task, expert))}
     return {
         **said,
         **found,
-        "seeds": join([row["seed"] for row in rows]),
-        "depth images from": attributes["settings"]["depth_backend"],
-        "versions": ", ".join(map(" ".join, attributes["versions"].items())),
-        "commit": join(dict.fromkeys(row["commit"] for row in rows)),
+        "seeds": join([row["seed"] for row in rows if "seed" in row]),
+        "depth images from": attributes.get("settings", {}).get("depth_backend", ""),
+        "versions": ", ".join(map(" ".join, attributes.get("versions", {}).items())),
+        "commit": join(dict.fromkeys(row["commit"] for row in rows if "commit" in row)),
     }

@@ -41,7 +41,7 @@ def check_owner(folder: Path, config: TrainConfig, store: ReplayBuffer) -> None:
             found["first environment seed"] = result.final["seeds"][0]
         except (LookupError, TypeError) as error:
             raise ValueError(
-                f"{folder}: result.json is no result ({error}); delete it to train that run anew"
+                f"{folder}: result.json is no result ({error}); restore it, or move the folder away to train anew"
             ) from error
     for key in sorted(found):
         refuse_difference(folder, key, found[key], wanted.get(key))

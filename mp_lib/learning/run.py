@@ -88,7 +88,7 @@ def same_threads() -> Iterator[None]:
 def training_windows(config: TrainConfig, store: ReplayBuffer) -> ActionWindows:
     """The windows that a run trains on."""
     kept, _ = split_episodes(store.num_demos, config.split)
-    demo_episodes = kept if store.chosen is None else [store.chosen[place] for place in kept]
+    demo_episodes = [store.demo_episodes[place] for place in kept]
     lengths = {key: getattr(config, key) for key in ("horizon", "n_obs_steps", "n_action_steps")}
     return ActionWindows(store.read(config.num_points), store.episode_ends, demo_episodes=demo_episodes, **lengths)
 
@@ -151,7 +151,7 @@ class Run:
         try:
             return self.trainer.resume(self.state)
         except ValueError as error:
-            raise ValueError(f"{error}; or delete it, and this run begins anew") from error
+            raise ValueError(f"{error}; or move it away, and this run begins anew") from error
 
     def fit(self, metrics: Metrics, stop: Stop) -> None:
         """Train to the last step; log, evaluate and save on the way."""

@@ -47,9 +47,9 @@ def read_json(path: Path) -> dict:
     try:
         found = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error}); restore it from a copy, or delete it") from error
+        raise ValueError(f"{path} is damaged ({error}); restore it from a copy, or move it away") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{path} holds no JSON object; restore it from a copy, or delete it")
+        raise ValueError(f"{path} holds no JSON object; restore it from a copy, or move it away")
     return found
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import zarr
 from zarr.codecs import BloscCodec
+from zarr.codecs import numcodecs as numcodecs3
 
 from mp_lib.data.layout import MARK
 from mp_lib.data.replay_buffer import ReplayBuffer
@@ -175,14 +176,14 @@ def test_what_is_no_store_is_told_apart(tmp_path, name):
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("key", ["state", "action"])
-def test_chunks_of_zeros_that_zarr_did_not_write_are_zeros(tmp_path, key, zarr_format, caplog):
+def test_chunks_of_zeros_that_zarr_did_not_write_are_zeros(tmp_path, key, zarr_format):
     values = arrays()[f"data/{key}"]
     values[:100] = 0
     expected = write(tmp_path / "a.zarr", zarr_format=zarr_format, **{f"data__{key}": values})
     files = [file.name for file in (tmp_path / "a.zarr/data" / key).rglob("*") if file.is_file()]
     assert len([name for name in files if not name.startswith(".") and name != "zarr.json"]) == 1
-    assert_holds(tmp_path / "a.zarr", expected)
-    assert "stored nowhere" not in caplog.text
+    buffer = assert_holds(tmp_path / "a.zarr", expected)
+    assert [f"{key} from frame 0 on is stored nowhere" in note for note in buffer.notes] == [True]
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
@@ -192,8 +193,69 @@ def test_states_and_actions_that_end_in_zeros_are_read_and_said(tmp_path, zarr_f
         values[100:] = 0
     expected = write(tmp_path / "a.zarr", zarr_format=zarr_format, **changed)
     buffer = assert_holds(tmp_path / "a.zarr", expected)
-    (note,) = buffer.notes
-    assert "state and action of the last frames are stored nowhere" in note and "cut short" in note
+    for key, note in zip(("state", "action"), buffer.notes, strict=True):
+        assert f"{key} from frame 100 on is stored nowhere" in note and "lost in copying" in note
+
+
+@pytest.mark.parametrize("fill_value", [1.0, float("nan")])
+@pytest.mark.parametrize("key", ["point_cloud", "state"])
+def test_frames_that_are_filled_in_by_anything_but_zeros_are_refused(tmp_path, key, fill_value):
+    expected = write(tmp_path / "a.zarr", zarr_format=3, leave_out=(f"data/{key}",))[f"data/{key}"]
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    chunks = (100, *expected.shape[1:])
+    group.create_array(f"data/{key}", shape=expected.shape, dtype="f4", chunks=chunks, fill_value=fill_value)[:100] = (
+        1.5
+    )
+    assert f"{key} from frame 100 on is stored nowhere (zarr reads {fill_value}); copy it again" in refusal(
+        tmp_path / "a.zarr"
+    )
+
+
+def test_a_chunk_that_is_lost_in_part_is_said(tmp_path):
+    """Half of the points of a hundred frames, in a file of their own; of an inner chunk of a shard."""
+    write(tmp_path / "a.zarr", leave_out=("data/point_cloud", "data/state"))
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    group.create_array("data/point_cloud", data=arrays()["data/point_cloud"], chunks=(100, POINTS // 2, 3))
+    group.create_array("data/state", data=arrays()["data/state"], chunks=(50, 9))
+    (tmp_path / "a.zarr/data/point_cloud/1.1.0").unlink()
+    (note,) = ReplayBuffer.open(tmp_path / "a.zarr").notes
+    assert "point_cloud from frame 100 on is stored nowhere" in note
+    still = arrays()["data/action"]
+    still[50:100] = 0
+    expected = write(tmp_path / "b.zarr", zarr_format=3, leave_out=("data/action",))
+    group = zarr.open_group(tmp_path / "b.zarr", mode="r+")
+    group.create_array("data/action", data=still, chunks=(50, 4), shards=(100, 4))
+    buffer = assert_holds(tmp_path / "b.zarr", expected | {"data/action": still})
+    assert ["action from frame 50 on" in note for note in buffer.notes] == [True]
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "._0.0.0", "Thumbs.db"])
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_files_that_other_programs_leave_are_no_chunks(tmp_path, name, zarr_format):
+    expected = write(tmp_path / "a.zarr", zarr_format=zarr_format, leave_out=("data/state",))
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    codec = numcodecs.Blosc() if zarr_format == 2 else BloscCodec()
+    group.create_array("data/state", data=expected["data/state"], chunks=(100, 9), compressors=codec)
+    for folder in ("data/state", "data/point_cloud", "data", "."):
+        (tmp_path / "a.zarr" / folder / name).write_bytes(b"of a file manager's")
+    assert_holds(tmp_path / "a.zarr", expected)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize("codec", ["blosc", "numcodecs.blosc"])
+def test_headers_of_blosc_are_checked_by_whatever_name_and_wherever_they_lie(tmp_path, codec, linked):
+    expected = write(tmp_path / "a.zarr", zarr_format=3, leave_out=("data/state",))
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    compressor = BloscCodec() if codec == "blosc" else numcodecs3.Blosc()
+    group.create_array("data/state", data=expected["data/state"], chunks=(100, 9), compressors=compressor)
+    if linked:
+        (tmp_path / "a.zarr/data/state/c").rename(tmp_path / "elsewhere")
+        (tmp_path / "a.zarr/data/state/c").symlink_to(tmp_path / "elsewhere")
+    assert_holds(tmp_path / "a.zarr", expected)
+    chunk = tmp_path / "a.zarr/data/state/c/0/0"
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[:4] + b"\x7f" + content[5:])
+    assert "is damaged: it has another header" in refusal(tmp_path / "a.zarr")
 
 
 @pytest.mark.parametrize(("zarr_format", "chunk"), [(2, "0.0.0"), (2, "1.0.0"), (3, "c/1/0/0")])
