@@ -13,20 +13,21 @@ from mp_lib.sim.tasks import TASKS
 from mp_lib.study.sentences import join, of_rate
 from mp_lib.system.errors import InputError
 from mp_lib.system.files import read_json
-from mp_lib.system.paths import given_path
+from mp_lib.system.paths import given_path, run_path
 
-SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth")
+SUFFIXES, STORES = (".safetensors", ".ckpt", ".pt", ".pth"), (".zip", ".h5", ".hdf5")
 
 
 def inspect(given: str | Path) -> dict[str, str]:
     """What is at a path, fact by fact; an InputError says in one line what is wrong with it.
 
-    Paths are as ``given_path`` takes them. Everything is read as a training or an evaluation would read it.
+    Paths are as ``given_path`` takes them, or a run's name. All is read as a training or an evaluation would read it.
     """
     path = given_path(given)
+    path = path if path.exists() or not run_path(str(given)).is_dir() else run_path(str(given))
     if not path.exists():
         raise InputError(f"there is nothing at {path}; paths are relative to the project, or begin with / or ~")
-    if path.suffix in SUFFIXES and path.is_file():
+    if path.is_file() and path.suffix not in STORES:
         return of_weights(path)
     if path.is_dir() and not is_store(path):
         if (path / "config.json").exists() or any(any(path.glob(pattern)) for pattern in WEIGHTS):

@@ -82,10 +82,13 @@ def evaluate(
     each), steps, interval, film and file (names in the same folder).
     """
     at_least_one(episodes=episodes, num_inference_steps=num_inference_steps, jobs=jobs)
+    if type(first_seed) is not int or first_seed < 0:
+        raise InputError(f"first_seed {first_seed!r} given; it must be a whole number from 0 on")
+    checkpoint = Path(checkpoint)
     if episodes is None:
         final = stored_result(checkpoint).get("final")
         episodes = len(final["seeds"]) if final else 20
-    path = evaluation_path(checkpoint, episodes, first_seed, num_inference_steps, backend)
+    path = evaluation_path(checkpoint, episodes, first_seed, num_inference_steps, backend, task)
     origin = {"checkpoint": file_hash(checkpoint), "commit": commit(), "device": device_name(choose_device(device))}
     origin |= {key: value for key, value in (("task", task), ("method", method)) if value}
     if found := stored_evaluation(path, origin):
@@ -135,11 +138,11 @@ def stored_result(checkpoint: Path) -> dict:
 
 
 def evaluation_path(
-    checkpoint: Path, episodes: int, first_seed: int, num_inference_steps: int | None, backend: str
+    checkpoint: Path, episodes: int, first_seed: int, num_inference_steps: int | None, backend: str, task: str = ""
 ) -> Path:
     """Where an evaluation is kept: beside a run's checkpoint, below data/evaluations for a file from elsewhere."""
     steps = "" if num_inference_steps is None else f"-{num_inference_steps}denoising"
-    under = "" if backend == "torch" else f"-{backend}"
+    under = ("" if backend == "torch" else f"-{backend}") + (f"-{task}" if task else "")
     return evaluations_of(checkpoint) / f"{first_seed}-{episodes}{steps}{under}.json"
 
 

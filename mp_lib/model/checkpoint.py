@@ -163,10 +163,15 @@ def from_official(source: str | Path | Mapping[str, Tensor], method: str | None 
         config, weights = configuration_in(payload), official_weights(payload)
         settings = settings_of(config)
         kept, left_out = separate(weights)
-        module = blank(kept, method or nearest_method(kept, settings), settings)
-        fit_exactly(module, kept)
-    except ValueError as error:
-        raise InputError(f"{named} was not taken as official weights of {method or 'any method'}: {error}") from error
+        chosen = method or nearest_method(kept, settings)
+        with torch.device("meta"):  # shapes alone: no file can ask for more memory than it has tensors
+            fit_exactly(blank(kept, chosen, settings), kept)
+        module = blank(kept, chosen, settings)
+    except KeyError as error:
+        raise InputError(f"{named} was not taken as official weights: {error} is missing") from error
+    except (ValueError, IndexError, TypeError, AttributeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{named} was not taken as official weights of {method or 'any method'}: {reason}") from error
     module.load_state_dict(kept)
     never_run = sum(weights[name].numel() for name, reason in left_out.items() if reason is NEVER_RUN)
     module.import_report = {"loaded": len(kept), "left_out": left_out, "never_run_parameters": never_run}

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from mp_lib.config import PolicyConfig
-from mp_lib.point_cloud import sample_farthest
+from mp_lib.point_cloud import sample_farthest, without_padding
 from mp_lib.system.errors import InputError
 
 LEAST_POINTS = 0.25  # of a policy's number, below which a cloud is not filled up but refused
-AXES = {"point_cloud": "(B, To, N, 3)", "state": "(B, To, S)"}
+AXES = {"point_cloud": "(B, To, N, 3)", "state": "(B, To, S)", "noise": "(B, T, A)"}
+SEEN = ("point_cloud", "state")
 
 
 def prepare(history: Mapping, config: PolicyConfig, device: torch.device, repeat: bool = False) -> dict[str, Tensor]:
@@ -25,12 +26,12 @@ def prepare(history: Mapping, config: PolicyConfig, device: torch.device, repeat
 
     Raises an InputError for anything else: what was found, what is allowed, and what to write.
     """
-    missing = [key for key in AXES if key not in history]
+    missing = [key for key in SEEN if not isinstance(history, Mapping) or key not in history]
     if missing:
         raise InputError(
             f"the history has no {', '.join(missing)}; give point_cloud (B, To, N, 3) and state (B, To, S)"
         )
-    found = {key: as_tensor(key, history[key]) for key in AXES}
+    found = {key: as_tensor(key, history[key]) for key in SEEN}
     sizes = {"point_cloud": 3, "state": config.state_dim}
     for key, values in found.items():
         check_axes(key, values, sizes[key])
@@ -47,9 +48,12 @@ def prepare(history: Mapping, config: PolicyConfig, device: torch.device, repeat
 
 def as_tensor(key: str, values) -> Tensor:
     """Numbers as float32; an InputError for what are none."""
-    if isinstance(values, Tensor):
-        return values.float()
-    values = np.asarray(values)
+    if isinstance(values, Tensor) and not values.is_complex() and values.layout is torch.strided:
+        return values.detach().float()
+    try:
+        values = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{key} is no array of numbers ({str(error).splitlines()[0]}); give {AXES[key]}") from error
     if values.dtype.kind not in "fiub":
         raise InputError(f"{key} is {values.dtype}; give numbers, {AXES[key]}")
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
@@ -59,6 +63,8 @@ def check_axes(key: str, values: Tensor, size: int) -> None:
     """Refuse a missing batch axis, colours and other sizes by their names."""
     shape, axes = tuple(values.shape), AXES[key]
     rank = axes.count(",") + 1
+    if 0 in shape and len(shape) == rank and shape[1]:
+        raise InputError(f"{key} has the shape {shape}, which holds nothing; the policy takes {axes}")
     if len(shape) == rank - 1:
         raise InputError(f"{key} {shape} has no batch axis; the policy takes {axes}: give {key}[None]")
     if len(shape) != rank:
@@ -96,5 +102,6 @@ def complete_points(clouds: Tensor, num_points: int) -> Tensor:
             f"a cloud has {fewest} points, the policy was trained on {num_points}; give a quarter of them at least, "
             "cropped as in the demonstrations"
         )
-    chosen = np.stack([sample_farthest(points, num_points) for points in frames])
+    # As in training, where padding that a cloud has is no point to choose.
+    chosen = np.stack([sample_farthest(without_padding(points), num_points) for points in frames])
     return torch.from_numpy(chosen).unflatten(0, clouds.shape[:2]).to(clouds.device)

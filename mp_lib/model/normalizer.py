@@ -33,6 +33,7 @@ class Normalizer(nn.Module):
             rows = values.flatten(0, -2)
             low, high = rows.amin(0), rows.amax(0)
             flat = (high - low < SMALLEST_RANGE.get(key, USUAL_SMALLEST_RANGE)) | (high == low)
+            flat |= ~torch.isfinite(2 / (high - low))  # a range too small to divide by
             scale = 2 / torch.where(flat, 2, high - low)
             offset = torch.where(flat, -low, -1 - scale * low)
             if key == "action":  # flat ones are constant

@@ -46,6 +46,9 @@ def official_weights(payload) -> dict[str, Tensor]:
         )
     if not isinstance(weights, Mapping) or not weights:
         raise ValueError(f"it holds no weights by name but a {type(weights).__name__}; {SAVE_WEIGHTS}")
+    names = {unwrapped(name): name for name in weights}
+    if twice := [str(name) for name in weights if names[unwrapped(name)] is not name]:
+        raise ValueError(f"it has {twice[0]} and {names[unwrapped(twice[0])]}, which are one weight; give one of them")
     found = {
         unwrapped(name): torch.from_numpy(each.values) if isinstance(each, Array) else each
         for name, each in weights.items()
@@ -54,6 +57,12 @@ def official_weights(payload) -> dict[str, Tensor]:
         raise ValueError(
             f"it holds neither state_dicts/ema_model nor state_dicts/model, nor tensors by name, but {foreign[0]}; "
             f"{SAVE_WEIGHTS}"
+        )
+    broken = [name for name, each in found.items() if each.is_floating_point() and not bool(torch.isfinite(each).all())]
+    kinds = [name for name, each in found.items() if each.numel() and not each.is_floating_point()]
+    if broken or kinds:
+        raise ValueError(
+            f"{(broken or kinds)[0]} holds {'what is not finite' if broken else found[kinds[0]].dtype}; give weights"
         )
     return found
 

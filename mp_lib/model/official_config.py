@@ -22,6 +22,9 @@ FIXED = {
     f"{SCHEDULER}.set_alpha_to_one": True,
     f"{SCHEDULER}.steps_offset": 0,
     f"{SCHEDULER}.timestep_spacing": "leading",
+    f"{SCHEDULER}.clip_sample_range": 1.0,
+    f"{SCHEDULER}.thresholding": False,
+    f"{SCHEDULER}.rescale_betas_zero_snr": False,
     "policy.obs_as_global_cond": True,
     "policy.condition_type": "film",
     "policy.use_down_condition": True,
@@ -34,6 +37,7 @@ FIXED = {
     f"{ENCODER}.final_norm": "layernorm",
     f"{ENCODER}.normal_channel": False,
 }
+POLICIES = ("DP3", "SimpleDP3")  # classes of policies, whatever module they lie in
 # What differs from one policy to the next: our name, and where it may stand.
 SETTINGS = {
     "horizon": ("policy.horizon", "horizon"),
@@ -77,8 +81,11 @@ def settings_of(config) -> dict[str, int]:
         return {}
     for path, supported in FIXED.items():
         found = find(config, path)
-        if found not in (None, supported):
+        if found is not None and (not isinstance(found, str | int | float) or found != supported):
             raise ValueError(f"its configuration says {path}: {found}, which is not supported; {supported} is")
+    policy = find(config, "policy._target_")
+    if isinstance(policy, str) and policy.split(".")[-1] not in POLICIES:
+        raise ValueError(f"its configuration says policy._target_: {policy}; {' and '.join(POLICIES)} are supported")
     said = {name: [find(config, path) for path in paths] for name, paths in SETTINGS.items()}
     said["num_points"] = [num_points_in(config)]
     settings = {name: next((each for each in found if each is not None), None) for name, found in said.items()}

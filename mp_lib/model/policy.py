@@ -13,7 +13,7 @@ from mp_lib.interfaces import look_up
 from mp_lib.model.blocks import conv_tail, mixer_tail
 from mp_lib.model.ddim import DDIM
 from mp_lib.model.encoder import ObsEncoder
-from mp_lib.model.history import prepare
+from mp_lib.model.history import as_tensor, prepare
 from mp_lib.model.normalizer import Normalizer
 from mp_lib.model.unet import UNet1D
 from mp_lib.system.errors import InputError
@@ -98,19 +98,24 @@ class DiffusionPolicy(nn.Module):
         chunk = self.ddim.sample(lambda actions, index: self.model.denoise(actions, table[index] + given), noise)
         return self.normalizer.unnormalize("action", chunk)
 
-    def act(self, history: Mapping, noise: Tensor | None = None, repeat: bool = False) -> Tensor | np.ndarray:
+    def act(
+        self, history: Mapping, noise: Tensor | np.ndarray | None = None, repeat: bool = False
+    ) -> Tensor | np.ndarray:
         """The actions (B, Ta, A) to execute now, an array if the history holds arrays; ``noise`` (B, T, A) fixes them.
 
         What is taken, completed and refused is told by ``mp_lib.model.history.prepare``; ``repeat`` lets the first
         frame of a short history stand for those before it.
         """
-        config, arrays = self.config, not any(isinstance(values, Tensor) for values in history.values())
+        config = self.config
         seen = prepare(history, config, self.device, repeat)
+        arrays = not any(isinstance(values, Tensor) for values in history.values())
         shape = (len(seen["state"]), config.horizon, config.action_dim)
         if noise is None:
             noise = torch.randn(shape, device=self.device)
-        elif tuple(noise.shape) != shape:
-            raise InputError(f"noise has the shape {tuple(noise.shape)}; the policy takes {shape}")
+        else:
+            noise = as_tensor("noise", noise).to(self.device)
+            if tuple(noise.shape) != shape:
+                raise InputError(f"noise has the shape {tuple(noise.shape)}; the policy takes {shape}")
         start = config.n_obs_steps - 1
         actions = self.predict(seen, noise)[:, start : start + config.n_action_steps]
         return actions.cpu().numpy() if arrays else actions

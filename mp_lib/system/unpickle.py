@@ -117,8 +117,10 @@ class StorageType:
         return torch.frombuffer(bytearray(content), dtype=self.dtype) if content else torch.empty(0)
 
 
-def rebuild_tensor(storage: torch.Tensor, offset: int, size: tuple, stride: tuple, *_) -> torch.Tensor:
+def rebuild_tensor(storage: torch.Tensor, offset: int, size: tuple, stride: tuple, *more) -> torch.Tensor:
     """A tensor of the elements of a storage; a ValueError if it would reach beyond them or is larger than they are."""
+    if len(more) > 2 and more[2]:  # behind requires_grad and hooks
+        raise ValueError(f"a tensor is marked {more[2]!r}, which is not undone here; {SAVE_WEIGHTS}")
     if not all(isinstance(number, int) and number >= 0 for number in (offset, *size, *stride)):
         raise ValueError(f"a tensor with offset {offset}, size {size} and stride {stride} cannot be")
     last = offset + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
@@ -265,6 +267,9 @@ def read_archive(archive: zipfile.ZipFile, size: int):
     programs = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(programs) != 1:
         raise ValueError(f"it is a zip but no file of torch.save's; {SAVE_WEIGHTS}")
-    folder = programs[0].removesuffix("data.pkl") + "data/"
+    top = programs[0].removesuffix("data.pkl")
+    folder = f"{top}data/"
+    if f"{top}byteorder" in names and archive.read(f"{top}byteorder") != b"little":
+        raise ValueError(f"its numbers are stored the other way round (big-endian); {SAVE_WEIGHTS}")
     storages = {name.removeprefix(folder): archive.read(name) for name in names if name.startswith(folder)}
     return TensorUnpickler(io.BytesIO(archive.read(programs[0])), storages).load()

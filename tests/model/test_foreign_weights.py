@@ -4,6 +4,7 @@ import collections
 import pickle
 import sys
 import types
+import zipfile
 
 import numpy as np
 import pytest
@@ -295,3 +296,49 @@ def test_a_given_method_has_to_fit():
     with pytest.raises(InputError, match="weights of dp3_mamba_v2: "):
         from_official(weights_of("dp3_mamba"), "dp3_mamba_v2")
     assert from_official(weights_of("dp3"), "dp3").config.method == "dp3"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("module.model.final_conv.1.bias", lambda each: each, "are one weight; give one of them"),
+        ("model.final_conv.1.bias", lambda each: each * torch.nan, "final_conv.1.bias holds what is not finite"),
+        ("model.final_conv.1.bias", lambda each: each.to(torch.int8), "final_conv.1.bias holds torch.int8"),
+        ("obs_encoder.state_mlp.0.weight", lambda each: each[0], "not taken as official weights"),
+    ],
+)
+def test_weights_that_would_be_wrong_in_silence_are_refused(name, change, said):
+    weights = weights_of("simple_dp3")
+    plain = weights[name.removeprefix("module.")]
+    with pytest.raises(InputError, match=said):
+        from_official(weights | {name: change(plain)})
+
+
+def test_a_missing_encoder_and_another_policy_are_named():
+    weights = weights_of("simple_dp3")
+    config = released_config(policy___target_="flow_policy_3d.policy.flowpolicy.FlowPolicy")
+    with pytest.raises(InputError, match=r"policy._target_: flow_policy_3d.*DP3 and SimpleDP3 are supported"):
+        from_official({"cfg": config, "state_dicts": {"model": weights}})
+    del weights["obs_encoder.state_mlp.0.weight"]
+    with pytest.raises(InputError, match=r"'obs_encoder.state_mlp.0.weight' is missing"):
+        from_official(weights)
+
+
+def test_tensors_that_are_marked_or_stored_the_other_way_round_are_refused(tmp_path):
+    torch.save({"a": torch.conj(torch.ones(3, dtype=torch.complex64)).imag}, tmp_path / "negative.ckpt")
+    with pytest.raises(InputError, match="marked .*neg"):
+        read_pickled_tensors(tmp_path / "negative.ckpt")
+    torch.save({"a": torch.ones(3)}, tmp_path / "x.ckpt")
+    with zipfile.ZipFile(tmp_path / "x.ckpt") as old, zipfile.ZipFile(tmp_path / "big.ckpt", "w") as new:
+        for each in old.namelist():
+            new.writestr(each, b"big" if each.endswith("byteorder") else old.read(each))
+    with pytest.raises(InputError, match="the other way round"):
+        read_pickled_tensors(tmp_path / "big.ckpt")
+
+
+def test_a_file_cannot_ask_for_more_memory_than_it_has_tensors(tmp_path):
+    weights = {name: each.clone() for name, each in weights_of("simple_dp3").items() if each.numel()}
+    weights["model.down_modules.0.0.blocks.0.block.0.weight"] = torch.zeros(80_000, 4, 5)
+    save_file(weights, tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match=r"x.safetensors .*has shape|x.safetensors"):
+        load_policy(tmp_path / "x.safetensors")

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from mp_lib.config import PolicyConfig
-from mp_lib.model.backends import BACKENDS, freeze
+from mp_lib.model.backends import freeze
 from mp_lib.model.policy import build_policy
 from mp_lib.system.errors import InputError
 
 POINTS, STATE, ACTION = 64, 5, 3
-BACKENDS_HERE = ["policy", "torch", *(["onnx"] if "onnx" in BACKENDS else [])]
+BACKENDS_HERE = ["policy", "torch", "onnx"]  # those that need neither a compiler nor a GPU
 
 
 @pytest.fixture(scope="module", params=BACKENDS_HERE)
@@ -131,3 +131,36 @@ def test_without_noise_it_is_drawn(policy):
     torch.manual_seed(0)
     first, second = policy.act(history()), policy.act(history())
     assert first.shape == second.shape and not np.array_equal(first, second)
+
+
+def test_noise_may_be_an_array_of_any_numbers(policy):
+    expected = policy.act(history(), noise())
+    np.testing.assert_array_equal(policy.act(history(), noise().numpy().astype("f8")), expected)
+    with pytest.raises(InputError, match="noise is no array of numbers|noise is"):
+        policy.act(history(), [["a"]])
+
+
+def test_padding_is_no_point_to_choose_where_there_are_more(policy):
+    seen = history(points=2 * POINTS)
+    padded = np.concatenate([seen["point_cloud"], np.zeros((2, 2, 40, 3), "f4")], axis=2)
+    expected = policy.act(seen, noise())
+    np.testing.assert_array_equal(policy.act(seen | {"point_cloud": padded}, noise()), expected)
+
+
+def test_tensors_that_want_a_gradient_are_only_looked_at(policy):
+    wanting = {key: values.requires_grad_() for key, values in as_tensors(history(points=2 * POINTS)).items()}
+    assert not policy.act(wanting, noise()).requires_grad
+
+
+@pytest.mark.parametrize("given", [None, [1, 2], history(batch=0), history(points=0)])
+def test_what_holds_nothing_is_refused_in_one_line(policy, given):
+    with pytest.raises(InputError) as error:
+        policy.act(given)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_complex_and_sparse_tensors_are_refused(policy):
+    seen = as_tensors(history())
+    for state in (seen["state"].to(torch.complex64), seen["state"].to_sparse()):
+        with pytest.raises(InputError, match="state is"):
+            policy.act(seen | {"state": state})

@@ -65,3 +65,10 @@ def test_every_way_to_run_a_policy_executes_constants_to_the_bit(backend):
     acting = policy if backend == "policy" else freeze(policy, backend)
     actions = acting.act({"point_cloud": torch.randn(4, 2, 8, 3), "state": torch.randn(4, 2, 2)})
     assert (actions[..., 1] == ACTIONS[0, 1]).all()
+
+
+def test_a_range_too_small_to_divide_by_is_a_constant():
+    normalizer = Normalizer({"action": 1})
+    normalizer.fit({"action": torch.tensor([[0.0], [1e-39], [0.0]])})
+    assert torch.isfinite(normalizer.normalize("action", torch.ones(1, 1))).all()
+    assert torch.equal(normalizer.unnormalize("action", torch.ones(1, 1)), torch.zeros(1, 1))
