@@ -205,6 +205,8 @@ def nearest_method(weights: Mapping[str, Tensor], settings: Mapping[str, int]) -
             last = error
             continue
         found[method] = len(misfits(module, weights)), sizes["down_dims"] != row.down_dims
+        if found[method] == (0, False):
+            return method
     if not found:
         raise last
     return min(found, key=found.get)
