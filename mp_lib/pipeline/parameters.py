@@ -29,7 +29,7 @@ CHOICES = {  # what a parameter of that name, or an item of it, has to be one of
 }
 LEAST = {  # likewise, of numbers
     **dict.fromkeys(("jobs", "episodes", "num_demos", "num_inference_steps", "num_windows", "block"), 1),
-    **dict.fromkeys(("seed", "first_seed", "diffusion_step"), 0),
+    **dict.fromkeys(("seed", "seeds", "first_seed", "diffusion_step"), 0),
 }
 
 
