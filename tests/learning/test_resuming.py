@@ -146,7 +146,7 @@ def test_a_training_that_was_saved_and_damaged_is_refused_in_one_line(tmp_path, 
     content[-7] ^= 1
     state.write_bytes(content)
     with pytest.raises(
-        ValueError, match="training.safetensors is damaged: .*; or delete it, and this run begins anew$"
+        ValueError, match="training.safetensors is damaged: .*; or move it away, and this run begins anew$"
     ):
         train(CONFIG, TOY, toy_demos, tmp_path, device="cpu")
     assert state.read_bytes() == content
