@@ -68,8 +68,7 @@ def train(
                 with torch.random.fork_rng(), same_threads():
                     run = Run(config, spec, store, folder, choose_device(device), jobs, form)
                     write_json(folder / "config.json", asdict(config))
-                    result = run.complete()
-                write_json(folder / "result.json", asdict(result))
+                    run.complete()
             for leftover in leftovers(folder):
                 leftover.unlink()
     return RunResult(**read_json(folder / "result.json"))
@@ -124,8 +123,8 @@ class Run:
         self.last_loss = torch.zeros(())
         self.saved, self.kept = time.perf_counter(), None  # when a save last began, and of which state
 
-    def complete(self) -> RunResult:
-        """Go on from where the run was left, to its end."""
+    def complete(self) -> None:
+        """Go on from where the run was left, to its end, and write the result."""
         if self.state.exists():
             facts = self.resumed()
             refuse_difference(self.folder, "demonstrations", facts["demonstrations"], self.store.content_hash())
@@ -144,7 +143,8 @@ class Run:
             result = self.finish()
             rate = sum(result.final["successes"]) / len(result.final["successes"])
             metrics.write(self.trainer.step, final_success_rate=rate)
-        return result
+            # Before the record is closed, whose mirror may take a minute in which one may be killed.
+            write_json(self.folder / "result.json", asdict(result))
 
     def resumed(self) -> dict:
         """Set the trainer to where it was saved, and return what was saved with it."""

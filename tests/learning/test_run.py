@@ -205,3 +205,10 @@ def training_episodes(config, store):
     """Which episodes a run's windows touch."""
     frames = training_windows(config, store).frames.unique().numpy()
     return {*np.searchsorted(store.episode_ends, frames, side="right").tolist()}
+
+
+def test_the_result_is_there_before_the_mirror_is_waited_for(toy_demos, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(module.Metrics, "close", lambda self: seen.append((tmp_path / "run" / "result.json").exists()))
+    train(CONFIG, TOY, toy_demos, tmp_path / "run", device="cpu")
+    assert seen == [True]
