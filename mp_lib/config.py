@@ -5,6 +5,7 @@ Sources: [cfg] the release's config/dp3_mamba.yaml, [dp3] arXiv 2403.03954, [mp]
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -138,6 +139,7 @@ BOUNDS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "betas": ("at least 0 and less than 1", lambda value: 0 <= value < 1),
     "ema_max": ("from 0 to 1", lambda value: 0 <= value <= 1),
 }
+LONGEST_WORD = 60  # in a folder's name, which file systems cut off at 255 letters
 INSTEAD_OF = {"num_epochs": "num_steps", "num_steps": "num_epochs", "demo_episodes": "num_demos"}
 
 
@@ -235,6 +237,9 @@ class TrainConfig:
         words = {
             key: ",".join(map(str, value)) if isinstance(value, tuple) else value for key, value in changed.items()
         }
+        for key, word in words.items():
+            if len(str(word)) > LONGEST_WORD:  # such as fifty demo_episodes
+                words[key] = hashlib.blake2b(word.encode(), digest_size=4).hexdigest()
         return "-".join(parts + [f"{key}={word}" for key, word in sorted(words.items())])
 
 

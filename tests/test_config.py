@@ -307,3 +307,12 @@ def accepts(make):
         return bool(make())
     except InputError:
         return False
+
+
+def test_a_name_fits_a_file_system_and_still_tells_runs_apart():
+    many = [
+        scale_config("quick", "dexart_laptop", "dp3_mamba_hydra", demo_episodes=range(first, first + 75))
+        for first in (0, 1)
+    ]
+    assert len({config.name for config in many}) == 2 and all(len(config.name) < 150 for config in many)
+    assert scale_config("quick", "dexart_laptop", "dp3", demo_episodes=[0, 3]).name.endswith("demo_episodes=0,3")
