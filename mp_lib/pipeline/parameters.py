@@ -6,7 +6,6 @@ Of a parameter that a notebook does not have papermill only warns, and types it 
 from __future__ import annotations
 
 import ast
-import inspect
 import json
 import shlex
 
@@ -36,14 +35,14 @@ LEAST = {  # likewise, of numbers
 def check_parameters(notebook: str, names: dict) -> None:
     """Put what each parameter means into ``names``, the globals of a notebook; an InputError for what means nothing.
 
-    Types are those of the cell tagged "parameters" of the project's notebook, or of the annotations in ``names`` where
-    the project has none of that name. ``In`` of the globals holds what was executed: what papermill has injected has to
+    Types are those of the cell tagged "parameters" of the project's notebook; a notebook that is not among those is not
+    looked at. ``In`` of the globals holds what was executed: what papermill has injected has to
     be one of those parameters, while names that are assigned by hand are the reader's own affair.
     """
     path = supplied(root() / "notebooks" / f"{notebook}.ipynb")
-    kinds = parameters_of(path.read_text(encoding="utf-8")) if path.exists() else annotations(names)
-    if not kinds:
+    if not path.exists():
         return
+    kinds = parameters_of(path.read_text(encoding="utf-8"))
     for source in names.get("In", ()):
         for name in assigned(source) if source.startswith(INJECTED) else ():
             look_up(kinds, name, "parameter")
@@ -87,12 +86,6 @@ def parameters_of(notebook: str) -> dict[str, str]:
             kind = node.annotation  # "int or None" is a text
             found[node.target.id] = kind.value if isinstance(kind, ast.Constant) else ast.unparse(kind)
     return found
-
-
-def annotations(names: dict) -> dict[str, str]:
-    """The annotated names among globals with their annotations."""
-    found = names.get("__annotations__", {}).items()
-    return {name: kind if isinstance(kind, str) else inspect.formatannotation(kind) for name, kind in found}
 
 
 def assigned(source: str) -> list[str]:
