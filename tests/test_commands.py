@@ -89,7 +89,6 @@ def test_what_an_extra_misses_is_one_line_with_the_command_that_installs_it(verb
     hide = f"import sys; sys.modules[{missing!r}] = None; import importlib.util as u; find = u.find_spec"
     hide += f"; u.find_spec = lambda name: None if name == {missing!r} else find(name)"
     code = f"{hide}; import mp_lib.__main__ as m; sys.exit(m.main({verb!r}))"
-    (tmp_path / "notebooks").mkdir()
     variables = os.environ | {"MP_ROOT": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=variables)
     assert done.returncode == 2, done.stderr

@@ -198,8 +198,7 @@ def test_an_evaluation_does_not_say_where_its_film_is(tmp_path):
         "1e3",
     ],
 )
-def test_parameters_of_a_notebook_are_literals(tmp_path, monkeypatch, text):
-    monkeypatch.setenv("MP_ROOT", str(tmp_path))
+def test_parameters_of_a_notebook_are_literals(tmp_path, text):
     notebook = nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_code_cell("task = ''", metadata={"tags": ["parameters"]}),
@@ -207,12 +206,11 @@ def test_parameters_of_a_notebook_are_literals(tmp_path, monkeypatch, text):
         ],
         metadata={"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}},
     )
-    (tmp_path / "notebooks").mkdir()
-    nbformat.write(notebook, tmp_path / "notebooks" / "it.ipynb")
-    step = Step("it", "it", "it.ipynb", tmp_path / "done.ipynb", parameters={"task": text})
+    nbformat.write(notebook, tmp_path / "it.ipynb")
+    step = Step("it", "it", str(tmp_path / "it.ipynb"), tmp_path / "done.ipynb", parameters={"task": text})
     done = subprocess.run(papermill_command(step), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "notebooks" / "task.txt").read_text() == text
+    assert (tmp_path / "task.txt").read_text() == text
 
 
 def test_data_are_text_in_sentences_and_tables():

@@ -14,7 +14,7 @@ from mp_lib.pipeline.runner import Runner, spell_seconds
 from mp_lib.pipeline.steps import Step
 from mp_lib.system.device import apart, choose_device, visible_gpus
 from mp_lib.system.errors import InputError
-from mp_lib.system.paths import root, supplied
+from mp_lib.system.paths import notebooks_path, root
 from mp_lib.system.workers import default_jobs, usable_cores
 
 
@@ -24,7 +24,7 @@ def drive(options: argparse.Namespace) -> int:
     try:
         experiment = experiment_of(options)
         steps = experiment.steps(usable_cores())
-        if not supplied(root() / "notebooks").is_dir():
+        if not notebooks_path().is_dir():
             raise InputError(f"there are no notebooks in {root()}; run this in a checkout, or set MP_ROOT to one")
         if options.profile:  # where and on what is the cluster's affair
             print(f"{experiment.name}: {len(steps)} steps, by {options.profile}", flush=True)

@@ -17,7 +17,7 @@ from mp_lib.study import claims
 from mp_lib.study.designs import DEFAULT_TASK, DESIGNS, Design
 from mp_lib.study.runs import kept_files, patterns
 from mp_lib.study.sentences import count
-from mp_lib.system.paths import figures_path, package, root, run_path
+from mp_lib.system.paths import figures_path, notebooks_path, package, root, run_path
 
 MEASURED_ANEW = {"smoke": (), "quick": ("dp3_mamba_hydra",), "paper": tuple(METHODS)}  # in 06_efficiency
 CHOSEN_BY_NAME = ("task", "method", "scale", "seed", "attention", "demonstrator")  # 03_train has parameters for them
@@ -236,7 +236,7 @@ class Experiment:
     ) -> Step:
         """A step that takes seconds and so depends on the package's code, too; ``reads_runs``: on all of the scale."""
         results = (product for step in (*needs, *after) for product in step.products if product.suffix == ".json")
-        own = (root() / "notebooks" / f"{notebook}.ipynb", package(), *claims.other_files())
+        own = (notebooks_path() / f"{notebook}.ipynb", package(), *claims.other_files())
         kept = kept_files() if reads_runs else []
         return Step(
             name=f"{self.name}-{notebook}",

@@ -15,7 +15,7 @@ from mp_lib.model.backends import BACKENDS
 from mp_lib.model.step_forms import FORMS
 from mp_lib.sim.tasks import TASKS
 from mp_lib.system.errors import InputError
-from mp_lib.system.paths import root, supplied
+from mp_lib.system.paths import notebooks_path
 from mp_lib.system.values import example, meaning
 
 INJECTED = "# Parameters"  # how the cell begins that papermill writes behind the notebook's own parameters
@@ -39,7 +39,7 @@ def check_parameters(notebook: str, names: dict) -> None:
     looked at. ``In`` of the globals holds what was executed: what papermill has injected has to
     be one of those parameters, while names that are assigned by hand are the reader's own affair.
     """
-    path = supplied(root() / "notebooks" / f"{notebook}.ipynb")
+    path = notebooks_path() / f"{notebook}.ipynb"
     if not path.exists():
         return
     kinds = parameters_of(path.read_text(encoding="utf-8"))

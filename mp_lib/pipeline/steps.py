@@ -23,7 +23,7 @@ import psutil
 
 from mp_lib.system.files import read_json, write_json
 from mp_lib.system.locks import sign, sole_user
-from mp_lib.system.paths import name_of, package, root, step_path, supplied
+from mp_lib.system.paths import name_of, notebooks_path, package, root, step_path, supplied
 from mp_lib.system.progress import FILE_VARIABLE
 from mp_lib.system.provenance import file_hash
 
@@ -35,10 +35,11 @@ ON_GPU = ("training", "evaluation")  # those that compute on a GPU where there i
 class Step:
     """One notebook execution.
 
-    ``inputs`` are files or folders whose content it depends on, ``patterns`` name more of them below the root, such as
-    data/runs/*/result.json, whichever there are when it begins; ``facts`` is what else its result depends on.
-    ``products`` must be there when it is done. It starts when the steps it ``needs`` are done and those it comes
-    ``after`` have ended in any way; ``cores`` is how many it may keep busy, ``kind`` is one of KINDS.
+    ``notebook`` is a name in ``notebooks_path``, or the path of another one. ``inputs`` are files or folders whose
+    content it depends on, ``patterns`` name more of them below the root, such as data/runs/*/result.json, whichever
+    there are when it begins; ``facts`` is what else its result depends on. ``products`` must be there when it is done.
+    It starts when the steps it ``needs`` are done and those it comes ``after`` have ended in any way; ``cores`` is how
+    many it may keep busy, ``kind`` is one of KINDS.
     """
 
     name: str
@@ -177,7 +178,7 @@ def kernels_first() -> str:
 
 def papermill_command(step: Step) -> list[str]:
     """The command that executes a step's notebook; parameters travel as JSON, which is YAML."""
-    notebook = supplied(root() / "notebooks" / step.notebook)
+    notebook = notebooks_path() / step.notebook
     return [
         *(sys.executable, "-m", "papermill", str(notebook), str(step.executed)),
         *("--cwd", str(notebook.parent), "--no-progress-bar", "--autosave-cell-every", "5"),

@@ -30,7 +30,7 @@ def given_path(path: str | Path) -> Path:
 
 
 def supplied(path: Path) -> Path:
-    """A path below the root, or the checkout's of the same name where there is nothing: notebooks, kept results."""
+    """A path below the root, or the checkout's of the same name where there is nothing, such as kept results."""
     if path.exists() or checkout() is None or not path.is_relative_to(root()):
         return path
     own = checkout() / path.relative_to(root())
@@ -52,6 +52,11 @@ def checkout() -> Path | None:
     """The checkout that this package lies in; None where it was installed from a wheel."""
     folder = package().parent
     return folder if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").exists() else None
+
+
+def notebooks_path() -> Path:
+    """The notebooks beside this package, which they call; those below the root where it was installed from a wheel."""
+    return (checkout() or root()) / "notebooks"
 
 
 def demos_path(task: str, num_points: int, num_demos: int, expert: str = "default") -> Path:

@@ -1,7 +1,6 @@
 """How many processes work is said wrongly in one line, before anything is recorded, trained or played."""
 
 import json
-import shutil
 import subprocess
 
 import pytest
@@ -42,7 +41,6 @@ NOTEBOOKS = sorted(
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_so_it_is_in_a_notebook(name, tmp_path, monkeypatch):
     monkeypatch.setenv("MP_ROOT", str(tmp_path))
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     parameters = {"jobs": 0} | ({"checkpoint": "policy.safetensors"} if "evaluate" in name else {})
     step = Step("it", "it", name, tmp_path / "executed.ipynb", parameters)
     done = subprocess.run(papermill_command(step), capture_output=True, text=True)

@@ -21,7 +21,7 @@ from mp_lib.pipeline.options import parse
 from mp_lib.pipeline.steps import KINDS, Step
 from tests import ROOT
 from tests.pipeline.slurm import Slurm, missing
-from tests.pipeline.test_interruption import make_root
+from tests.pipeline.test_interruption import make_checkout
 from tests.study.finished import comparable
 
 MATRIX = (
@@ -169,12 +169,12 @@ def test_words_of_a_user_reach_no_shell(root):
         Plan.of(parse(["smoke", "--device", "cpu'$(touch x) #"]))
 
 
-def start(root, *arguments):
-    """The command line in another process, in a process group of its own."""
-    variables = {"MP_ROOT": str(root), "WANDB_MODE": "disabled"}
+def start(root, *arguments, checkout=ROOT):
+    """The command line of a checkout in another process, in a process group of its own."""
+    variables = {"MP_ROOT": str(root), "PYTHONPATH": str(checkout), "WANDB_MODE": "disabled"}
     return subprocess.Popen(
         [sys.executable, "-m", "mp_lib", "run", *arguments],
-        cwd=ROOT,
+        cwd=checkout,
         env=os.environ | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -194,9 +194,9 @@ def results_of(root):
 
 @pytest.mark.slow
 def test_a_signal_ends_snakemake_and_lets_its_trainings_save(tmp_path):
-    root = make_root(tmp_path)
+    root = make_checkout(tmp_path)
     arguments = ("quick", "--experiment", "width", "--methods", "dp3_narrow", "--seeds", "0", "--device", "cpu")
-    with start(root, *arguments, "--engine", "snakemake", "--jobs", "1") as driver:
+    with start(root, *arguments, "--engine", "snakemake", "--jobs", "1", checkout=root) as driver:
         wait_until(lambda: list((root / "data" / "runs").glob("*/training.safetensors")), 300, driver)
         began = time.monotonic()
         driver.send_signal(signal.SIGTERM)

@@ -38,7 +38,7 @@ except KeyboardInterrupt:
 @pytest.fixture
 def waiting_step(notebook_root):  # noqa: F811
     """A step whose notebook waits, and saves when it is interrupted."""
-    file = notebook_root / "notebooks" / "write.ipynb"
+    file = notebook_root / "source.ipynb"
     notebook = nbformat.read(file, 4)
     notebook.cells[1].source = WAITING
     nbformat.write(notebook, file)
@@ -131,24 +131,26 @@ def test_a_step_whose_driver_was_killed_keeps_its_lock_until_it_ends(waiting_ste
         pass
 
 
-def make_root(root):
-    """A root with notebooks, of which trainings save twice a second."""
-    shutil.copytree(ROOT / "notebooks", root / "notebooks")
-    file = root / "notebooks" / "03_train.ipynb"
-    notebook = nbformat.read(file, 4)
-    cell = next(cell for cell in notebook.cells if "check_parameters" in cell.source)
-    cell.source = f"import mp_lib.learning.run\nmp_lib.learning.run.SAVE_SECONDS = 0.5\n{cell.source}"
-    nbformat.write(notebook, file)
-    return root
+def make_checkout(folder):
+    """A checkout, and root, of its own, whose trainings save twice a second."""
+    for name in ("mp_lib", "notebooks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    for name in ("pyproject.toml", "Snakefile"):
+        shutil.copy(ROOT / name, folder)
+    module = folder / "mp_lib" / "learning" / "run.py"
+    text = module.read_text()
+    module.write_text(text.replace("SAVE_SECONDS = 60.0", "SAVE_SECONDS = 0.5"))
+    assert module.read_text() != text
+    return folder
 
 
-def start(root):
-    """The small run in another process."""
-    variables = {"MP_ROOT": str(root), "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
+def start(checkout):
+    """The small run in another process, by the package of a checkout."""
+    paths = {"MP_ROOT": str(checkout), "PYTHONPATH": f"{checkout}{os.pathsep}{ROOT}"}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.pipeline.small_run"],
-        cwd=ROOT,
-        env=os.environ | variables,
+        cwd=checkout,
+        env=os.environ | paths | {"WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -176,7 +178,7 @@ def kill_some(driver, chance):
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_twenty_times_ends_in_the_same_numbers(tmp_path):
-    whole, torn = make_root(tmp_path / "whole"), make_root(tmp_path / "torn")
+    whole, torn = make_checkout(tmp_path / "whole"), make_checkout(tmp_path / "torn")
     with start(whole) as driver:
         printed = driver.communicate()[0]
     assert driver.returncode == 0, printed
@@ -201,7 +203,7 @@ def test_a_run_that_is_killed_twenty_times_ends_in_the_same_numbers(tmp_path):
 
 @pytest.mark.slow
 def test_a_second_driver_shares_the_work_of_the_first(tmp_path):
-    root = make_root(tmp_path)
+    root = make_checkout(tmp_path)
     with start(root) as first, start(root) as second:
         printed = [driver.communicate()[0] for driver in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0), printed

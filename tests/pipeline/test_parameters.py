@@ -46,23 +46,27 @@ IMPOSSIBLE = [
 ]
 
 
-@pytest.fixture(params=["checkout", "elsewhere"])
+@pytest.fixture(params=["checkout", "elsewhere", "an earlier checkout"])
 def somewhere(request, monkeypatch, tmp_path):
-    """The project's own root, and one without notebooks."""
-    if request.param == "elsewhere":
+    """The project's own root, one without notebooks, and one whose notebooks are not those of this package."""
+    if request.param != "checkout":
         monkeypatch.setenv("MP_ROOT", str(tmp_path))
+    if request.param == "an earlier checkout":
+        (tmp_path / "notebooks").mkdir()
+        for name in KINDS:
+            cells = [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": ["metod = 1"]}]
+            (tmp_path / "notebooks" / f"{name}.ipynb").write_text(json.dumps({"cells": cells}))
 
 
 @pytest.fixture
 def own_notebook(monkeypatch, tmp_path):
-    """A root with a notebook of its own, whose parameters have no annotations."""
-    monkeypatch.setenv("MP_ROOT", str(tmp_path))
+    """A checkout whose notebook has parameters without annotations."""
+    monkeypatch.setattr("mp_lib.pipeline.parameters.notebooks_path", lambda: tmp_path)
     cells = [
         {"cell_type": "code", "metadata": {}, "source": ["seed = 1"]},
         {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": OWN.splitlines(keepends=True)},
     ]
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / "03_train.ipynb").write_text(json.dumps({"cells": cells}))
+    (tmp_path / "03_train.ipynb").write_text(json.dumps({"cells": cells}))
 
 
 def executed(*sources, **values):

@@ -40,7 +40,6 @@ window.addEventListener("load", () => {
 
 def make_report(root):
     """A report in a fresh root that holds what the project holds, and nothing that was run."""
-    shutil.copytree(ROOT / "notebooks", root / "notebooks", ignore=shutil.ignore_patterns(".*"))
     for folder in ("paper", "results"):
         shutil.copytree(ROOT / "data" / folder, root / "data" / folder)
     done = run_pipeline("report", root=root)

@@ -17,7 +17,7 @@ from tests import ROOT
 
 @pytest.fixture
 def notebook_root(tmp_path, monkeypatch):
-    """A root with one notebook, which writes its parameter to a file."""
+    """A root, and in it a notebook, which writes its parameter to a file."""
     monkeypatch.setenv("MP_ROOT", str(tmp_path))
     source = """
 import pathlib
@@ -32,8 +32,7 @@ pathlib.Path(path).write_text(str(value))
         ],
         metadata={"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}},
     )
-    (tmp_path / "notebooks").mkdir()
-    nbformat.write(notebook, tmp_path / "notebooks" / "write.ipynb")
+    nbformat.write(notebook, tmp_path / "source.ipynb")
     (tmp_path / "input").write_text("some data")
     return tmp_path
 
@@ -44,7 +43,7 @@ def make_step(root, name="write", value=1, **changes):
         Step(
             name=name,
             title=name,
-            notebook="write.ipynb",
+            notebook=str(root / "source.ipynb"),
             executed=root / f"{name}.ipynb",
             parameters={"value": value, "path": str(product)},
             inputs=(root / "input",),
@@ -107,9 +106,9 @@ def test_a_notebook_runs_in_this_interpreter_whatever_kernels_are_installed(note
     kernel.mkdir(parents=True)
     (kernel / "kernel.json").write_text(json.dumps(BOGUS))
     monkeypatch.setenv("JUPYTER_PATH", str(notebook_root / "installed"))
-    asking = nbformat.read(notebook_root / "notebooks" / "write.ipynb", as_version=4)
+    asking = nbformat.read(notebook_root / "source.ipynb", as_version=4)
     asking.cells[1].source = "import pathlib, sys; pathlib.Path(path).write_text(f'{sys.executable} {value}')"
-    nbformat.write(asking, notebook_root / "notebooks" / "write.ipynb")
+    nbformat.write(asking, notebook_root / "source.ipynb")
     step = make_step(notebook_root)
     assert Runner([step], jobs=1).run() == [], step.error()
     assert (notebook_root / "write.txt").read_text() == f"{sys.executable} 1"

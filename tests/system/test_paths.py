@@ -9,8 +9,11 @@ import pytest
 
 from mp_lib.drawing.figures import origin
 from mp_lib.pipeline.cluster import profile_path
+from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.info import facts
+from mp_lib.pipeline.steps import Step, papermill_command
 from mp_lib.study.claims import other_files
+from mp_lib.study.designs import REPORT
 from mp_lib.study.rows import kept_path, load_kept
 from mp_lib.study.runs import all_files, keep
 from mp_lib.study.tables import load_published
@@ -19,7 +22,7 @@ from mp_lib.system.provenance import file_hash
 from tests import ROOT
 from tests.study.finished import write_run
 
-SUPPLIED = ("notebooks/03_train.ipynb", "data/results/runs.csv", "data/paper/published.csv", "profiles/slurm", "docs")
+SUPPLIED = ("data/results/runs.csv", "data/paper/published.csv", "profiles/slurm", "docs")
 
 
 @pytest.fixture
@@ -70,6 +73,18 @@ def test_what_comes_with_the_project_is_found_until_the_root_has_its_own(other_r
     assert paths.name_of(ROOT / name) == paths.name_of(other_root / name) == name
     (other_root / name).mkdir(parents=True)
     assert paths.supplied(other_root / name) == other_root / name
+
+
+def test_notebooks_are_those_of_the_package_that_they_call(monkeypatch, other_root):
+    (other_root / "notebooks").mkdir()
+    (other_root / "notebooks" / "03_train.ipynb").write_text("{}")
+    assert paths.notebooks_path() == ROOT / "notebooks"
+    command = papermill_command(Step("it", "it", "03_train.ipynb", other_root / "executed.ipynb"))
+    assert str(ROOT / "notebooks" / "03_train.ipynb") in command and str(other_root / "notebooks") not in command
+    pages = Experiment("smoke", REPORT).steps(1)
+    assert all(ROOT / "notebooks" / step.notebook in step.inputs for step in pages)
+    monkeypatch.setattr(paths, "checkout", lambda: None)
+    assert paths.notebooks_path() == other_root / "notebooks"
 
 
 def test_what_is_nowhere_and_what_lies_elsewhere_stay_as_they_are(other_root, tmp_path_factory):
