@@ -11,6 +11,7 @@ import papermill
 import pytest
 
 from mp_lib.pipeline.parameters import check_parameters, parameters_of
+from mp_lib.system.errors import InputError
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 CODE_LINES = 60
@@ -122,6 +123,28 @@ def test_a_default_means_itself(notebook_path, notebook):
     names = copy.deepcopy(given)
     check_parameters(notebook_path.stem, names)
     assert names == given and all(type(names[name]) is type(given[name]) for name in given)
+
+
+SHOW_NOTHING = [
+    ("06_efficiency", {"horizons": []}, r"horizons \[\] given; give one or more multiples of 4"),
+    ("06_efficiency", {"horizons": [0]}, r"horizons \[0\] given"),
+    ("06_efficiency", {"horizons": [4, 5]}, r"horizons \[4, 5\] given"),
+    ("05_tables", {"expert": "dagp"}, "unknown expert 'dagp'; choose one of: default, dapg$"),
+    ("05_tables", {"expert": "dapg", "tasks": ["metaworld_reach"]}, "unknown expert 'dapg'; choose one of: default$"),
+    ("07_ablations", {"expert": "dagp"}, "unknown expert 'dagp'; choose one of: default, dapg$"),
+    ("07_ablations", {"experiments": ["heights"]}, "unknown experiment 'heights'"),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "said"), SHOW_NOTHING)
+def test_what_would_show_nothing_is_refused_in_the_first_cell(name, given, said, empty_root):
+    (path,) = (path for path in NOTEBOOKS if path.stem == name)
+    parameters, first, *_ = code_cells(nbformat.read(path, as_version=4))
+    names = {"display": print}
+    exec(parameters.source, names)
+    with pytest.raises(InputError, match=said) as refused:
+        exec(first.source, names | given)
+    assert "\n" not in str(refused.value) and not [*empty_root.iterdir()]
 
 
 def test_no_cell_assigns_a_parameter_again(notebook_path, notebook):

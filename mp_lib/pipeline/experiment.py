@@ -12,7 +12,7 @@ from mp_lib.interfaces import look_up
 from mp_lib.learning.evaluation import evaluation_path
 from mp_lib.learning.folder import KEPT, PRODUCTS
 from mp_lib.pipeline.steps import Step
-from mp_lib.sim.tasks import TASKS
+from mp_lib.sim.tasks import TASKS, check_expert_key
 from mp_lib.study import claims
 from mp_lib.study.designs import DEFAULT_TASK, DESIGNS, Design
 from mp_lib.study.runs import kept_files, patterns
@@ -54,6 +54,7 @@ class Experiment:
             look_up(TASKS, task, "task")
         if self.attention != "paper" and "05_tables" not in self.design.pages:
             raise ValueError(f"attention {self.attention} given; experiment {self.design.name} has its own conditions")
+        check_expert_key(self.expert)  # also where nothing is run
         for config in self.configs():
             TASKS[config.task].with_expert(self.expert)
 

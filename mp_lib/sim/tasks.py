@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from importlib import import_module
 
@@ -118,6 +119,15 @@ TASKS: dict[str, TaskSpec] = {
 def find_task(task: str | TaskSpec, expert: str = "default") -> TaskSpec:
     """Return the row of TASKS that is called ``task``, with that expert of it; a TaskSpec may stand for itself."""
     return (task if isinstance(task, TaskSpec) else look_up(TASKS, task, "task")).with_expert(expert)
+
+
+def check_expert_key(key: str, tasks: Iterable[str] = ()) -> None:
+    """Raise an InputError that lists the experts of these tasks, of all if none are named, if none has one of that key.
+
+    Each task alone is asked by ``with_expert``.
+    """
+    others = (other for task in tasks or TASKS for other in TASKS[task].other_experts)
+    look_up(dict.fromkeys(("default", *others)), key, "expert")
 
 
 def remarks_on(task: str, expert: str) -> list[str]:

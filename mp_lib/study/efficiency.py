@@ -13,7 +13,7 @@ from mp_lib.config import METHODS, kind_name, kinds
 from mp_lib.model.policy import build_denoiser
 from mp_lib.model.unet import UNet1D
 from mp_lib.study.sentences import join
-from mp_lib.timing.benchmark import Measurement
+from mp_lib.timing.benchmark import Measurement, check_horizons
 from mp_lib.timing.table import KEY, kept_path, read_table
 
 ACTION_DIM, COND_DIM = 26, 256  # Adroit's hammer with two observed steps, the sizes of the official counts
@@ -84,6 +84,12 @@ def cost_table(horizon: int = 16) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["method", "label", "attention", *costs])
     reference = table.set_index("method").loc["dp3"]
     return table.assign(**{f"{column}_share": table[column] / reference[column] for column in costs})
+
+
+def cost_tables(horizons: Sequence[int]) -> dict[int, pd.DataFrame]:
+    """``cost_table`` at each of these horizons; an InputError where there can be none."""
+    check_horizons(horizons)
+    return {horizon: cost_table(horizon) for horizon in horizons}
 
 
 def kept_timings() -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 from mp_lib.config import ATTENTION, METHODS, SCALES
 from mp_lib.interfaces import look_up
 from mp_lib.learning.folder import OTHER_DEMOS
-from mp_lib.sim.tasks import TASKS
+from mp_lib.sim.tasks import TASKS, check_expert_key
 from mp_lib.study.designs import Design
 from mp_lib.study.rows import CONFIG, EVALUATIONS, MEASURED, RESULT, curves_path, kept_path, load_kept, load_runs
 from mp_lib.system.files import write_atomically
@@ -32,8 +32,8 @@ def choose_runs(
 
     ``attention`` chooses among the runs of methods that can have one; empty: both. One run a task, method,
     attention and seed; those on demonstrations of another ``expert`` of the tasks are left out. Where nobody has run
-    any such here, those kept in data/results/. An unknown scale, task, method or attention raises a ValueError that
-    lists those that exist.
+    any such here, those kept in data/results/. An unknown scale, task, method, attention or expert raises a ValueError
+    that lists those that exist.
     """
     look_up(SCALES, scale, "scale")
     if attention:
@@ -41,6 +41,7 @@ def choose_runs(
     for registry, names, noun in ((TASKS, tasks, "task"), (METHODS, methods, "method")):
         for name in names:
             look_up(registry, name, noun)
+    check_expert_key(expert, tasks)
     bare = [name for name, method in METHODS.items() if not method.mixer]
 
     def select(runs: pd.DataFrame) -> pd.DataFrame:
@@ -61,7 +62,9 @@ def runs_of_design(design: Design, scale: str, expert: str = "default", methods:
 
     Any task and seed counts, not only those that the experiment plans; of methods its own, if none are given. Where
     nobody has run it here, the kept runs; a method has run it in two of its conditions or more, if it has several.
+    Raises a ValueError that lists the experts of all tasks if none has that one.
     """
+    check_expert_key(expert)
     for runs in (load_runs(), load_kept()):
         tasks, seeds = sorted(set(runs["task"]) & set(TASKS)), sorted(set(runs["seed"]))
         configs = design.configs(scale, tasks, methods, seeds, demonstrator=expert) if len(runs) else []

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mp_lib.config import METHODS
 from mp_lib.interfaces import look_up
+from mp_lib.system.errors import InputError
 
 if TYPE_CHECKING:
     from mp_lib.timing.workloads import Subject
@@ -56,7 +57,8 @@ def benchmark(
     """Measure each method and horizon under each backend that can do ``what`` here, at the paper's widths.
 
     ``what`` is "denoiser" (one call), "chunk" (encoder and ten steps), "train_step" (of the denoiser,
-    optimiser included) or "encoder_step". Raises a ValueError that lists the choices for an unknown name.
+    optimiser included) or "encoder_step". Raises a ValueError that lists the choices for an unknown name, or that says
+    which horizons there can be.
     """
     import torch
 
@@ -67,6 +69,7 @@ def benchmark(
         raise ValueError(f"threads {threads}, turns {turns}, batch {batch} given; each must be at least 1")
     device = str(choose_device(device))
     makers = look_up(MAKERS, what, "measurement")
+    check_horizons(horizons)
     for method in methods:
         look_up(METHODS, method, "method")
     for name in backends or []:
@@ -78,6 +81,13 @@ def benchmark(
         for method in methods:
             subject = Subject(method, attention if METHODS[method].mixer else "", horizon, device)
             yield from measure([subject], what, chosen, BATCHES[what] if batch is None else batch, turns)
+
+
+def check_horizons(horizons: Sequence[int]) -> None:
+    """Raise an InputError for no horizon, or for one at which not every method's U-Net can be called."""
+    multiple = max(2 ** (len(method.down_dims) - 1) for method in METHODS.values())
+    if not horizons or any(horizon < 1 or horizon % multiple for horizon in horizons):
+        raise InputError(f"horizons {list(horizons)} given; give one or more multiples of {multiple}, such as [4, 16]")
 
 
 def measure(subjects: list[Subject], what: str, backends: list[str], batch: int, turns: int) -> Iterator[Measurement]:

@@ -38,6 +38,7 @@ def run_pipeline(*arguments, root=ROOT, cwd=None, **variables):
         (["smoke", "--experiment", "heights"], "horizon"),
         (["smoke", "--experiment", "horizon", "--attention", "released"], "its own conditions"),
         (["report", "--methods", "dp3"], "it runs nothing"),
+        (["report", "--expert", "dagp"], "choose one of: default, dapg"),
         (["smoke", "quick"], "one scale"),
     ],
 )

@@ -59,9 +59,11 @@ def test_every_measurement_gives_a_row_a_backend(what, capsys):
         (["--backends", "tensorrt"], "onnx"),
         (["--threads", "0"], "at least 1"),
         (["--device", "tpu"], "cuda"),
+        (["--horizons", "16", "5"], "horizons [16, 5] given; give one or more multiples of 4"),
+        (["--horizons", "0"], "horizons [0] given; give one or more multiples of 4"),
     ],
 )
-def test_unknown_names_end_in_one_line(arguments, listed, capsys):
+def test_what_cannot_be_measured_ends_in_one_line(arguments, listed, capsys):
     assert main(["benchmark", *arguments, "--json"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
