@@ -9,9 +9,8 @@
 #   ./run_all.sh test      linter and tests; `test --all` with the slow ones   12 minutes
 #   ./run_all.sh --help    experiments, tasks, methods, seeds, device, jobs
 set -euo pipefail
-case "${MP_ROOT:-}" in  # made whole here, before the folder changes
-    "" | /*) ;;
-    "~" | "~/"*) export MP_ROOT="$HOME${MP_ROOT#\~}" ;;
+case "${MP_ROOT:-}" in  # made whole here, before the folder changes; what "~" stands for is left to Python
+    "" | /* | "~"*) ;;
     *) export MP_ROOT="$PWD/$MP_ROOT" ;;
 esac
 cd "$(dirname "${BASH_SOURCE[0]}")"

@@ -27,7 +27,7 @@ from mp_lib.system.locks import sole_user
 from mp_lib.system.paths import demos_path, given_path
 from mp_lib.system.progress import track
 from mp_lib.system.provenance import commit
-from mp_lib.system.workers import Workers, usable_cores
+from mp_lib.system.workers import Workers, check_main, usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +115,8 @@ def collect(
     buffer = _existing(path, provenance, num_demos)
     if buffer and buffer.num_episodes == num_demos:
         return buffer
+    if min(jobs, num_demos - (buffer.num_episodes if buffer else 0)) > 1:
+        check_main()  # before a lock is made
     with sole_user(Path(f"{path}.lock"), str(path)):
         return _record(spec, num_demos, path, provenance, jobs)
 

@@ -35,6 +35,7 @@ from mp_lib.data.layout import KEYS, MARK, RESTORE, SLAB_BYTES, Layout, is_ours,
 from mp_lib.point_cloud import sample_farthest, without_padding
 from mp_lib.system.errors import InputError
 from mp_lib.system.files import writing
+from mp_lib.system.paths import from_home
 from mp_lib.system.progress import track
 
 CHUNK_FRAMES = 100
@@ -82,7 +83,7 @@ class ReplayBuffer:
         (colours, empty takes, points that are no numbers) is logged and kept in ``notes``. Raises FileNotFoundError if
         there is nothing, an InputError if it is no such store or is damaged, by frame where it can be told.
         """
-        path = Path(path).expanduser()
+        path = from_home("path", path)
         layout = Layout.open(path)
         attributes = layout.attributes
         ours = is_ours(attributes)

@@ -8,7 +8,7 @@ from pathlib import Path
 from mp_lib.config import FINAL_SEEDS, PolicyConfig
 from mp_lib.interfaces import TaskSpec
 from mp_lib.learning.journal import Journal
-from mp_lib.learning.rollout import rollout
+from mp_lib.learning.rollout import rollout, settle_jobs
 from mp_lib.model.backends import FrozenPolicy, freeze
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.ddim import DDIM
@@ -94,6 +94,7 @@ def evaluate(
     if found := stored_evaluation(path, origin):
         return found
     policy, spec = load(checkpoint, num_inference_steps, device, backend, task=task, method=method)
+    settle_jobs(jobs)
     film, seeds = path.with_suffix(".mp4"), range(first_seed, first_seed + episodes)
     with sole_user(path.with_name(f".{path.stem}.lock"), str(path)):
         if found := stored_evaluation(path, origin):  # by whoever had the lock before

@@ -59,6 +59,8 @@ def train(
     """
     at_least_one(jobs=jobs)
     check_owner(folder, config, store)
+    if not is_finished(folder):
+        settle_jobs(jobs)  # an error now rather than at the first evaluation
     if not is_finished(folder) or leftovers(folder):
         # Beside the folder, which so holds results alone.
         with sole_user(folder.with_name(f".{folder.name}.lock"), str(folder)):
@@ -112,7 +114,6 @@ class Run:
     ):
         self.store = store.check(spec)
         self.spec = spec.with_state(store.shapes["state"][0])
-        settle_jobs(jobs)  # an error now rather than at the first evaluation
         self.config, self.folder, self.device, self.jobs = config, folder, device, jobs
         windows = training_windows(config, store)
         self.trainer = Trainer(config, policy_config(config, self.spec), windows, device, form)

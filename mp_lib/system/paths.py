@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mp_lib.system.errors import InputError
+
 
 def root() -> Path:
     """The folder below which lies all that is made, absolute: ``MP_ROOT`` if that is set, else ``project()``.
 
     A relative ``MP_ROOT`` begins where the process is when this is first called, and is written back whole: the
-    processes that this one starts may work in other folders.
+    processes that this one starts may work in other folders. An InputError if it begins with ``~`` and a name that no
+    user has.
     """
     if not os.environ.get("MP_ROOT"):
         return project()
-    whole = Path(os.environ["MP_ROOT"]).expanduser().absolute()
+    whole = from_home("MP_ROOT", os.environ["MP_ROOT"]).absolute()
     os.environ["MP_ROOT"] = str(whole)
     return whole
 
@@ -26,7 +29,17 @@ def project() -> Path:
 
 def given_path(path: str | Path) -> Path:
     """Where a path that somebody gave leads, absolute: ``~`` is the home folder, a relative one begins at the root."""
-    return root() / Path(path).expanduser()
+    return root() / from_home("path", path)
+
+
+def from_home(name: str, path: str | Path) -> Path:
+    """A path with the home folder in the place of ``~``, or of ``~user``; an InputError if there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(
+            f"{name} {str(path)!r} given; no home is known for that, a folder of that name is './{path}'"
+        ) from None
 
 
 def supplied(path: Path) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 
 from mp_lib.system.errors import InputError
 
-ASKED = {"__name__", "current_process"}  # by a script that tells whether it is only imported
+ASKED = {"__name__", "current_process", "parent_process"}  # by a script that tells whether it is only imported
 GUARD = 'put the call under `if __name__ == "__main__":`, or use jobs=1'
 STEP_BYTES = 2 * 2**30  # a training at scale quick and its notebook take 1.4 GiB
 
@@ -77,13 +77,17 @@ def check_main() -> None:
     frame = inspect.currentframe()
     while frame and not (frame.f_globals is vars(main) and frame.f_code.co_name == "<module>"):
         frame = frame.f_back
-    if frame and frame.f_code.co_filename == path:
-        tree = ast.parse("".join(linecache.getlines(path)))
-        running = (each for each in tree.body if each.lineno <= frame.f_lineno <= each.end_lineno)
-        names = {getattr(node, "id", getattr(node, "attr", "")) for each in running for node in ast.walk(each)}
-        if not names & ASKED:
-            line = f"{path}, line {frame.f_lineno}"
-            raise InputError(f"{line} would run again in each process that it starts; {GUARD}")
+    if frame and frame.f_code.co_filename == path and not is_guarded(linecache.getlines(path), frame.f_lineno):
+        line = f"{path}, line {frame.f_lineno}"
+        raise InputError(f"{line} would run again in each process that it starts; {GUARD}")
+
+
+def is_guarded(script: list[str], line: int) -> bool:
+    """Whether that line of a script stands within an ``if`` that asks whether the script is only imported."""
+    nodes = [node for node in ast.walk(ast.parse("".join(script))) if isinstance(node, ast.If | ast.IfExp)]
+    tests = [node.test for node in nodes if node.lineno <= line <= node.end_lineno]
+    names = {getattr(part, "id", getattr(part, "attr", "")) for test in tests for part in ast.walk(test)}
+    return bool(names & ASKED)
 
 
 def usable_cores() -> int:

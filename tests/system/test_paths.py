@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.drawing.figures import origin
 from mp_lib.pipeline.cluster import profile_path
 from mp_lib.pipeline.experiment import Experiment
@@ -18,6 +19,7 @@ from mp_lib.study.rows import kept_path, load_kept
 from mp_lib.study.runs import all_files, keep
 from mp_lib.study.tables import load_published
 from mp_lib.system import paths
+from mp_lib.system.errors import InputError
 from mp_lib.system.provenance import file_hash
 from tests import ROOT
 from tests.study.finished import write_run
@@ -47,16 +49,27 @@ def test_a_relative_root_is_taken_once_from_where_the_process_is(monkeypatch, tm
     assert done.stdout.strip() == str(wanted), done.stderr
 
 
-@pytest.mark.parametrize("root", ["made", "."])
-def test_run_all_takes_a_relative_root_from_where_it_is_called(tmp_path, root):
+@pytest.mark.parametrize("root", ["made", ".", "~", "~/made", "~root", "~root/made", "a~"])
+def test_run_all_means_by_a_root_what_python_means(tmp_path, monkeypatch, root):
+    monkeypatch.setenv("HOME", "/home/of/somebody")
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
-    python.write_text('#!/bin/sh\necho "$MP_ROOT"\n')
+    code = "from mp_lib.system.paths import root; print(root())"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -c "{code}"\n')
     python.chmod(0o755)
     variables = os.environ | {"MP_ROOT": root, "PATH": f"{python.parent}:{os.environ['PATH']}"}
     command = [ROOT / "run_all.sh", "--env", "active", "--help"]
     done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
-    assert Path(done.stdout.strip()) == tmp_path / root, done.stderr
+    assert Path(done.stdout.strip()) == tmp_path / os.path.expanduser(root), done.stderr
+
+
+def test_a_home_of_nobody_is_refused_in_one_line(monkeypatch):
+    for what in (lambda: paths.given_path("~nobody-here/a"), lambda: ReplayBuffer.open("~nobody-here/a"), paths.root):
+        monkeypatch.setenv("MP_ROOT", "~nobody-here/b" if what is paths.root else "/made")
+        with pytest.raises(
+            InputError, match=r"^(path|MP_ROOT) '~nobody-here/[ab]' given; .* is './~nobody-here/[ab]'$"
+        ):
+            what()
 
 
 def test_a_path_that_somebody_gave_begins_at_the_root(monkeypatch, other_root):
