@@ -34,7 +34,9 @@ class Metrics:
         self._mirror.look()
 
     def close(self) -> None:
-        """Finish file and mirror; the file is whole before the mirror is waited for."""
+        """Finish file and mirror, once; the file is whole before the mirror is waited for."""
+        if self._file.closed:
+            return
         self._file.close()
         self._mirror.close()
 

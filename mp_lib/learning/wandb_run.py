@@ -65,13 +65,22 @@ def follow(record: Path, folder: Path, config: dict, mode: str, ended: threading
     try:
         log(record, draft, identifier, config, mode, ended)
         write_atomically(draft / "full", bytes(2**16))  # wandb does not say so if the disk is
-        (written,) = (path for path in (draft / "wandb").iterdir() if own.fullmatch(path.name))
+        written = only_run(draft / "wandb", own)
         written.replace(folder / written.name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     for path in folder.iterdir():
         if own.fullmatch(path.name) and path.name != written.name:
             shutil.rmtree(path)
+
+
+def only_run(folder: Path, name: re.Pattern) -> Path:
+    """The one run that wandb has written there; a RuntimeError if there is none of that name, or several."""
+    found = [path for path in folder.glob("*") if name.fullmatch(path.name)]
+    if len(found) != 1:
+        names = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
+        raise RuntimeError(f"a run called {name.pattern} was expected and wandb has written {names}")
+    return found[0]
 
 
 def log(record: Path, folder: Path, identifier: str, config: dict, mode: str, ended: threading.Event) -> None:

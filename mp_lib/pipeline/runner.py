@@ -40,20 +40,21 @@ class Runner:
         self.failed: list[str] = []
         self.elsewhere: set[str] = set()
         self.screen = Bars() if sys.stderr.isatty() else Lines()
+        self.stop = Stop()
 
     def run(self) -> list[str]:
         """Run to the end and return the names of the steps that failed or could not run."""
-        with Stop() as stop:
+        with self.stop:
             try:
                 while self.waiting or self.running:
-                    with stop.hold():  # else a process that was just started would not be known
-                        self.start_ready()
+                    self.start_ready()
+                    with self.stop.hold():
                         self.collect_ended()
                         self.screen.show(self.running)
                     if self.running or self.elsewhere:
                         time.sleep(POLL_SECONDS)
             finally:
-                with stop.hold():
+                with self.stop.hold():
                     self.end()
         return self.failed
 
@@ -104,8 +105,9 @@ class Runner:
                 self.finished.add(step.name)
                 self.screen.say(f"{self.place()} there already: {step.title}")
             else:
-                self.running.append(Execution(step, locks, variables))
-                self.running[-1].release = stack.pop_all().close
+                with self.stop.hold():  # else a process that was just started would not be known
+                    self.running.append(Execution(step, locks, variables))
+                    self.running[-1].release = stack.pop_all().close
 
     def claim_gpu(self, stack: contextlib.ExitStack) -> tuple[str, int]:
         """A GPU of this host and its lock, those that nobody uses first; an InUseError if all are taken."""

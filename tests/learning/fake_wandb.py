@@ -11,6 +11,7 @@ def hang():
     time.sleep(1000)
 
 BREAKS = {{"import": lambda: None, "init": lambda: None, "log": lambda: None, "finish": lambda: None}}
+NAMES = ["offline-run-2_2-{{}}"]
 {breaks}
 BREAKS["import"]()
 SERVER = Path({server!r})
@@ -29,7 +30,8 @@ class Run:
         self.facts = facts
         kept = SERVER.read_text().splitlines() if SERVER.exists() and facts["mode"] == "online" else []
         self.step = max([json.loads(row)["_step"] + 1 for row in kept if "_step" in json.loads(row)], default=0)
-        Path(facts["dir"], "wandb", "offline-run-2_2-" + facts["id"]).mkdir(parents=True)
+        for name in NAMES:
+            Path(facts["dir"], "wandb", name.format(facts["id"])).mkdir(parents=True)
         self.tell(facts)
 
     def tell(self, what):

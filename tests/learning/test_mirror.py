@@ -1,5 +1,6 @@
 """The mirror of a run is the whole run, once, and no training waits or ends for it."""
 
+import contextlib
 import logging
 import os
 import resource
@@ -153,17 +154,17 @@ def test_a_server_that_cannot_be_reached_holds_nobody_up(tmp_path, toy_demos, mo
     assert not processes(tmp_path)
 
 
-BREAKS = {
-    "import": ["raise ImportError('libwandb.so')", "raise SystemExit('bye')", "os._exit(3)", "hang()"],
-    "init": ["BREAKS['init'] = hang", "BREAKS['init'] = lambda: 1 / 0"],
-    "log": ["BREAKS['log'] = hang", "BREAKS['log'] = lambda: 1 / 0"],
-    "finish": ["BREAKS['finish'] = hang", "BREAKS['finish'] = lambda: 1 / 0"],
-}
+BROKEN = [  # where, how, in which mode
+    ("import", "raise SystemExit('bye')", "offline"),
+    ("import", "os._exit(3)", "online"),
+    ("import", "hang()", "offline"),
+    ("init", "BREAKS['init'] = hang", "online"),
+    ("finish", "BREAKS['finish'] = lambda: 1 / 0", "online"),
+]
 
 
-@pytest.mark.parametrize("mode", ["online", "offline"])
-@pytest.mark.parametrize(("where", "breaks"), [(where, each) for where in BREAKS for each in BREAKS[where]])
-def test_a_broken_wandb_harms_nothing(tmp_path, monkeypatch, caplog, mode, where, breaks):
+@pytest.mark.parametrize(("where", "breaks", "mode"), BROKEN)
+def test_a_broken_wandb_harms_nothing(tmp_path, monkeypatch, caplog, where, breaks, mode):
     told = fake_wandb.install(tmp_path, monkeypatch, breaks)
     monkeypatch.setattr(mirror, "LIVE_SECONDS", 2)
     monkeypatch.setattr(mirror, "OFFLINE_SECONDS", 4)
@@ -177,6 +178,25 @@ def test_a_broken_wandb_harms_nothing(tmp_path, monkeypatch, caplog, mode, where
         last = [each for each in told() if "mode" in each or "_step" in each][-4:]
         assert last[0]["mode"] == "offline" and [each["_step"] for each in last[1:]] == [9, 19, 20]
     assert not processes(tmp_path)
+
+
+@pytest.mark.parametrize("names", [[], ["{}"], ["run-1_1-{}", "offline-run-2_2-{}"]])
+def test_a_wandb_that_writes_otherwise_is_told_apart(tmp_path, monkeypatch, caplog, names):
+    fake_wandb.install(tmp_path, monkeypatch, f"NAMES = {names}")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    record(tmp_path / "run")
+    (warning,) = (each.getMessage() for each in caplog.records)
+    identifier = (tmp_path / "run" / "wandb" / "id").read_text()
+    assert f"wandb has written {', '.join(sorted(names)).format(*[identifier] * 2) or 'nothing'}" in warning
+
+
+def test_a_record_that_is_closed_twice_is_mirrored_once(tmp_path, monkeypatch):
+    told = fake_wandb.install(tmp_path, monkeypatch)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with contextlib.closing(Metrics(tmp_path / "metrics.jsonl", 0, {})) as metrics:
+        metrics.write(0, loss=0.5)
+        metrics.close()
+    assert len([each for each in told() if "mode" in each]) == 1
 
 
 def test_a_live_mirror_that_fails_is_said_at_once(tmp_path, monkeypatch, caplog):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import nbformat
 import psutil
@@ -90,6 +91,21 @@ def test_a_stop_ends_a_step_that_has_no_kernel_yet(waiting_step, notebook_root):
         runner.run()
     watcher.join()
     assert time.monotonic() - began < 10 and not (notebook_root / "waiting.began").exists()
+
+
+def test_a_stop_does_not_wait_for_what_egl_is_asked(waiting_step, monkeypatch):
+    asked = []
+    monkeypatch.delenv("MUJOCO_EGL_DEVICE_ID", raising=False)
+    monkeypatch.setattr("mp_lib.pipeline.runner.egl_device", lambda *gpu: (asked.append(gpu), time.sleep(20)) and "0")
+    step = replace(waiting_step, kind="training", parameters=waiting_step.parameters | {"device": "auto"})
+    watcher = when(lambda: asked, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        Runner([step], jobs=1, gpus=["0"]).run()
+    watcher.join()
+    assert time.monotonic() - began < 10 and not step.log.exists()
+    with step.claim():
+        pass
 
 
 def test_a_step_that_another_process_runs_is_waited_for(notebook_root, capsys):  # noqa: F811
