@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import select
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +12,7 @@ from mp_lib.commands import VERBS
 from mp_lib.system.extras import explain
 
 HELP = ("-h", "--help", "help")
+UNREAD = 128 + 13  # SIGPIPE
 
 
 def overview() -> str:
@@ -21,8 +24,24 @@ def overview() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit status: 2, and one line, for what was given wrongly or is missing."""
-    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["help"]
+    """Run a command line and return its exit status: 2, and one line, for what was given wrongly or is missing.
+
+    Where nobody reads any more what is printed, as behind ``| head``, it ends there, with 141 as a shell has it.
+    """
+    try:
+        try:
+            return answer(*((sys.argv[1:] if arguments is None else arguments) or ["help"]))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # what is left in its buffer would be tried again
+        return UNREAD
+
+
+def answer(name: str, *rest: str) -> int:
+    """Run a verb with the rest of a command line."""
     if name in HELP:
         print(overview())
         return 0
@@ -33,12 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return VERBS[name].act(VERBS[name].parse(rest)) or 0
     except (ModuleNotFoundError, ValueError, OSError, RuntimeError) as error:
+        if isinstance(error, BrokenPipeError) and nobody_reads():
+            raise
         said = explain(error) if isinstance(error, ModuleNotFoundError) else error
         print(f"mp_lib {name}: {said}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"mp_lib {name}: stopped", file=sys.stderr)
         return 130
+
+
+def nobody_reads() -> bool:
+    """Whether what is printed goes into a pipe whose other end is closed."""
+    pipe = select.poll()
+    pipe.register(sys.stdout.fileno(), 0)  # errors are told without being asked for
+    return bool(pipe.poll(0))
 
 
 if __name__ == "__main__":

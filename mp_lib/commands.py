@@ -205,11 +205,11 @@ VERBS = {
     verb.name: verb
     for verb in (
         Run("run", "make demonstrations, trainings, tables and the report; ./run_all.sh calls it", run),
-        Verb("step", "run one step of a plan, as Snakemake's jobs do", step, STEP),
         Verb("check", "say how often a task's expert succeeds", check, CHECK),
         Verb("benchmark", "time denoiser calls, action chunks and training steps", benchmark, BENCHMARK),
         Verb("inspect", "say what lies at a path, whether it fits here, and what helps", inspect, INSPECT),
         Verb("info", "say what a bug report needs: versions, device, compiler, depth, paths", info),
+        Verb("step", "run one step of a plan, as Snakemake's jobs do", step, STEP, True),
         Verb("fetch", "get public policies of others as experts", fetch, FETCH, True),
         Verb("imitate", "train a small network of our own to act as another expert does", imitate, IMITATE, True),
         Verb("gallery", "draw the ten tasks of the paper into data/results", gallery, maintains=True),

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from importlib.metadata import packages_distributions
 
 import pytest
@@ -68,6 +69,33 @@ def test_an_unknown_option_is_answered_in_one_line_that_lists_those_there_are(ve
 def test_no_module_runs_beside_it(name):
     done = subprocess.run([sys.executable, "-m", f"mp_lib.{name}", "--help"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode != 0
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [[], ["info"], ["run", "--help"]])
+def test_a_reader_that_is_gone_is_no_trouble(arguments, unbuffered, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    command = f"'{sys.executable}' -m mp_lib {' '.join(arguments)} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode in (0, 141) and done.stderr == ""  # argparse does not say that its help was not read
+
+
+def test_a_run_ends_with_its_reader(monkeypatch, empty_root):
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as unread:
+        monkeypatch.setattr(sys, "stdout", unread)
+        monkeypatch.setattr("mp_lib.pipeline.driver.notebooks_path", lambda: ROOT)
+        monkeypatch.setattr("mp_lib.pipeline.driver.Runner", lambda *_: pytest.fail("it goes on"))
+        assert main(["run", "smoke", "--device", "cpu"]) == 141
+
+
+def test_a_pipe_that_breaks_elsewhere_is_said(monkeypatch, capfd):
+    broken = VERBS["info"]
+    monkeypatch.setitem(
+        VERBS, "info", replace(broken, act=lambda _: (_ for _ in ()).throw(BrokenPipeError("a worker")))
+    )
+    assert main(["info"]) == 2 and capfd.readouterr().err == "mp_lib info: a worker\n"
 
 
 def test_info_says_what_a_bug_report_needs(capsys):

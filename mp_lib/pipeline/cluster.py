@@ -21,11 +21,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mp_lib.interfaces import look_up
 from mp_lib.pipeline.options import experiment_of
 from mp_lib.pipeline.runner import Runner
 from mp_lib.pipeline.steps import ON_GPU, Step
 from mp_lib.system.device import apart, visible_gpus
-from mp_lib.system.errors import InputError
+from mp_lib.system.errors import InputError, at_least_one
 from mp_lib.system.extras import require
 from mp_lib.system.files import read_json, write_atomically
 from mp_lib.system.locks import InUseError, sign, sole_user
@@ -56,8 +57,11 @@ class Plan:
 
     @classmethod
     def read(cls, path: str | Path) -> Plan:
-        """The plan that ``write_plan`` wrote; a ValueError if the file is damaged."""
-        found = read_json(given_path(path))
+        """The plan that ``write_plan`` wrote; a ValueError if there is none or the file is damaged."""
+        path = given_path(path)
+        if not path.is_file():
+            raise InputError(f"there is no plan {path}; ./run_all.sh --engine snakemake writes one into data/steps")
+        found = read_json(path)
         try:
             return cls.of(argparse.Namespace(**found.pop("options")), **found)
         except (LookupError, TypeError, AttributeError) as error:
@@ -100,8 +104,12 @@ class Plan:
         return replace(self, steps=left)
 
     def run(self, name: str, threads: int) -> bool:
-        """Run one step here and now, and say whether that went well; ``threads`` are what a cluster allots it."""
-        step = replace(self.steps[name], needs=(), after=())  # Snakemake has seen to those
+        """Run one step here and now, and say whether that went well; ``threads`` are what a cluster allots it.
+
+        An InputError for a step that the plan does not have, or no thread.
+        """
+        at_least_one(threads=threads)
+        step = replace(look_up(self.steps, name, "step"), needs=(), after=())  # Snakemake has seen to those
         if self.jobs is None:
             hide_gpus_of_others()
         gpus = apart(visible_gpus, self.device) if step.kind in ON_GPU else ()
@@ -122,20 +130,25 @@ def hide_gpus_of_others() -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
+def check_snakemake(profile: str) -> None:
+    """Raise a ValueError if Snakemake is not installed, or there is no such profile."""
+    require("cluster")
+    found = profile_path(profile)
+    if profile and not [*found.glob("config*.yaml")]:
+        what = "that has no config.yaml" if found.is_dir() else "there is no such folder"
+        raise InputError(f"--profile {profile} was given, but {what}: {found}; profiles/slurm is one")
+
+
 def run_with_snakemake(
     name: str, steps: Sequence[Step], options: argparse.Namespace, jobs: int | None, profile: str = ""
 ) -> list[str]:
     """Let Snakemake run the steps of a call; returns the names of those that are not done then.
 
     ``name`` is the experiment's. Without a profile ``jobs`` run here side by side; with one at most so many are in the
-    queue, or as many as the profile says. Pages come when all else has ended, in whichever way. Raises a ValueError if
-    Snakemake is not installed or the profile is missing, a RuntimeError if Snakemake cannot start or the queue does not
-    answer. What an earlier call has submitted and is still in the queue is waited for.
+    queue, or as many as the profile says. Pages come when all else has ended, in whichever way. Raises a RuntimeError
+    if Snakemake cannot start or the queue does not answer. What an earlier call has submitted and is still in the queue
+    is waited for.
     """
-    require("cluster")
-    if profile and not profile_path(profile).is_dir():
-        found = profile_path(profile)
-        raise InputError(f"--profile {profile} was given, but there is no such folder: {found}; profiles/slurm is one")
     where, here = (on_a_cluster(jobs, profile), None) if profile else (on_this_machine(jobs), jobs)
     with sole_driver() as lock:
         if profile:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from mp_lib.pipeline.cluster import run_with_snakemake
+from mp_lib.pipeline.cluster import check_snakemake, run_with_snakemake
 from mp_lib.pipeline.options import experiment_of
 from mp_lib.pipeline.report import build_report
 from mp_lib.pipeline.runner import Runner, spell_seconds
@@ -26,6 +26,8 @@ def drive(options: argparse.Namespace) -> int:
         steps = experiment.steps(usable_cores())
         if not notebooks_path().is_dir():
             raise InputError(f"there are no notebooks in {root()}; run this in a checkout, or set MP_ROOT to one")
+        if options.engine == "snakemake":
+            check_snakemake(options.profile)
         if options.profile:  # where and on what is the cluster's affair
             print(f"{experiment.name}: {len(steps)} steps, by {options.profile}", flush=True)
             failed = run_with_snakemake(experiment.name, steps, options, options.jobs, options.profile)
@@ -39,6 +41,8 @@ def drive(options: argparse.Namespace) -> int:
             else:
                 failed = Runner(steps, jobs, gpus).run()
         report = build_report(experiment, [step for step in steps if step.name not in failed])
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError, RuntimeError) as error:
         print(f"run_all.sh: {error}", file=sys.stderr)
         return 2

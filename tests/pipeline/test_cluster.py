@@ -15,8 +15,9 @@ import psutil
 import pytest
 import yaml
 
+from mp_lib.__main__ import main
 from mp_lib.pipeline import cluster
-from mp_lib.pipeline.cluster import Plan, run_with_snakemake, stamp_of, write_plan
+from mp_lib.pipeline.cluster import Plan, check_snakemake, stamp_of, write_plan
 from mp_lib.pipeline.options import parse
 from mp_lib.pipeline.steps import KINDS, Step
 from tests import ROOT
@@ -81,12 +82,34 @@ def test_snakemake_plans_a_job_a_step(root):
 def test_without_the_extra_one_line_says_what_to_install(root, monkeypatch):
     monkeypatch.setattr("mp_lib.system.extras.find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"snakemake, .* are not installed.*python -m pip install -e .\.\[cluster\]"):
-        run_with_snakemake("it", [], parse(["smoke"]), 1)
+        check_snakemake("")
 
 
-def test_a_profile_that_is_not_there_is_named(root):
-    with pytest.raises(ValueError, match="--profile nowhere was given, but there is no such folder"):
-        run_with_snakemake("it", [], parse(["smoke"]), 1, "nowhere")
+@pytest.mark.parametrize(
+    ("profile", "said"), [("nowhere", "there is no such folder"), ("docs", "that has no config.yaml")]
+)
+def test_a_profile_that_is_not_there_is_named_before_anything_is_announced(root, capsys, profile, said):
+    assert main(["run", "smoke", "--engine", "snakemake", "--profile", profile]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"run_all.sh: --profile {profile} was given, but {said}: ") and not printed.out
+    assert printed.err.count("\n") == 1 and not [*root.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["{root}/nowhere.plan", "it", "1"],
+            "there is no plan {root}/nowhere.plan; ./run_all.sh --engine snakemake writes",
+        ),
+        (["{plan}", "it", "1"], "unknown step 'it'; choose one of: smoke-metaworld_drawer-open"),
+        (["{plan}", "smoke-00_overview", "0"], "threads 0 given; it must be at least 1"),
+    ],
+)
+def test_a_step_that_cannot_be_run_is_answered_in_one_line(root, capsys, arguments, said):
+    plan = write_plan("smoke", parse(["smoke"]), 1)
+    assert main(["step", *(each.format(root=root, plan=plan) for each in arguments)]) == 2
+    assert capsys.readouterr().err.startswith(f"mp_lib step: {said.format(root=root)}")
 
 
 def test_every_rule_counts_as_one_of_the_steps_side_by_side(root):
