@@ -186,31 +186,31 @@ def test_an_evaluation_does_not_say_where_its_film_is(tmp_path):
     assert stored_evaluation(path, {})["film"] == "1.mp4"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '"; import os; os._exit(7); "',
-        "'\n1/0\n'",
-        "$(exit 7)`exit 7`; exit 7",
-        "!exit 7",
-        "{{1/0}} %%bash \\",
-        "null",
-        "1e3",
-    ],
-)
-def test_parameters_of_a_notebook_are_literals(tmp_path, text):
+TEXTS = [
+    '"; import os; os._exit(7); "',
+    "'\n1/0\n'",
+    "$(exit 7)`exit 7`; exit 7",
+    "!exit 7",
+    "{{1/0}} %%bash \\",
+    "null",
+    "1e3",
+]
+
+
+def test_parameters_of_a_notebook_are_literals(tmp_path):
+    given = {f"text{place}": text for place, text in enumerate(TEXTS)}
     notebook = nbformat.v4.new_notebook(
         cells=[
-            nbformat.v4.new_code_cell("task = ''", metadata={"tags": ["parameters"]}),
-            nbformat.v4.new_code_cell("open('task.txt', 'w').write(task)"),
+            nbformat.v4.new_code_cell(f"{' = '.join(given)} = ''", metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(f"import json; json.dump([{', '.join(given)}], open('texts.json', 'w'))"),
         ],
         metadata={"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}},
     )
     nbformat.write(notebook, tmp_path / "it.ipynb")
-    step = Step("it", "it", str(tmp_path / "it.ipynb"), tmp_path / "done.ipynb", parameters={"task": text})
+    step = Step("it", "it", str(tmp_path / "it.ipynb"), tmp_path / "done.ipynb", parameters=given)
     done = subprocess.run(papermill_command(step), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "task.txt").read_text() == text
+    assert json.loads((tmp_path / "texts.json").read_text()) == TEXTS
 
 
 def test_data_are_text_in_sentences_and_tables():

@@ -23,7 +23,7 @@ import psutil
 
 from mp_lib.system.files import read_json, write_json
 from mp_lib.system.locks import sign, sole_user
-from mp_lib.system.paths import name_of, notebooks_path, package, root, step_path, supplied
+from mp_lib.system.paths import checkout, name_of, notebooks_path, package, root, step_path, supplied
 from mp_lib.system.progress import FILE_VARIABLE
 from mp_lib.system.provenance import file_hash
 
@@ -112,13 +112,15 @@ class Execution:
         self.progress_file = step.stamp.with_suffix(".progress")
         step.executed.parent.mkdir(parents=True, exist_ok=True)
         self.progress_file.unlink(missing_ok=True)
+        # Our own kernel python3 goes before all that are installed; Jupyter replaces its command, python, by the
+        # interpreter that papermill runs in, which is ours.
+        paths = {"JUPYTER_PATH": before("JUPYTER_PATH", package() / "pipeline" / "jupyter")} | package_first()
         # Spinning threads take the other step's core away; a waiting thread costs nothing.
         settings = {FILE_VARIABLE: str(self.progress_file), "MP_ROOT": str(root()), "OMP_WAIT_POLICY": "passive"}
-        settings["JUPYTER_PATH"] = kernels_first()
         with open(step.log, "w") as log:
             self.process = subprocess.Popen(
                 papermill_command(step),
-                env=os.environ | settings | variables,
+                env=os.environ | settings | paths | variables,
                 stdout=log,
                 stderr=log,
                 pass_fds=locks,
@@ -168,12 +170,14 @@ class Execution:
             return []
 
 
-def kernels_first() -> str:
-    """JUPYTER_PATH with our own kernel python3 before all that are installed.
+def package_first() -> dict[str, str]:
+    """The variable by which a checkout's notebooks import its own package, whichever is installed."""
+    return {"PYTHONPATH": before("PYTHONPATH", checkout())} if checkout() else {}
 
-    Jupyter replaces its command, python, by the interpreter that papermill runs in, which is ours.
-    """
-    return os.pathsep.join([str(package() / "pipeline" / "jupyter"), *filter(None, [os.environ.get("JUPYTER_PATH")])])
+
+def before(variable: str, folder: Path) -> str:
+    """A variable that lists folders, with this one before all others."""
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get(variable)])])
 
 
 def papermill_command(step: Step) -> list[str]:

@@ -101,17 +101,20 @@ def test_step_that_uses_all_cores_runs_alone(notebook_root):
 BOGUS = {"argv": ["/bin/false"], "display_name": "another's Python 3", "language": "python"}
 
 
-def test_a_notebook_runs_in_this_interpreter_whatever_kernels_are_installed(notebook_root, monkeypatch):
+def test_a_notebook_runs_in_this_interpreter_and_package_whatever_is_installed(notebook_root, monkeypatch):
     kernel = notebook_root / "installed" / "kernels" / "python3"
     kernel.mkdir(parents=True)
     (kernel / "kernel.json").write_text(json.dumps(BOGUS))
     monkeypatch.setenv("JUPYTER_PATH", str(notebook_root / "installed"))
+    (notebook_root / "other" / "mp_lib").mkdir(parents=True)
+    (notebook_root / "other" / "mp_lib" / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(notebook_root / "other"))
     asking = nbformat.read(notebook_root / "source.ipynb", as_version=4)
-    asking.cells[1].source = "import pathlib, sys; pathlib.Path(path).write_text(f'{sys.executable} {value}')"
+    asking.cells[1].source = "import mp_lib, sys; open(path, 'w').write(f'{sys.executable} {mp_lib.__path__[0]}')"
     nbformat.write(asking, notebook_root / "source.ipynb")
     step = make_step(notebook_root)
     assert Runner([step], jobs=1).run() == [], step.error()
-    assert (notebook_root / "write.txt").read_text() == f"{sys.executable} 1"
+    assert (notebook_root / "write.txt").read_text() == f"{sys.executable} {ROOT / 'mp_lib'}"
     assert nbformat.read(step.executed, as_version=4).metadata.kernelspec.name == "python3"
 
 
