@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -75,6 +76,12 @@ def cost_table(horizon: int = 16) -> pd.DataFrame:
 
     Carried are those of the official denoiser, its never executed attention included.
     """
+    return counted_costs(horizon).copy()
+
+
+@functools.cache  # it takes seconds, and a page asks several times
+def counted_costs(horizon: int) -> pd.DataFrame:
+    """``cost_table``, to be read only."""
     rows = []
     for name, attention in kinds():
         carried, run = sketch_denoiser(name), sketch_denoiser(name, attention)

@@ -9,6 +9,7 @@ from mp_lib.data.recording import collect, demonstrations_of
 from mp_lib.learning.evaluation import evaluate
 from mp_lib.learning.rollout import rollout
 from mp_lib.learning.run import train
+from mp_lib.pipeline.parameters import check_parameters
 from mp_lib.pipeline.steps import Step, papermill_command
 from mp_lib.system.errors import InputError
 from tests import ROOT
@@ -34,15 +35,19 @@ def test_a_number_of_processes_that_cannot_be_is_refused_first(name, jobs, toy_d
 
 
 NOTEBOOKS = sorted(
-    path.name for path in (ROOT / "notebooks").glob("*.ipynb") if '"jobs: ' in path.read_text(encoding="utf-8")
+    path.stem for path in (ROOT / "notebooks").glob("*.ipynb") if '"jobs: ' in path.read_text(encoding="utf-8")
 )
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_so_it_is_in_a_notebook(name, tmp_path, monkeypatch):
+def test_so_it_is_in_a_notebook(name):
+    with pytest.raises(InputError, match="jobs 0 given; it must be at least 1"):
+        check_parameters(name, {"jobs": 0})
+
+
+def test_papermill_ends_in_that_line_and_nothing_is_made(tmp_path, monkeypatch):
     monkeypatch.setenv("MP_ROOT", str(tmp_path))
-    parameters = {"jobs": 0} | ({"checkpoint": "policy.safetensors"} if "evaluate" in name else {})
-    step = Step("it", "it", name, tmp_path / "executed.ipynb", parameters)
+    step = Step("it", "it", "03_train.ipynb", tmp_path / "executed.ipynb", {"jobs": 0})
     done = subprocess.run(papermill_command(step), capture_output=True, text=True)
     assert done.returncode != 0
     assert done.stderr.strip().splitlines()[-1].endswith("jobs 0 given; it must be at least 1")

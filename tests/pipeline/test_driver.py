@@ -1,26 +1,15 @@
 """The command line: bad input ends in one clear line; the smoke scale runs to the report."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from mp_lib.__main__ import main
 from mp_lib.config import METHODS
 from tests import ROOT
-
-
-def run_pipeline(*arguments, root=ROOT, cwd=None, **variables):
-    return subprocess.run(
-        [sys.executable, "-m", "mp_lib", "run", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=os.environ | {"MP_ROOT": str(root), "WANDB_MODE": "disabled"} | variables,
-    )
+from tests.pipeline.conftest import run_pipeline
 
 
 @pytest.mark.parametrize(
@@ -42,12 +31,14 @@ def run_pipeline(*arguments, root=ROOT, cwd=None, **variables):
         (["smoke", "quick"], "one scale"),
     ],
 )
-def test_bad_argument_ends_in_one_line_that_lists_the_choices(arguments, listed, tmp_path):
-    done = run_pipeline(*arguments, root=tmp_path)
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert arguments[-1] in done.stderr
-    assert listed in done.stderr
+def test_bad_argument_ends_in_one_line_that_lists_the_choices(arguments, listed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MP_ROOT", str(tmp_path))
+    try:
+        status = main(["run", *arguments])
+    except SystemExit as left:
+        status = left.code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert status == 2 and arguments[-1] in line and listed in line
     assert not list(tmp_path.iterdir())
 
 
@@ -68,23 +59,21 @@ def test_help_needs_no_package():
     assert "--methods" in done.stdout
 
 
-def test_smoke_scale_runs_to_the_report_in_an_empty_root_and_is_skipped_the_second_time(tmp_path):
-    first = run_pipeline("smoke", root=tmp_path.name, cwd=tmp_path.parent)
-    assert first.returncode == 0, first.stdout + first.stderr
-    report = Path(first.stdout.splitlines()[-1])
-    assert report.is_relative_to(tmp_path) and {path.name for path in tmp_path.iterdir()} == {"data", "figures"}
+def test_smoke_scale_runs_to_the_report_in_an_empty_root_and_is_skipped_the_second_time(smoke_run):
+    root, report = smoke_run.root, smoke_run.page
+    assert report.is_relative_to(root) and {path.name for path in root.iterdir()} == {"data", "figures"}
     page = report.read_text()
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert page.count("<img") >= 8
     for method in METHODS:
-        folder = tmp_path / "data" / "runs" / f"smoke-metaworld_drawer-open-{method}-seed0"
+        folder = root / "data" / "runs" / f"smoke-metaworld_drawer-open-{method}-seed0"
         assert json.loads((folder / "result.json").read_text())["config"]["method"] == method
         present = {path.name for path in folder.iterdir()}
         assert {
             *("config.json", "metrics.jsonl", "policy.safetensors", "policy.json"),
             *("result.json", "03_train.ipynb", "rollout.mp4"),
         } <= present
-    second = run_pipeline("smoke", root=tmp_path)
+    second = run_pipeline("smoke", root=root)
     assert second.returncode == 0
     assert second.stdout.count("there already") == second.stdout.count("] ") > len(METHODS)
     assert report.exists()

@@ -1,4 +1,4 @@
-"""The report of what is kept: from data/results/ alone, the same numbers every time, whole in a browser offline."""
+"""The report: verdicts first, the same numbers every time, whole in a browser offline, and from what is kept alone."""
 
 import html
 import json
@@ -12,7 +12,7 @@ import pytest
 
 from mp_lib.study.claims import CLAIMS, FAILS, HOLDS, NOTHING, UNDECIDED
 from mp_lib.study.designs import REPORT
-from tests.pipeline.test_driver import ROOT, run_pipeline
+from tests.pipeline.conftest import PAGES, run_pipeline
 
 BROWSER = next(filter(shutil.which, ("chromium", "chromium-browser", "google-chrome")), None)
 PROBE = """
@@ -38,25 +38,22 @@ window.addEventListener("load", () => {
 """
 
 
-def make_report(root):
-    """A report in a fresh root that holds what the project holds, and nothing that was run."""
-    for folder in ("paper", "results"):
-        shutil.copytree(ROOT / "data" / folder, root / "data" / folder)
-    done = run_pipeline("report", root=root)
+def test_claims_and_verdicts_come_first(smoke_run):
+    check(smoke_run.report.read_text(), PAGES)
+
+
+@pytest.mark.slow
+def test_so_they_do_where_nothing_was_run(tmp_path):
+    done = run_pipeline("report", root=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    return Path(done.stdout.splitlines()[-1])
+    check(Path(done.stdout.splitlines()[-1]).read_text(), REPORT.pages)
 
 
-@pytest.fixture(scope="module")
-def reports(tmp_path_factory):
-    return [make_report(tmp_path_factory.mktemp(name)) for name in ("first", "second")]
-
-
-def test_claims_and_verdicts_come_first(reports):
-    page = reports[0].read_text()
+def check(page, pages):
+    """That a report has these pages, and verdicts in their place."""
     text = html.unescape(re.sub(r"<[^>]+>", " ", page))
     sections = re.findall(r'<section id="([^"]+)"', page)
-    assert sections[0] == "05_tables" and set(sections) == {*REPORT.pages}
+    assert sections[0] == "05_tables" and set(sections) == {*pages}
     verdicts = text[text.index("Which claims hold") : text.index("Success\n") if "Success\n" in text else None]
     for claim in CLAIMS:
         line = re.search(rf"\({claim.letter}\) [^:]+:\s+({'|'.join((HOLDS, FAILS, UNDECIDED, NOTHING))})", verdicts)
@@ -65,18 +62,18 @@ def test_claims_and_verdicts_come_first(reports):
     assert "Traceback" not in text and "nan" not in text.split()
 
 
-def test_the_same_results_give_the_same_numbers_to_the_byte(reports):
-    first, second = ({path.name: path for path in report.parents[3].glob("figures/*")} for report in reports)
-    assert first.keys() == second.keys() and any(name.startswith("05_claims") for name in first)
-    for name in first:
-        if name.endswith((".csv", ".png", ".pdf")):
-            assert first[name].read_bytes() == second[name].read_bytes(), name
+def test_the_same_results_give_the_same_numbers_to_the_byte(smoke_run):
+    """Those of 05_tables, which the report has made again."""
+    names = [name for name in smoke_run.figures if name.startswith("05_") and not name.endswith(".json")]
+    assert {name.rpartition(".")[2] for name in names} == {"csv", "png", "pdf"}
+    for name in names:
+        assert (smoke_run.root / "figures" / name).read_bytes() == smoke_run.figures[name], name
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed (Debian: apt install chromium)")
-def test_a_browser_draws_every_figure_and_asks_nobody(reports, tmp_path):
+def test_a_browser_draws_every_figure_and_asks_nobody(smoke_run, tmp_path):
     page = tmp_path / "page.html"
-    written = reports[0].read_text()
+    written = smoke_run.page.read_text()
     assert "script-src" not in written  # so that default-src stands for it: the page runs none, only the test's own
     allowed = written.replace("default-src 'none';", "default-src 'none'; script-src 'nonce-probe';", 1)
     page.write_text(allowed.replace("</nav>", "</nav>" + PROBE))
