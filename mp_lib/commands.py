@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from mp_lib.config import ATTENTION, FINAL_SEEDS, METHODS, SCALES
 from mp_lib.interfaces import look_up
 from mp_lib.pipeline import options
-from mp_lib.system.errors import InputError
+from mp_lib.system.errors import InputError, shown
 from mp_lib.system.paths import given_path
 
 WHAT = ("chunk", "denoiser", "train_step", "encoder_step")  # mp_lib.timing.workloads.MAKERS, which needs torch
@@ -147,7 +147,7 @@ def keep_episode(given: argparse.Namespace) -> None:
 
     checkpoint = find_checkpoint(given.checkpoint)
     if checkpoint is None:
-        raise InputError(f"checkpoint {given.checkpoint!r} given; name a run, its folder, or a file of weights")
+        raise InputError(f"checkpoint {shown(given.checkpoint)} given; name a run, its folder, or a file of weights")
     watched = watch(checkpoint, given.seed, device="cpu")
     print(f"{keep(watched)}: {'success' if watched.success else 'failure'}")
 

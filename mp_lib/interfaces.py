@@ -10,11 +10,13 @@ Letters, the same in every file::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from mp_lib.system.errors import InputError
+from mp_lib.system.errors import InputError, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,13 +150,22 @@ NAMED_HERE = {
 }
 
 
+LISTED, NEAREST = 30, 5  # choices that one line can hold; of more than that it names the nearest
+ALL_OF = {"task": 'python -c "from mp_lib.sim.tasks import TASKS; print(*TASKS)"'}  # what lists what a line cannot hold
+
+
 def look_up(registry: dict, name: str, noun: str):
-    """Return ``registry[name]``; raise an InputError that lists what there is if it is not there."""
-    if name in registry:
-        return registry[name]
-    if NAMED_HERE.get(name) in registry:
-        raise InputError(f"unknown {noun} {name!r}; it is called {NAMED_HERE[name]!r} here")
-    raise InputError(f"unknown {noun} {name!r}; choose one of: {', '.join(map(str, registry))}")
+    """Return ``registry[name]``; an InputError lists what there is instead, or the nearest of it."""
+    with suppress(TypeError):  # a list, which can be no key
+        if name in registry:
+            return registry[name]
+        if NAMED_HERE.get(name) in registry:
+            raise InputError(f"unknown {noun} {shown(name)}; it is called {NAMED_HERE[name]!r} here")
+    choices, rest = [*map(str, registry)], ""
+    if len(choices) > LISTED:
+        rest = f", or another of {len(choices)}" + (f" that are listed by: {ALL_OF[noun]}" if noun in ALL_OF else "")
+        choices = get_close_matches(shown(name), choices, NEAREST, cutoff=0.3) or choices[:NEAREST]
+    raise InputError(f"unknown {noun} {shown(name)}; choose one of: {', '.join(choices)}{rest}")
 
 
 @dataclass(frozen=True)

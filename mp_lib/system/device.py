@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from mp_lib.system.errors import InputError
+from mp_lib.system.errors import InputError, shown
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,8 @@ def choose_device(name: str = "auto") -> torch.device:
     """
     kind, _, number = name.partition(":")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", name):
-        raise InputError(f"unknown device {name!r}; choose one of: auto, cpu, cuda, mps (cuda:1 for the second GPU)")
+        choices = "auto, cpu, cuda, mps (cuda:1 for the second GPU)"
+        raise InputError(f"unknown device {shown(name)}; choose one of: {choices}")
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if kind == "auto":
         reason = refusal("cuda") if available["cuda"] else ""
@@ -37,12 +38,12 @@ def choose_device(name: str = "auto") -> torch.device:
             log.warning("the GPU is not used, and all is computed on the CPU: %s", reason)
         return torch.device("cuda" if available["cuda"] and not reason else "cpu")
     if not available[kind]:
-        raise InputError(f"device {name!r} was asked for, but torch finds none here; choose cpu or auto")
+        raise InputError(f"device {shown(name)} was asked for, but torch finds none here; choose cpu or auto")
     if number and int(number) >= (count := torch.cuda.device_count()):
         gpus = ", ".join(f"cuda:{index} ({torch.cuda.get_device_name(index)})" for index in range(count))
         raise InputError(f"device {name!r} was asked for, but torch sees {gpus} here; choose one of these, cpu or auto")
     if kind != "cpu" and (reason := refusal(name)):
-        raise InputError(f"device {name!r} was asked for and cannot be used: {reason}; or choose cpu")
+        raise InputError(f"device {shown(name)} was asked for and cannot be used: {reason}; or choose cpu")
     return torch.device(name)
 
 

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from numbers import Integral
 
+LONGEST = 200  # letters of a value in a message
+MOST = 10**6  # processes, episodes, demonstrations: more are a slip of the hand
+
 
 class InputError(ValueError):
     """What was given cannot be used; one line names it, what was found, what is allowed, and what helps."""
 
 
+def shown(value) -> str:
+    """A value in one line of a message, cut off where it is long."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python writes no number of more than 4300 digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
 def at_least_one(**numbers: int | None) -> None:
-    """Raise an InputError for what is no whole number or below 1; None stands for the usual number."""
+    """Raise an InputError for what is no whole number, below 1 or above MOST; None stands for the usual number."""
     for name, number in numbers.items():
-        if number is not None and (not isinstance(number, Integral) or number < 1):
-            raise InputError(f"{name} {number!r} given; it must be at least 1 and whole, or None for the usual number")
+        if number is not None and (not isinstance(number, Integral) or not 1 <= number <= MOST):
+            allowed = f"at least 1 and whole, or None for the usual number; at most {MOST:,}"
+            raise InputError(f"{name} {shown(number)} given; it must be {allowed}")

@@ -1,14 +1,16 @@
 """TASKS as a table: complete, importable without a simulator, safe to send to other processes."""
 
 import pickle
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 
-from mp_lib.interfaces import look_up
+from mp_lib.interfaces import ALL_OF, look_up
 from mp_lib.sim.tasks import METAWORLD_TASKS, TASKS
+from mp_lib.system.errors import InputError
 
 
 def test_listing_tasks_imports_no_simulator_and_no_torch():
@@ -73,6 +75,22 @@ def test_only_the_bucket_has_a_state_of_33_numbers(name):
     assert TASKS[name].other_states == ((33,) if name == "dexart_bucket" else ())
 
 
-def test_an_unknown_task_is_answered_with_the_choices():
-    with pytest.raises(ValueError, match="unknown task 'metaworld_fly'.*metaworld_stick-push"):
-        look_up(TASKS, "metaworld_fly", "task")
+@pytest.mark.parametrize(
+    ("given", "first"),
+    [
+        *(("metaworld_drawer", "metaworld_drawer-"), ("drawer-open", "metaworld_drawer-open"), ("pen", "adroit_pen")),
+        *((given, "metaworld_") for given in ("", None, [], ["metaworld_reach"], {}, "q" * 5000, "a\nb")),
+    ],
+)
+def test_an_unknown_task_is_answered_with_the_nearest_and_where_all_stand(given, first):
+    with pytest.raises(InputError) as refused:
+        look_up(TASKS, given, "task")
+    (said,) = str(refused.value).splitlines()
+    assert len(said) < 600 and f"or another of {len(TASKS)} that are listed by: {ALL_OF['task']}" in said
+    assert said.partition("choose one of: ")[2].startswith(first)
+
+
+def test_what_lists_all_tasks_does_so():
+    command = [sys.executable, *shlex.split(ALL_OF["task"])[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [*TASKS]
