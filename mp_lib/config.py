@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 
 from mp_lib.interfaces import look_up
-from mp_lib.system.errors import InputError
-from mp_lib.system.values import meaning, read_fields
+from mp_lib.system.errors import InputError, shown
+from mp_lib.system.values import Bound, check_bounds, meaning, read_fields, within
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,6 @@ SPLITS = {"all": 0.0, "released": 0.02}
 # heads, and what fills the mixers' heads of 32 and 64 channels of twice the width.
 NORM_GROUPS, HEADS = 8, {"mamba2": 16, "hydra": 32}
 
-# The most points that a suite's cloud can have: its camera's pixels, and DexArt's imagined points.
-MOST_POINTS = {"metaworld": 128**2, "adroit": 84**2, "dexart": 84**2 + 96}
-
 
 def width_unit(method: str, attention: str) -> int:
     """Of what number every width of a method's U-Net has to be a multiple."""
@@ -109,35 +106,43 @@ class PolicyConfig:
     def __post_init__(self):
         read_fields(self)
         unit = width_unit(self.method, self.attention)
-        last = self.n_obs_steps - 1 + self.n_action_steps
-        if not (self.n_obs_steps >= 1 and self.n_action_steps >= 1 and last <= self.horizon):
+        check_bounds(asdict(self), BOUNDS, COUNT)
+        if self.n_obs_steps - 1 + self.n_action_steps > self.horizon:
             raise InputError(
                 f"horizon {self.horizon}, n_obs_steps {self.n_obs_steps}, n_action_steps {self.n_action_steps} given; "
-                f"n_obs_steps - 1 + n_action_steps must not exceed the horizon, and both must be at least 1"
+                f"n_obs_steps - 1 + n_action_steps must not exceed the horizon"
             )
         widths = METHODS[self.method].down_dims if self.down_dims is None else self.down_dims
         object.__setattr__(self, "down_dims", widths)
         if self.blocks_per_level is None:
             object.__setattr__(self, "blocks_per_level", METHODS[self.method].blocks_per_level)
-        if self.blocks_per_level < 1:
-            raise InputError(f"blocks_per_level {self.blocks_per_level} given; it must be at least 1")
         if self.horizon % 2 ** (len(widths) - 1):
             raise InputError(f"horizon {self.horizon} given; it must be a multiple of {2 ** (len(widths) - 1)}")
-        if not widths or any(width < 1 or width % unit for width in widths):
+        if not widths or any(width % unit for width in widths):
             raise InputError(f"down_dims {widths} given; those of {self.method} must be multiples of {unit}")
-        if not 1 <= self.num_inference_steps <= self.num_train_steps:
+        if self.num_inference_steps > self.num_train_steps:
             allowed = f"1 to {self.num_train_steps}, the steps of training"
             raise InputError(f"num_inference_steps {self.num_inference_steps} given; it must be {allowed}")
 
 
-# What a number of a run has to be, in words, and whether one is; of those not named here, at least 1.
-COUNT = ("at least 1", lambda value: value >= 1)
-FROM_ZERO = ("at least 0", lambda value: value >= 0)
-BOUNDS: dict[str, tuple[str, Callable[[float], bool]]] = {
-    **dict.fromkeys(("seed", "warmup_steps", "demo_episodes", "weight_decay", "ema_power"), FROM_ZERO),
+# What numbers of a run and of a policy have to be, COUNT where they are not named. Upper bounds lie far beyond what is
+# used, where a slip of the hand would end in no memory, or never.
+MANY = 10**9
+COUNT = within(1, MANY)
+BOUNDS: dict[str, Bound] = {
+    "seed": within(0, 2**128 - 1),  # what NumPy's seeds hold
+    "first_seed": within(0, 2**62),  # of environments, and of torch's noise, whose seeds have 64 bits
+    **dict.fromkeys(("warmup_steps", "demo_episodes"), within(0, MANY)),
+    **dict.fromkeys(("weight_decay", "ema_power"), within(0, 1000)),
     "learning_rate": ("more than 0", lambda value: value > 0),
     "betas": ("at least 0 and less than 1", lambda value: 0 <= value < 1),
     "ema_max": ("from 0 to 1", lambda value: 0 <= value <= 1),
+    **dict.fromkeys(("horizon", "n_obs_steps", "n_action_steps"), within(1, 4096)),
+    **dict.fromkeys(("state_dim", "action_dim", "down_dims"), within(1, 2**16)),
+    "step_embed_dim": ("even and at least 4", lambda value: value in range(4, 2**16, 2)),  # sines and cosines
+    **dict.fromkeys(("num_points", "num_train_steps", "final_episodes"), within(1, 10**6)),
+    "blocks_per_level": within(1, 100),
+    "eval_episodes": within(1, FINAL_SEEDS - CURVE_SEEDS),
 }
 LONGEST_WORD = 60  # in a folder's name, which file systems cut off at 255 letters
 INSTEAD_OF = {"num_epochs": "num_steps", "num_steps": "num_epochs", "demo_episodes": "num_demos"}
@@ -147,8 +152,9 @@ INSTEAD_OF = {"num_epochs": "num_steps", "num_steps": "num_epochs", "demo_episod
 class TrainConfig:
     """One run: everything that its result depends on. ``name`` is the name of its folder.
 
-    Values are taken as what they mean (``mp_lib.system.values``), so that one run has one name. An InputError for a
-    value, or values together, that no training could use.
+    Values are taken as what they mean (``mp_lib.system.values``), so that a run has one name however a count of it was
+    written; 1 and 1.0 in place of a broken number have two, as runs of theirs always had. An InputError for a value, or
+    values together, that no training could use.
     """
 
     task: str
@@ -188,26 +194,21 @@ class TrainConfig:
         if (self.num_epochs is None) == (self.num_steps is None):
             raise InputError(f"num_epochs {self.num_epochs} and num_steps {self.num_steps} given; set exactly one")
         for key, value in asdict(self).items():
-            allowed, holds = BOUNDS.get(key, COUNT)
-            for number in value if isinstance(value, tuple) else (value,):
-                if isinstance(number, int | float) and not holds(number):
-                    raise InputError(f"{key} {number} given; it must be {allowed}")
             if isinstance(value, str) and not re.fullmatch(r"[\w.-]+", value):
-                raise InputError(
-                    f"{key} {value!r} given; it is part of a file name: use letters, digits, '_', '-', '.'"
-                )
+                allowed = "it is part of a file name: use letters, digits, '_', '-', '.'"
+                raise InputError(f"{key} {shown(value)} given; {allowed}")
+        self.check()
+
+    def check(self) -> None:
+        """Raise an InputError for numbers, or numbers together, that no training could use."""
+        check_bounds(asdict(self), BOUNDS, COUNT)
         look_up(SPLITS, self.split, "split")
-        self.check_demonstrations()
+        chosen = self.demo_episodes
+        if chosen is not None and len({*chosen}) < max(1, len(chosen)):
+            allowed = "name one or more, each once, such as [0, 3, 5]"
+            raise InputError(f"demo_episodes {shown(list(chosen))} given; {allowed}")
         self.check_widths()
         self.policy(state_dim=1, action_dim=1)
-
-    def check_demonstrations(self) -> None:
-        """Raise an InputError for clouds larger than the task's camera gives, and for episodes that are none."""
-        suite, chosen = self.task.split("_")[0], self.demo_episodes
-        if self.num_points > MOST_POINTS.get(suite, self.num_points):
-            raise InputError(f"num_points {self.num_points} given; clouds of {suite} have at most {MOST_POINTS[suite]}")
-        if chosen is not None and len({*chosen}) < max(1, len(chosen)):
-            raise InputError(f"demo_episodes {list(chosen)} given; name one or more, each once, such as [0, 3, 5]")
 
     def check_widths(self) -> None:
         """Raise an InputError that lists the divisors of the U-Net's widths that leave whole heads and groups."""
@@ -231,7 +232,7 @@ class TrainConfig:
     @property
     def name(self) -> str:
         """scale-task-method-seed, and what differs from the scale's own numbers."""
-        usual = asdict(scale_config(self.scale, self.task, self.method, self.seed))
+        usual = asdict(scale_config(self.scale, self.task, self.method)) | {"seed": self.seed}
         changed = {key: value for key, value in asdict(self).items() if usual[key] != value}
         parts = [self.scale, self.task, self.method, f"seed{self.seed}"]
         words = {

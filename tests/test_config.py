@@ -10,6 +10,8 @@ import torch
 
 from mp_lib.config import (
     ATTENTION,
+    CURVE_SEEDS,
+    FINAL_SEEDS,
     METHODS,
     SCALES,
     SPECIAL,
@@ -165,7 +167,7 @@ def test_attention_is_no_choice_of_methods_without_mixers():
     assert mixed != scale_config("quick", "toy", "dp3_mamba")
 
 
-@pytest.mark.parametrize(("horizon", "n_obs_steps", "n_action_steps"), [(4, 2, 4), (16, 9, 9), (4, 0, 4), (4, 1, 0)])
+@pytest.mark.parametrize(("horizon", "n_obs_steps", "n_action_steps"), [(4, 2, 4), (16, 9, 9)])
 def test_more_steps_than_the_horizon_has_are_refused(horizon, n_obs_steps, n_action_steps):
     with pytest.raises(ValueError, match="n_obs_steps - 1 \\+ n_action_steps must not exceed the horizon"):
         PolicyConfig("dp3", 9, 4, horizon=horizon, n_obs_steps=n_obs_steps, n_action_steps=n_action_steps)
@@ -174,8 +176,6 @@ def test_more_steps_than_the_horizon_has_are_refused(horizon, n_obs_steps, n_act
 def test_widths_and_depth_are_the_methods_own_unless_given():
     assert all(PolicyConfig(name, 9, 4).blocks_per_level == row.blocks_per_level for name, row in METHODS.items())
     assert PolicyConfig("dp3", 9, 4, blocks_per_level=3).blocks_per_level == 3
-    with pytest.raises(ValueError, match="blocks_per_level 0 given; it must be at least 1"):
-        PolicyConfig("dp3", 9, 4, blocks_per_level=0)
     assert all(PolicyConfig(method, 9, 4).down_dims == METHODS[method].down_dims for method in METHODS)
     assert PolicyConfig("dp3", 9, 4, down_dims=[8, 16, 24]).down_dims == (8, 16, 24)
     assert scale_config("smoke", "toy", "dp3").down_dims == (128, 256, 512)
@@ -222,7 +222,7 @@ WRONG = {  # of every field values that no training could use
     "horizon": (0, 2, 10, 16.5, None, *NOT_A_NUMBER),
     "n_obs_steps": (0, 10, 1.5, *NOT_A_NUMBER),
     "n_action_steps": (0, 16, 20, *NOT_A_NUMBER),
-    "num_points": (0, 100_000, 63.5, None, *NOT_A_NUMBER),
+    "num_points": (0, 63.5, None, *NOT_A_NUMBER),
     "width_divisor": (0, 3, 7, 128, *NOT_A_NUMBER),
     "blocks_per_level": (0, 1.5, *NOT_A_NUMBER),
     "num_inference_steps": (0, 101, *NOT_A_NUMBER),
@@ -243,6 +243,12 @@ WRONG = {  # of every field values that no training could use
     "eval_episodes": (0, 1.5, None, *NOT_A_NUMBER),
     "final_episodes": (0, 1.5, None, *NOT_A_NUMBER),
 }
+COUNTS = [field.name for field in fields(TrainConfig) if field.type.startswith("int")]
+TOO_MUCH = [  # as many as no machine has, or no run would end with
+    *((key, 2**128 if key == "seed" else 10**30) for key in COUNTS),
+    *(("horizon", 2**40), ("demo_episodes", [10**30]), ("weight_decay", 10**30), ("ema_power", 10**30)),
+    *(("eval_episodes", FINAL_SEEDS - CURVE_SEEDS + 1), ("split", "y" * 5000), ("task", "a\n" * 5000)),
+]
 TASK = "metaworld_reach"
 
 
@@ -250,13 +256,39 @@ def test_every_field_has_values_that_are_wrong():
     assert [*WRONG] == [field.name for field in fields(TrainConfig)]
 
 
-@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+@pytest.mark.parametrize(
+    ("key", "value"), [*((key, value) for key, values in WRONG.items() for value in values), *TOO_MUCH]
+)
 def test_what_no_training_could_use_is_refused_in_one_line_when_the_run_is_named(key, value):
     other = {"num_epochs": {"num_steps": None}, "num_steps": {"num_epochs": None}}.get(key, {})
     usual = scale_config("smoke", TASK, "dp3_mamba_hydra")
     with pytest.raises(InputError) as refused:
         replace(usual, **{key: value} | other)
-    assert key in str(refused.value) and "\n" not in str(refused.value)
+    assert key in str(refused.value) and "\n" not in str(refused.value) and len(str(refused.value)) < 500
+
+
+WRONG_POLICIES = [
+    *(
+        (field.name, value)
+        for field in fields(PolicyConfig)
+        if field.type.startswith("int")
+        for value in (-1, 0, 10**30)
+    ),
+    *(("step_embed_dim", value) for value in (2, 3, 5)),
+    *(("down_dims", value) for value in ([], [0, 8], [-8], [8 * 10**30])),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG_POLICIES)
+def test_what_no_policy_could_be_is_refused_in_one_line(key, value):
+    with pytest.raises(InputError, match=rf"^{key} .* given; (it|those of dp3) must be [^\n]*$"):
+        PolicyConfig(**{"method": "dp3", "state_dim": 9, "action_dim": 4, key: value})
+
+
+@pytest.mark.parametrize("wrong", [[], {}, None, 5])
+def test_a_scale_that_is_no_name_is_answered_with_the_choices(wrong):
+    with pytest.raises(InputError, match="unknown scale .*; choose one of: smoke, quick, paper$"):
+        scale_config(wrong, TASK, "dp3")
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -270,9 +302,37 @@ def test_one_run_has_one_name_however_its_numbers_were_written(scale, key):
         assert found == meant and found.name == meant.name and repr(found) == repr(meant)
 
 
-def test_whole_and_broken_numbers_that_are_equal_are_one():
-    named = {scale_config("smoke", TASK, "dp3", weight_decay=zero).name for zero in (0, 0.0, "0", "0.0")}
-    assert named == {f"smoke-{TASK}-dp3-seed0-weight_decay=0.0"}
+NAMES = (  # what the code of commit 634cf6c called runs of these changes, behind scale, task, method and seed
+    ({"ema_power": 1}, "-ema_power=1"),
+    ({"ema_power": 1.0}, "-ema_power=1.0"),
+    ({"ema_max": 1}, "-ema_max=1"),
+    ({"betas": [0, 0.9]}, "-betas=0,0.9"),
+    ({"betas": (0.0, 0.9)}, "-betas=0.0,0.9"),
+    ({"betas": [0.95, 0.999]}, ""),
+    ({"weight_decay": 0.0}, "-weight_decay=0.0"),
+    ({"weight_decay": 1}, "-weight_decay=1"),
+    ({"weight_decay": 1e-7}, "-weight_decay=1e-07"),
+    ({"learning_rate": 1}, "-learning_rate=1"),
+    ({"learning_rate": 0.0001}, "-learning_rate=0.0001"),
+    ({"horizon": 32, "ema_power": 1, "betas": [0, 0]}, "-betas=0,0-ema_power=1-horizon=32"),
+    ({"num_epochs": 3, "num_steps": None}, "-num_epochs=3-num_steps=None"),
+    ({"num_points": 256.0}, ""),
+    ({"split": "released", "num_demos": 3, "warmup_steps": 0}, "-num_demos=3-split=released-warmup_steps=0"),
+    ({"attention": "released", "blocks_per_level": 2}, "-attention=released-blocks_per_level=2"),
+)
+
+
+@pytest.mark.parametrize(("changes", "behind"), NAMES)
+def test_runs_are_named_as_ever_so_that_those_that_are_finished_are_found(changes, behind):
+    config = scale_config("quick", TASK, "dp3_mamba", **changes)
+    assert config.name == f"quick-{TASK}-dp3_mamba-seed0{behind}"
+    assert TrainConfig(**json.loads(json.dumps(asdict(config)))).name == config.name  # as its result.json tells it
+
+
+def test_zero_has_one_sign_and_equal_numbers_are_one_run():
+    for zeros, name in (((0.0, -0.0, "0.0", "-0.0"), "0.0"), ((0, -0, "0", "-0"), "0")):
+        named = {scale_config("smoke", TASK, "dp3", weight_decay=zero).name for zero in zeros}
+        assert named == {f"smoke-{TASK}-dp3-seed0-weight_decay={name}"}
     assert scale_config("quick", TASK, "dp3", horizon=16.0, betas=[0.95, 0.999]) == scale_config("quick", TASK, "dp3")
 
 

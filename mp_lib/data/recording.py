@@ -15,23 +15,26 @@ from pathlib import Path
 import numpy as np
 
 import mp_lib
-from mp_lib.config import TrainConfig
+from mp_lib.config import BOUNDS, COUNT, CURVE_SEEDS, TrainConfig
 from mp_lib.data.layout import KEYS
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.interfaces import Environment, TaskSpec
 from mp_lib.sim.env import SimulationDiverged
 from mp_lib.sim.tasks import find_task
 from mp_lib.sim.trial import play
-from mp_lib.system.errors import InputError, at_least_one
+from mp_lib.system.errors import InputError, at_least_one, shown
 from mp_lib.system.locks import sole_user
 from mp_lib.system.paths import demos_path, given_path
 from mp_lib.system.progress import track
 from mp_lib.system.provenance import commit
+from mp_lib.system.values import check_bounds
 from mp_lib.system.workers import Workers, check_main, usable_cores
 
 log = logging.getLogger(__name__)
 
 TRIES_PER_DEMO = 20
+# The most points that a suite's cloud can have: its camera's pixels, and DexArt's imagined points.
+MOST_POINTS = {"metaworld": 128**2, "adroit": 84**2, "dexart": 84**2 + 96}
 SIMULATORS = ("mujoco", "metaworld", "gymnasium-robotics", "numpy", "zarr")
 
 
@@ -101,20 +104,22 @@ def collect(
     ``attributes["episodes"]`` holds the seed of each episode, the seeds that failed before it, which of these and of
     its own the task's rule calls solved, and the commit that recorded it.
 
-    Raises ValueError if the task is unknown or ``path`` was recorded otherwise, RuntimeError if the
+    Raises ValueError if the task is unknown, ``path`` was recorded otherwise, or clouds or demonstrations would be more
+    than the camera gives or evaluations leave, RuntimeError if the
     expert fails too often, a worker process dies or another process records there, and OSError if
     ``path`` cannot be written. What was recorded is kept.
     """
     spec = find_task(task)
+    num_points = spec.num_points if num_points is None else num_points
+    check_bounds({"num_demos": num_demos, "num_points": num_points, "first_seed": first_seed}, BOUNDS, COUNT)
     at_least_one(jobs=jobs)
     jobs = usable_cores() if jobs is None else jobs
-    if num_demos < 1 or first_seed < 0:
-        raise InputError(f"num_demos={num_demos}, first_seed={first_seed} given; give at least 1 and 0")
-    provenance = _provenance(spec, first_seed, num_points or spec.num_points)
+    provenance = _provenance(spec, first_seed, num_points)
     path = Path(path)
     buffer = _existing(path, provenance, num_demos)
     if buffer and buffer.num_episodes == num_demos:
         return buffer
+    _check_sizes(spec, num_points, num_demos)
     if min(jobs, num_demos - (buffer.num_episodes if buffer else 0)) > 1:
         check_main()  # before a lock is made
     with sole_user(Path(f"{path}.lock"), str(path)):
@@ -132,7 +137,8 @@ def demonstrations_of(config: TrainConfig, jobs: int | None = None, demos: str =
     spec = find_task(config.task, config.demonstrator)
     if demos:
         if config.demonstrator != "default":
-            raise InputError(f"expert {config.demonstrator} and demos {demos} given: who showed is told by the store")
+            given = f"expert {config.demonstrator} and demos {shown(demos)} given"
+            raise InputError(f"{given}: who showed is told by the store")
         return ReplayBuffer.open(given_path(demos)).check(spec).choose(config.num_demos, config.demo_episodes)
     if config.demo_episodes is not None:
         raise InputError("demo_episodes are chosen from a store; give its path as demos, or num_demos alone")
@@ -144,6 +150,17 @@ def store_path(config: TrainConfig) -> Path:
     """Where the demonstrations that a run is trained on lie if they are recorded here."""
     num_demos = config.num_demos or find_task(config.task).num_demos
     return demos_path(config.task, config.num_points, num_demos, config.demonstrator)
+
+
+def _check_sizes(spec: TaskSpec, num_points: int, num_demos: int) -> None:
+    """Raise an InputError for clouds larger than the task's camera gives, and for seeds that evaluations play."""
+    most = MOST_POINTS.get(spec.suite, num_points)
+    if num_points > most:
+        other = "to train on a store whose clouds have more, give its path as demos"
+        raise InputError(f"num_points {num_points} given; clouds of {spec.suite} have at most {most:,}; {other}")
+    if num_demos > CURVE_SEEDS:
+        other = "later seeds belong to evaluations; to train on a store that has more, give its path as demos"
+        raise InputError(f"num_demos {num_demos} given; at most {CURVE_SEEDS:,} are recorded, as {other}")
 
 
 def _record(spec: TaskSpec, num_demos: int, path: Path, provenance: dict, jobs: int) -> ReplayBuffer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from mp_lib.config import FINAL_SEEDS, PolicyConfig
+from mp_lib.config import BOUNDS, FINAL_SEEDS, PolicyConfig
 from mp_lib.interfaces import TaskSpec
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.rollout import rollout, settle_jobs
@@ -20,6 +20,7 @@ from mp_lib.system.files import read_json, write_json
 from mp_lib.system.locks import sole_user
 from mp_lib.system.paths import evaluations_path, run_path
 from mp_lib.system.provenance import commit, file_hash
+from mp_lib.system.values import check_bounds, meaning
 
 
 def load(
@@ -82,8 +83,8 @@ def evaluate(
     each), steps, interval, film and file (names in the same folder).
     """
     at_least_one(episodes=episodes, num_inference_steps=num_inference_steps, jobs=jobs)
-    if type(first_seed) is not int or first_seed < 0:
-        raise InputError(f"first_seed {first_seed!r} given; it must be a whole number from 0 on")
+    first_seed = meaning("first_seed", "int", first_seed)
+    check_bounds({"first_seed": first_seed}, BOUNDS)
     checkpoint = Path(checkpoint)
     if episodes is None:
         final = stored_result(checkpoint).get("final")

@@ -54,8 +54,8 @@ class Trainer:
         self.policy.normalizer.fit(windows.values())
         self.policy.to(device)
         self.average = copy.deepcopy(self.policy).eval().requires_grad_(False)
-        settings = {"betas": config.betas, "weight_decay": config.weight_decay}
-        self.optimizer = make_optimizer(self.policy, form, config.learning_rate, **settings)
+        settings = {"betas": tuple(map(float, config.betas)), "weight_decay": float(config.weight_decay)}
+        self.optimizer = make_optimizer(self.policy, form, float(config.learning_rate), **settings)
         self.steps_per_epoch = math.ceil(len(windows) / config.batch_size)
         self.num_steps = config.num_steps or config.num_epochs * self.steps_per_epoch
         self.step = 0
@@ -124,7 +124,7 @@ class Trainer:
 
         Steps count from 0, so the first two copy the weights (official ema_model.py, ``get_decay``).
         """
-        decay = min(1 - max(1, self.step) ** -self.config.ema_power, self.config.ema_max)
+        decay = min(1 - max(1, self.step) ** -float(self.config.ema_power), float(self.config.ema_max))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.policy.parameters()), 1 - decay)
 
     def ends_epoch(self) -> int | None:

@@ -46,8 +46,16 @@ MEASURED = {  # what a row holds beside its configuration, and of which kind it 
     "device": str,
     "commit": str,
 }
+GIVEN = [key for key, kind in CONFIG.items() if kind == "float"]  # 1 or 1.0 as it was given, which names hold
 DERIVED = ("name", "label", "changed", "protocol", "success_rate", "folder", "kept")
 COLUMNS = (*CONFIG, *MEASURED, *DERIVED)
+
+
+class StoredConfig(TrainConfig):
+    """What a run has been that was trained, on whatever data, whichever numbers would be refused today."""
+
+    def check(self) -> None:
+        """Nothing is refused."""
 
 
 def load_runs(folder: Path | None = None) -> pd.DataFrame:
@@ -93,7 +101,9 @@ def curves_path() -> Path:
 
 def as_table(rows) -> pd.DataFrame:
     """Rows as a table, sorted by task, method, attention and seed."""
-    table = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype({"kept": bool})
+    rows = list(rows)
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"kept": bool})
+    table = table.assign(**{key: pd.Series([row[key] for row in rows], dtype=object) for key in GIVEN})
     table = table.assign(place=table["method"].map({name: place for place, name in enumerate(METHODS)}))
     return table.sort_values(["task", "place", "attention", "seed", "name"]).drop(columns="place")
 
@@ -129,7 +139,7 @@ def run_row(path: Path) -> dict:
         "train_seconds": result["seconds"]["train"],
         "evaluate_seconds": result["seconds"]["evaluate"],
     }
-    return derive(TrainConfig(**result["config"]), measured, path.parent.name, kept=False)
+    return derive(StoredConfig(**result["config"]), measured, path.parent.name, kept=False)
 
 
 def scores(seeds: Sequence[int], successes: Sequence[int]) -> dict:
@@ -153,7 +163,7 @@ def evaluation_rows(row: dict, folder: Path) -> Iterator[dict]:
     paths = sorted(folder.glob(EVALUATIONS))
     checkpoint = folder / CHECKPOINT
     digest = digest_of(checkpoint, checkpoint.stat().st_mtime_ns) if paths and checkpoint.exists() else None
-    config = TrainConfig(**{key: row[key] for key in CONFIG})
+    config = StoredConfig(**{key: row[key] for key in CONFIG})
     for path in paths:
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
             found = read_json(path)
@@ -174,7 +184,7 @@ def digest_of(path: Path, changed: int) -> str:
 
 def kept_row(texts: dict[str, str]) -> dict:
     """The row of one line of data/results/runs.csv."""
-    config = TrainConfig(**{key: texts[key] for key in CONFIG if key in texts})
+    config = StoredConfig(**{key: texts[key] for key in CONFIG if key in texts})
     measured = {key: kind(texts[key]) if texts[key] else None for key, kind in MEASURED.items()}
     return derive(config, measured, "", kept=True)
 
@@ -200,7 +210,7 @@ def changes_of(config: TrainConfig, first_seed: int, folder: str = "") -> str:
     Other demonstrations, which the name of its ``folder`` tells, and other environment seeds are changes, too.
     """
     chosen = {"attention": config.attention, "demonstrator": config.demonstrator}
-    usual = asdict(scale_config(config.scale, config.task, config.method, config.seed, **chosen))
+    usual = asdict(scale_config(config.scale, config.task, config.method, **chosen)) | {"seed": config.seed}
     changes = [f"{key}={value}" for key, value in asdict(config).items() if usual[key] != value]
     _, marked, store = folder.partition(OTHER_DEMOS)
     changes += [f"demos={store}"] if marked else []

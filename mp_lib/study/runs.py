@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mp_lib.config import ATTENTION, METHODS, SCALES
+from mp_lib.config import ATTENTION, BOUNDS, METHODS, SCALES
 from mp_lib.interfaces import look_up
 from mp_lib.learning.folder import OTHER_DEMOS
 from mp_lib.sim.tasks import TASKS, check_expert_key
@@ -66,7 +66,8 @@ def runs_of_design(design: Design, scale: str, expert: str = "default", methods:
     """
     check_expert_key(expert)
     for runs in (load_runs(), load_kept()):
-        tasks, seeds = sorted(set(runs["task"]) & set(TASKS)), sorted(set(runs["seed"]))
+        tasks = sorted(set(runs["task"]) & set(TASKS))
+        seeds = sorted(filter(BOUNDS["seed"][1], set(runs["seed"])))
         configs = design.configs(scale, tasks, methods, seeds, demonstrator=expert) if len(runs) else []
         arms = {config.name: arm for arm, config in configs}
         as_planned = ~runs["changed"].str.contains("demos=|first_seed=")

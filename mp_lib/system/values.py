@@ -7,29 +7,36 @@ same.
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from numbers import Real
 
-from mp_lib.system.errors import InputError
+from mp_lib.system.errors import InputError, shown
 
 NOTHING = ("", "none", "null")
 TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-EXAMPLES = {"int": "3", "float": "0.5", "bool": "true", "str": '"some text"', "dict": '{"num_steps": 10}'}
+Bound = tuple[str, Callable[[float], bool]]  # what a number has to be, in words, and whether one is
+ANY: Bound = ("any number", lambda value: True)
+EXAMPLES = {"int": "4", "float": "0.5", "bool": "true", "str": '"some text"', "dict": '{"num_steps": 10}'}
 UNREADABLE = (ValueError, TypeError, KeyError, ArithmeticError, SyntaxError, RecursionError, MemoryError)
-LONGEST = 200  # letters of a value in a message
 
 
-def meaning(name: str, kind: str, value):
-    """``value`` as the one thing of this kind that it can mean; else an InputError that says what ``name`` may be."""
+def meaning(name: str, kind: str, value, such_as: str = ""):
+    """``value`` as the one thing of this kind that it can mean; else an InputError that says what ``name`` may be.
+
+    ``such_as`` is the example that it shows.
+    """
     try:
         return read(kind, value)
     except UNREADABLE:
-        raise InputError(f"{name} {shown(value)} given; it is {kind}, such as {example(kind)}") from None
+        single = "one " if isinstance(value, list | tuple) and not kind.startswith(("list", "tuple")) else ""
+        such_as = such_as or example(kind, value)
+        raise InputError(f"{name} {shown(value)} given; it is {single}{kind}, such as {such_as}") from None
 
 
 def read_fields(configuration) -> None:
@@ -39,19 +46,30 @@ def read_fields(configuration) -> None:
         object.__setattr__(configuration, field.name, value)
 
 
-def example(kind: str) -> str:
-    """How a value of a kind is written."""
+def within(least: int, most: int) -> Bound:
+    """From ``least`` to ``most``, both included."""
+    return f"at least {least} and at most {most:,}", lambda value: least <= value <= most
+
+
+def check_bounds(values: Mapping, bounds: Mapping[str, Bound], usual: Bound = ANY) -> None:
+    """Raise an InputError for a number among ``values`` that is not within its bound; ``usual`` is that of others."""
+    for key, value in values.items():
+        allowed, holds = bounds.get(key, usual)
+        for number in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(number, int | float) and not holds(number):
+                raise InputError(f"{key} {shown(number)} given; it must be {allowed}")
+
+
+def example(kind: str, given=None) -> str:
+    """How a value of a kind is written; where a list was ``given`` for a single one, the first of it."""
     outer, _, inner = alternatives(kind)[0].partition("[")
     if not inner:
+        for each in given[:1] if isinstance(given, list | tuple) else ():
+            with contextlib.suppress(*UNREADABLE):
+                return json.dumps(read(outer, each))
         return EXAMPLES[outer]
     parts = [EXAMPLES[part] for part in inner.rstrip("]").split(", ") if part != "..."]
     return f"[{', '.join(parts)}]"
-
-
-def shown(value) -> str:
-    """A value in one line of a message."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def read(kind: str, value):
@@ -87,11 +105,13 @@ def number(value) -> Real:
     value = literal(value) if isinstance(value, str) else value
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise TypeError(value)
-    return value
+    return value + 0  # 0.0 for -0.0
 
 
 def read_number(value, inner: str) -> float:
-    return float(number(value))
+    """A finite number; one that was given as whole stays an int, since names of runs are written with it."""
+    value = number(value)
+    return value if isinstance(value, int) else float(value)
 
 
 def read_whole(value, inner: str) -> int:

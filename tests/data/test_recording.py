@@ -15,13 +15,15 @@ import psutil
 import pytest
 
 from mp_lib.__main__ import main
-from mp_lib.data.recording import collect
+from mp_lib.config import CURVE_SEEDS, scale_config
+from mp_lib.data.recording import MOST_POINTS, collect, demonstrations_of
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.interfaces import Obs, SuccessRule, TaskSpec
 from mp_lib.sim.env import SimulationDiverged
 from mp_lib.sim.tasks import TASKS
 from mp_lib.sim.trial import check_expert
 from mp_lib.system import locks
+from mp_lib.system.errors import InputError
 
 FAILS, DIVERGES, NOT_FINITE = 1, 2, 3  # seeds that are no demonstrations; all others are
 
@@ -225,10 +227,33 @@ def test_a_place_that_cannot_be_written_is_found_before_anything_is_played(tmp_p
         collect(replace(TOY, make_env=None), 1, tmp_path / "file" / "a.zarr", jobs=1)
 
 
-@pytest.mark.parametrize("wrong", [{"num_demos": 0}, {"jobs": 0}, {"first_seed": -1}])
-def test_numbers_that_mean_nothing_are_refused(tmp_path, wrong):
-    with pytest.raises(ValueError, match="at least 1"):
+WRONG = [
+    *({"num_demos": 0}, {"num_demos": CURVE_SEEDS + 1}, {"num_demos": 10**30}, {"jobs": 0}, {"jobs": 10**30}),
+    *({"num_points": 0}, {"num_points": 10**30}, {"first_seed": -1}, {"first_seed": 10**30}),
+    *({"num_points": most + 1, "task": replace(TOY, suite=suite)} for suite, most in MOST_POINTS.items()),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_numbers_that_mean_nothing_are_refused_before_anything_is_recorded(tmp_path, wrong):
+    key, value = next(iter(wrong.items()))
+    with pytest.raises(InputError, match=f"^{key} {value} given; .*at (least|most) [0-9]") as refused:
         collect(**{"task": TOY, "num_demos": 1, "path": tmp_path / "a.zarr"} | wrong)
+    assert "\n" not in str(refused.value) and not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("task", ["metaworld_reach", "adroit_pen", "dexart_laptop"])
+def test_more_points_than_our_camera_has_are_refused_for_recording_and_taken_from_a_store(task, empty_root):
+    config, spec = scale_config("smoke", task, "dp3", num_points=20_000), TASKS[task]
+    with pytest.raises(InputError, match=f"num_points 20000 given; clouds of {spec.suite} have at most .* as demos"):
+        demonstrations_of(config)
+    assert not [*empty_root.rglob("*.zarr*")]
+    shapes = {"point_cloud": (20_000, 3), "state": (spec.state_dim,), "action": (spec.action_dim,)}
+    stranger = ReplayBuffer.create(empty_root / "theirs.zarr", shapes, {})
+    for _ in range(2):
+        stranger.append({key: np.ones((3, *shape), np.float32) for key, shape in shapes.items()}, {})
+    store = demonstrations_of(config, demos=str(stranger.path))
+    assert store.read(config.num_points)["point_cloud"].shape == (6, 20_000, 3)
 
 
 def test_an_unknown_task_is_refused(tmp_path):

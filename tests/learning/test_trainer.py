@@ -99,6 +99,16 @@ def test_the_same_seed_trains_the_same():
     assert not differences(everything(first), everything(second))
 
 
+def test_whole_numbers_train_as_the_broken_ones_that_they_equal():
+    whole = {"ema_power": 1, "ema_max": 1, "betas": (0, 0.9), "weight_decay": 0, "learning_rate": 1}
+    broken = {key: tuple(map(float, value)) if key == "betas" else float(value) for key, value in whole.items()}
+    first, second = make_trainer(**whole), make_trainer(**broken)
+    assert [float(first.update()) for _ in range(3)] == [float(second.update()) for _ in range(3)]
+    assert not differences(everything(first), everything(second))
+    settings = first.optimizer.param_groups[0]
+    assert {type(number) for number in (*settings["betas"], settings["weight_decay"], settings["lr"])} == {float}
+
+
 def test_every_epoch_is_another_permutation_of_all_windows():
     trainer = make_trainer()
     windows, epochs = len(trainer.windows), []

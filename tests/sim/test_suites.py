@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from mp_lib.config import MOST_POINTS
+from mp_lib.data.recording import MOST_POINTS
 from mp_lib.sim.depth import BACKEND
 from mp_lib.sim.env import SimulationDiverged
 from mp_lib.sim.rays import RayDepth

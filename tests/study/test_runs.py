@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from mp_lib.study import ablations, claims, paper_tables, tables
 from mp_lib.study.designs import ABLATIONS, DESIGNS
 from mp_lib.study.rows import COLUMNS, CONFIG, MEASURED, count_unreadable, curves_path, kept_path, load_kept, load_runs
 from mp_lib.study.runs import POINTS, choose_runs, count_changed, keep, load_metrics, result_files, runs_of_design
+from mp_lib.system.errors import InputError
 from mp_lib.system.paths import published_path, run_path
 from mp_lib.system.provenance import file_hash
 from tests import ROOT
@@ -51,8 +53,9 @@ def test_kept_runs_read_as_they_were():
     write_run(TASK, "dp3", [1, 0, 1])
     write_run(TASK, "dp3_mamba", [0, 0, 1], 1, [{"step": 8, "successes": 1, "episodes": 2}], attention="released")
     write_run("adroit_pen", "dp3", [1], demonstrator="dapg")
+    write_run("adroit_pen", "dp3", [1], ema_power=1, betas=[0, 0.9], num_points=20_000)
     before = load_runs()
-    assert keep(["smoke"])[0] == 3
+    assert keep(["smoke"])[0] == 4
     after = load_kept()
     assert after["kept"].all() and not before["kept"].any()
     columns = [column for column in COLUMNS if column != "kept"]
@@ -62,6 +65,32 @@ def test_kept_runs_read_as_they_were():
     content = kept_path().read_bytes(), curves_path().read_bytes()
     forget_runs()
     assert keep(["smoke"])[0] == 0 and (kept_path().read_bytes(), curves_path().read_bytes()) == content
+
+
+BEYOND = {
+    "num_points": 10**7,
+    "horizon": 10,
+    "final_episodes": 10**8,
+    "width_divisor": 7,
+    "split": "half",
+    "seed": 2**130,
+}
+
+
+@pytest.mark.parametrize("key", BEYOND)
+def test_results_are_read_whatever_is_refused_today(key):
+    usual = write_run(TASK, "dp3", [1, 0])
+    path = run_path(usual.name) / "result.json"
+    result = json.loads(path.read_text())
+    result["config"][key] = BEYOND[key]
+    path.write_text(json.dumps(result))
+    (row,) = load_runs().to_dict("records")
+    assert row[key] == BEYOND[key] and str(BEYOND[key]) in row["name"] and count_unreadable() == 0
+    with pytest.raises(InputError):
+        replace(usual, **{key: BEYOND[key]})
+    assert runs_of_design(DESIGNS["horizon"], "smoke").empty
+    keep(["smoke"])
+    assert load_kept()["name"].tolist() == [row["name"]]
 
 
 def test_a_run_that_is_kept_again_replaces_the_earlier_one_of_its_name():

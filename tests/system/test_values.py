@@ -13,7 +13,9 @@ TAKEN = [
     *(("int", given, 4) for given in (4, 4.0, "4", "4.0", " 4 ", "4e0", np.int64(4), np.float32(4), np.array(4))),
     ("int", str(10**30), 10**30),
     *(("float", given, 1e-4) for given in (1e-4, "1e-4", "0.0001", np.float64(1e-4))),
-    ("float", 1, 1.0),
+    *(("float", given, 1) for given in (1, "1", np.int64(1))),  # which tells how it was given
+    *(("float", given, 0.0) for given in (-0.0, "-0.0")),
+    *(("float", given, 0) for given in (-0, "-0")),
     *(("bool", given, False) for given in (False, "false", "False", "no", "off", 0, 0.0, "0", np.bool_(False))),
     *(("bool", given, True) for given in (True, "true", "TRUE", "yes", "on", 1, "1")),
     ("str", "a b", "a b"),
@@ -28,9 +30,10 @@ TAKEN = [
     *(("dict", given, {}) for given in ({}, None, "", "null", "{}")),
     *((f"int {word} None", given, None) for word in ("|", "or") for given in (None, "None", "none", "null", "", " ")),
     *((f"int {word} None", given, 4) for word in ("|", "or") for given in (4, "4", 4.0)),
-    *(("tuple[float, float]", given, (0.5, 1.0)) for given in ((0.5, 1), [0.5, "1"], "(0.5, 1.0)", "[0.5, 1]")),
+    *(("tuple[float, float]", given, (0.5, 1)) for given in ((0.5, 1), [0.5, "1"], "(0.5, 1)", "[0.5, 1]")),
     *(("tuple[int, ...] | None", given, (0, 3)) for given in ([0, 3], (0.0, 3), "[0, 3]", "0,3")),
     ("tuple[int, ...] | None", 3, (3,)),
+    ("tuple[int, ...] | None", [10**30, 2**53 + 1], (10**30, 2**53 + 1)),
     ("list[int] or None", [], []),
 ]
 REFUSED = [
@@ -59,7 +62,16 @@ def test_all_else_is_refused_in_one_line_with_an_example_that_is_taken(kind, giv
         meaning("it", kind, given)
     said = str(refused.value)
     assert "\n" not in said and len(said) < 400
-    assert said.startswith("it ") and said.endswith(f" given; it is {kind}, such as {example(kind)}")
+    one = "one " if isinstance(given, list | tuple) and "[" not in kind else ""
+    assert said.startswith("it ") and said.endswith(f" given; it is {one}{kind}, such as {example(kind, given)}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "said"), [("int", [0, 1], "0"), ("str", ("a",), '"a"'), ("bool", [0], "false")]
+)
+def test_of_a_list_for_a_single_value_the_first_is_the_example(kind, given, said):
+    with pytest.raises(InputError, match=f"; it is one {kind}, such as {said}$"):
+        meaning("it", kind, given)
 
 
 @pytest.mark.parametrize(
@@ -83,5 +95,5 @@ def test_fields_of_a_frozen_configuration_become_what_they_mean():
         __post_init__ = read_fields
 
     assert Sizes("8", "none") == Sizes(8.0) == Sizes(8)
-    with pytest.raises(InputError, match="width 'wide' given; it is int, such as 3"):
+    with pytest.raises(InputError, match="width 'wide' given; it is int, such as 4"):
         Sizes("wide")
