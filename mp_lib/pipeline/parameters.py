@@ -9,14 +9,15 @@ import ast
 import json
 import shlex
 
-from mp_lib.config import METHODS, SCALES
+from mp_lib.config import BOUNDS, METHODS, SCALES, PolicyConfig
 from mp_lib.interfaces import look_up
 from mp_lib.model.backends import BACKENDS
-from mp_lib.model.step_forms import FORMS
+from mp_lib.model.step_forms import FORMS, check_form
 from mp_lib.sim.tasks import TASKS
-from mp_lib.system.errors import InputError
+from mp_lib.system.device import choose_device
+from mp_lib.system.errors import MOST, InputError
 from mp_lib.system.paths import notebooks_path
-from mp_lib.system.values import example, meaning
+from mp_lib.system.values import check_bounds, example, meaning, within
 
 INJECTED = "# Parameters"  # how the cell begins that papermill writes behind the notebook's own parameters
 CHOICES = {  # what a parameter of that name, or an item of it, has to be one of, where a later step would trip over it
@@ -26,10 +27,15 @@ CHOICES = {  # what a parameter of that name, or an item of it, has to be one of
     "form": ("form", FORMS),
     "backend": ("backend", BACKENDS | {"auto": None}),
 }
-LEAST = {  # likewise, of numbers
-    **dict.fromkeys(("jobs", "episodes", "num_demos", "num_inference_steps", "num_windows", "block"), 1),
-    **dict.fromkeys(("seed", "seeds", "first_seed", "diffusion_step"), 0),
+MAY_BE_EMPTY = (("04_evaluate", "task"), ("04_evaluate", "method"))  # of CHOICES: the weights say it themselves
+ALLOWED = {  # likewise, of numbers
+    **dict.fromkeys(("jobs", "episodes", "num_demos", "num_inference_steps", "num_windows", "block"), within(1, MOST)),
+    **dict.fromkeys(("seed", "seeds"), BOUNDS["seed"]),
+    "horizons": ("a multiple of 4 and at most 4,096", lambda value: value in range(4, 4097, 4)),
+    "first_seed": BOUNDS["first_seed"],
+    "diffusion_step": within(0, PolicyConfig.num_train_steps - 1),
 }
+PARAMETER_FOR = {"demonstrator": "expert"}  # a field of configurations that a notebook calls otherwise
 
 
 def check_parameters(notebook: str, names: dict) -> None:
@@ -49,27 +55,31 @@ def check_parameters(notebook: str, names: dict) -> None:
     known = ((name, kind) for name, kind in kinds.items() if kind and name in names)
     found = {name: parameter(notebook, name, kind, names[name]) for name, kind in known}
     for name in (name for name, value in found.items() if isinstance(value, dict)):
-        twice = [key for key in found[name] if key in kinds]
-        if twice:
-            raise InputError(f"{notebook}: {name} has {', '.join(twice)}; give that as a parameter of its own")
+        for key in found[name]:
+            if (own := PARAMETER_FOR.get(key, key)) in kinds:
+                raise InputError(f"{notebook}: {name} has {key}; give that as the parameter {own}")
+    if "form" in found:
+        check_form(found["form"], choose_device(found.get("device", "auto")))
     names.update(found)
 
 
 def parameter(notebook: str, name: str, kind: str, value):
     """What a parameter of that name and kind means; an InputError with the command that works."""
     noun, choices = CHOICES.get(name, ("", {}))
+    words = [each for each in value if each in [*choices]] if isinstance(value, list | tuple) else []
+    word = next(iter([*words, *choices]), "")  # of several that were given for a single one, the first
+    such_as = json.dumps([word] if "list" in kind else word) if word else example(kind, value)
     try:
-        found = meaning(name, kind, value)
+        found = meaning(name, kind, value, such_as)
+        check_bounds({name: found}, ALLOWED)
     except InputError as error:
         # papermill's -p takes 2024 for a number, -r does not.
-        text = f"-r {name} {next(iter(choices), 'TEXT')}"
-        command = text if "str" in kind else f"-p {name} {shlex.quote(example(kind))}"
+        text = f"-r {name} {word or 'TEXT'}"
+        command = text if "str" in kind else f"-p {name} {shlex.quote(such_as)}"
         raise InputError(f"{notebook}: {error}; by papermill: {command}") from None
     for each in found if isinstance(found, list) else [found]:
-        if choices and each:
+        if choices and (each or (notebook, name) not in MAY_BE_EMPTY):
             look_up(choices, each, noun)
-        if name in LEAST and each is not None and each < LEAST[name]:
-            raise InputError(f"{notebook}: {name} {each} given; it must be at least {LEAST[name]}")
     return found
 
 

@@ -8,13 +8,16 @@ import sys
 import pytest
 
 from mp_lib.config import METHODS
-from mp_lib.pipeline.parameters import check_parameters, parameters_of
+from mp_lib.pipeline.parameters import MAY_BE_EMPTY, check_parameters, parameters_of
 from mp_lib.system.errors import InputError
 from tests import ROOT
 
 KINDS = {path.stem: parameters_of(path.read_text()) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 OWN = 'task = "reach"\nmethod = "dp3"  # of METHODS\n'
 EVERY = [(notebook, name) for notebook, kinds in KINDS.items() for name in kinds]
+HUGE = ("jobs", "num_demos", "episodes", "first_seed", "num_inference_steps", "num_windows", "block", "diffusion_step")
+CHOSEN = ("task", "method", "scale", "form", "backend")  # of a registry
+SINGLE = [(book, name) for book, name in EVERY if name in CHOSEN and (book, name) not in MAY_BE_EMPTY]
 WRONG = {  # a value for each kind that means nothing of it
     "str": 5,
     "int": "some",
@@ -40,8 +43,18 @@ IMPOSSIBLE = [
     ("03_train", {"task": "metaworld_drawer"}, "unknown task 'metaworld_drawer'; choose one of: .*_drawer-open"),
     ("03_train", {"jobs": 0}, "03_train: jobs 0 given; it must be at least 1"),
     ("03_train", {"seed": -1}, "03_train: seed -1 given; it must be at least 0"),
-    ("03_train", {"overrides": {"seed": 3}}, "overrides has seed; give that as a parameter of its own"),
+    ("03_train", {"overrides": {"seed": 3}}, "overrides has seed; give that as the parameter seed$"),
+    ("03_train", {"overrides": {"demonstrator": "dapg"}}, "overrides has demonstrator; .* as the parameter expert$"),
     ("05_tables", {"tasks": ["m"]}, "unknown task 'm'"),
+    ("05_tables", {"tasks": ["q" * 5000]}, "unknown task '.{199}…; choose one of"),
+    ("02_model_anatomy", {"diffusion_step": 100}, "diffusion_step 100 given; it must be at least 0 and at most 99"),
+    ("06_efficiency", {"horizons": [4, 5]}, "horizons 5 given; it must be a multiple of 4"),
+    ("03_train", {"form": "cuda", "device": "cpu"}, "form cuda needs a CUDA GPU"),
+    ("03_train", {"form": "compiled", "device": "cpu"}, "form compiled needs a C\\+\\+ compiler"),
+    ("03_train", {"task": ["metaworld_reach"]}, 'one str, such as "metaworld_reach"; .*: -r task metaworld_reach$'),
+    ("03_train", {"seed": [5, 6]}, "it is one int, such as 5; by papermill: -p seed 5$"),
+    *((book, {name: 10**30}, f"{name} 10* given; it must be at least") for book, name in EVERY if name in HUGE),
+    *((book, {name: value}, "choose one of: ") for book, name in SINGLE for value in ("", None)),
     ("06_efficiency", {"anew": "mamba"}, f"unknown method 'mamba'; choose one of: {', '.join(METHODS)}"),
 ]
 
@@ -128,9 +141,19 @@ def test_what_means_nothing_is_refused_in_one_line_with_a_command_that_works(som
 
 
 @pytest.mark.parametrize(("notebook", "given", "said"), IMPOSSIBLE)
-def test_what_a_later_step_would_trip_over_is_refused_at_once(notebook, given, said):
-    with pytest.raises(InputError, match=said):
+def test_what_a_later_step_would_trip_over_is_refused_at_once(monkeypatch, notebook, given, said):
+    monkeypatch.setattr("mp_lib.model.step_forms.has_compiler", lambda: False)
+    with pytest.raises(InputError, match=said) as refused:
         check_parameters(notebook, executed("", **given))
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 600
+
+
+@pytest.mark.parametrize("name", ["task", "method"])
+@pytest.mark.parametrize("nothing", ["", None])
+def test_weights_may_say_their_task_and_method_themselves(name, nothing):
+    names = executed("", **{name: nothing})
+    check_parameters("04_evaluate", names)
+    assert names[name] == ""
 
 
 PAPERMILL = [  # arguments, what the notebook's last line says
