@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from mp_lib.commands import VERBS
+from mp_lib.system.errors import one_line
 from mp_lib.system.extras import explain
 
 HELP = ("-h", "--help", "help")
@@ -55,7 +56,7 @@ def answer(name: str, *rest: str) -> int:
         if isinstance(error, BrokenPipeError) and nobody_reads():
             raise
         said = explain(error) if isinstance(error, ModuleNotFoundError) else error
-        print(f"mp_lib {name}: {said}", file=sys.stderr)
+        print(f"mp_lib {name}: {one_line(said)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"mp_lib {name}: stopped", file=sys.stderr)

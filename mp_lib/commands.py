@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from mp_lib.config import ATTENTION, FINAL_SEEDS, METHODS, SCALES
 from mp_lib.interfaces import look_up
 from mp_lib.pipeline import options
-from mp_lib.system.errors import InputError, shown
+from mp_lib.system.errors import InputError, one_line, shown
 from mp_lib.system.paths import given_path
 
 WHAT = ("chunk", "denoiser", "train_step", "encoder_step")  # mp_lib.timing.workloads.MAKERS, which needs torch
@@ -110,7 +110,7 @@ def inspect(given: argparse.Namespace) -> None:
 
     for fact, value in inspect(given.path).items():
         if value:
-            print(f"{fact}: {value}")
+            print(one_line(f"{fact}: {value}"))
 
 
 def fetch(given: argparse.Namespace) -> None:

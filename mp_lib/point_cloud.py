@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mp_lib.system.compiler import build
-from mp_lib.system.errors import InputError
+from mp_lib.system.errors import InputError, is_count
 
 LEVELS = 5  # how often a cloud is split in two before its points are chosen
 
@@ -17,11 +17,16 @@ def sample_farthest(points: np.ndarray, num_points: int) -> np.ndarray:
     """Return ``num_points`` of ``points`` (M, 3) that cover them evenly; all of them and zeros if M is too small.
 
     Points that are not finite are left out. Equal clouds give equal samples: nothing is drawn at random. Raises an
-    InputError for another shape, or fewer than one point to choose.
+    InputError for what is no cloud of real numbers, and for a ``num_points`` that is no whole number from 1 on.
     """
-    points = np.asarray(points)
-    if points.ndim != 2 or points.shape[1] != 3 or num_points < 1:
-        raise InputError(f"{num_points} of points {points.shape} were asked for; give a cloud (M, 3), and 1 or more")
+    try:
+        points = np.asarray(points)
+    except ValueError as error:
+        raise InputError(f"points are no array of numbers ({error}); give a cloud (M, 3)") from error
+    if points.dtype.kind not in "fiub" or points.ndim != 2 or points.shape[1] != 3:
+        raise InputError(f"points are {points.dtype} {points.shape}; give a cloud of numbers, (M, 3)")
+    if not is_count(num_points):
+        raise InputError(f"num_points {num_points!r} given; it must be a whole number from 1 on")
     points = points[np.isfinite(points).all(1)]
     if len(points) > num_points:
         return points[farthest_indices(points, num_points)]
@@ -38,8 +43,8 @@ def farthest_indices(points: np.ndarray, count: int) -> np.ndarray:
     In C where a compiler is found, else in NumPy, which gives the same to the bit.
     """
     points = np.ascontiguousarray(points, np.float32)
-    if points.ndim != 2 or points.shape[1] != 3 or not 0 < count <= len(points):
-        raise ValueError(f"{count} of points {points.shape} were asked for; give (M, 3), and 1 to M of them")
+    if points.ndim != 2 or points.shape[1] != 3 or not is_count(count) or count > len(points):
+        raise InputError(f"{count} of points {points.shape} were asked for; give (M, 3), and 1 to M of them")
     library = build(Path(__file__).with_suffix(".c"), "-ffp-contract=off")
     return farthest_in_numpy(points, count) if library is None else farthest_in_c(library, points, count)
 

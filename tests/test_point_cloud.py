@@ -1,5 +1,6 @@
 """Choosing points of a cloud, padding, drawing; C and NumPy choose the same points, those that fpsample has chosen."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from mp_lib import point_cloud
 from mp_lib.point_cloud import draw_cloud, farthest_in_c, farthest_in_numpy, farthest_indices, sample_farthest
 from mp_lib.system import compiler
+from mp_lib.system.errors import InputError
 
 # Clouds, and what fpsample 1.0.2 chose of them (bucket_fps_kdline_sampling with h = 5, start_idx = 0).
 RECORDED = dict(np.load(Path(__file__).parent / "reference" / "farthest_points.npz"))
@@ -61,6 +63,22 @@ def test_each_point_is_the_farthest_from_those_before_it():
 def test_what_is_no_cloud_or_has_too_few_points_is_refused(shape, count):
     with pytest.raises(ValueError, match=rf"{count} of points .* were asked for; give \(M, 3\), and 1 to M"):
         farthest_indices(np.zeros(shape), count)
+
+
+@pytest.mark.parametrize("count", [2.5, 3.0, True, 0, -1, "3", None, [2], np.float32(3)])
+def test_a_number_of_points_that_cannot_be_meant_is_refused(count):
+    with pytest.raises(InputError, match=rf"num_points {re.escape(repr(count))} given; it must be a whole number from"):
+        sample_farthest(np.ones((10, 3)), count)
+    with pytest.raises(InputError, match="were asked for"):
+        farthest_indices(np.ones((10, 3)), count)
+
+
+@pytest.mark.parametrize("kind", [str, complex, object])
+def test_points_that_are_no_numbers_are_refused(kind):
+    with pytest.raises(InputError, match=r"points are .* \(5, 3\); give a cloud of numbers, \(M, 3\)"):
+        sample_farthest(np.ones((5, 3)).astype(kind), 2)
+    with pytest.raises(InputError, match=r"points are .*; give a cloud"):
+        sample_farthest([[1, 2], [3]], 2)
 
 
 def test_without_a_compiler_the_same_points_are_chosen(monkeypatch):

@@ -33,7 +33,7 @@ import zarr
 from mp_lib.data.frames import checked_slabs, checksums_of
 from mp_lib.data.layout import KEYS, MARK, RESTORE, SLAB_BYTES, Layout, is_ours, parsing
 from mp_lib.point_cloud import sample_farthest, without_padding
-from mp_lib.system.errors import InputError
+from mp_lib.system.errors import InputError, is_count
 from mp_lib.system.files import writing
 from mp_lib.system.paths import from_home
 from mp_lib.system.progress import track
@@ -105,7 +105,7 @@ class ReplayBuffer:
         episode does not fit, OSError if it cannot be written.
         """
         if not self._attributes:
-            raise ValueError(
+            raise InputError(
                 f"{self.path} was not recorded by this package and is not edited; record into another path"
             )
         frames = self._fitting(episode)
@@ -152,9 +152,9 @@ class ReplayBuffer:
         store has fewer.
         """
         stored = self.shapes["point_cloud"][0]
-        if num_points is not None and not 1 <= num_points <= stored:
+        if num_points is not None and not (is_count(num_points) and num_points <= stored):
             remedy = f'ask for 1 to {stored}, in 03_train by overrides={{"num_points": {stored}}}'
-            raise InputError(f"{self.path}: num_points={num_points}, but clouds have {stored} points; {remedy}")
+            raise InputError(f"{self.path}: num_points={num_points!r}, but clouds have {stored} points; {remedy}")
         layout, found = self._layout or Layout.open(self.path), {}
         shapes = self.shapes | {"point_cloud": (num_points or stored, 3)}
         with track(len(keys) * self.num_frames, f"read {self.path.name}") if self.is_large() else nullcontext() as bar:
@@ -183,7 +183,7 @@ class ReplayBuffer:
         known = state if state in spec.other_states else spec.state_dim
         expected = f"{spec.name} with state {(known,)} and action {(spec.action_dim,)}"
         if found != expected:
-            raise ValueError(f"{self.path} holds {found}, {expected} is expected; give the demonstrations of that")
+            raise InputError(f"{self.path} holds {found}, {expected} is expected; give the demonstrations of that")
         return self
 
     def choose(self, num_demos: int | None = None, demo_episodes: Sequence[int] | None = None) -> ReplayBuffer:

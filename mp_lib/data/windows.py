@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Integral
 
 import numpy as np
 import torch
 
 from mp_lib.config import SPLITS
 from mp_lib.interfaces import look_up
-from mp_lib.system.errors import InputError
+from mp_lib.system.errors import InputError, is_count
 
 log = logging.getLogger(__name__)
+
+SHAPES = {"point_cloud": "(F, N, 3)", "state": "(F, S)", "action": "(F, A)"}
 
 
 class ActionWindows(torch.utils.data.Dataset):
@@ -20,7 +23,7 @@ class ActionWindows(torch.utils.data.Dataset):
 
     ``arrays``: point_cloud (F, N, 3), state (F, S), action (F, A); ``episode_ends`` (E,); the rest as of
     ``window_frames``. A window begins To-1 steps before "now": its first To frames are observed, the actions of all T
-    frames are to be predicted. Raises ValueError if the sizes do not fit or no window does.
+    frames are to be predicted. Raises an InputError if arrays, ends and sizes do not fit, or no window does.
     """
 
     def __init__(self, arrays: dict[str, np.ndarray], episode_ends: np.ndarray, *, n_obs_steps: int, **lengths):
@@ -28,8 +31,7 @@ class ActionWindows(torch.utils.data.Dataset):
         frames = window_frames(episode_ends, n_obs_steps=n_obs_steps, **lengths)
         self.frames = torch.from_numpy(frames)  # (windows, T)
         self.point_cloud, self.state, self.action = (
-            torch.from_numpy(np.ascontiguousarray(arrays[key], dtype=np.float32))
-            for key in ("point_cloud", "state", "action")
+            torch.from_numpy(frames_of(arrays, key, shape, int(np.max(episode_ends)))) for key, shape in SHAPES.items()
         )
 
     def __len__(self) -> int:
@@ -41,11 +43,11 @@ class ActionWindows(torch.utils.data.Dataset):
     def values(self) -> dict[str, torch.Tensor]:
         """Every frame that a window touches, by key: what a normaliser is fitted to."""
         frames = self.frames.unique()
-        return {key: getattr(self, key)[frames] for key in ("point_cloud", "state", "action")}
+        return {key: getattr(self, key)[frames] for key in SHAPES}
 
     def to(self, device: torch.device | str) -> ActionWindows:
         """Move all frames to a device, so that a batch is gathered there; returns itself."""
-        for name in ("frames", "point_cloud", "state", "action"):
+        for name in ("frames", *SHAPES):
             setattr(self, name, getattr(self, name).to(device))
         return self
 
@@ -54,6 +56,16 @@ class ActionWindows(torch.utils.data.Dataset):
         frames = self.frames[torch.as_tensor(indices, device=self.frames.device)]
         seen = frames[:, : self.n_obs_steps]
         return {"point_cloud": self.point_cloud[seen], "state": self.state[seen], "actions": self.action[frames]}
+
+
+def frames_of(arrays: Mapping[str, np.ndarray], key: str, shape: str, num_frames: int) -> np.ndarray:
+    """The frames of a key, float32; an InputError unless they are numbers of this shape, of ``num_frames`` or more."""
+    values = np.asarray(arrays[key]) if key in arrays else np.zeros(0)
+    fits = values.ndim == shape.count(",") + 1 and (values.ndim == 2 or values.shape[-1] == 3)
+    if not fits or values.dtype.kind not in "fiub" or len(values) < num_frames:
+        found = f"is {values.dtype} {values.shape}" if key in arrays else "is missing"
+        raise InputError(f"{key} {found}; give numbers {shape} of the {num_frames} frames that episode_ends name")
+    return np.ascontiguousarray(values, dtype=np.float32)
 
 
 def window_frames(
@@ -68,16 +80,24 @@ def window_frames(
 
     Windows start n_obs_steps-1 frames before an episode and end n_action_steps-1 frames behind it;
     a frame beyond an end is the first or last one again. An episode too short for that has none, which the log counts
-    and names. ``demo_episodes`` names those to draw from, all by default.
+    and names. ``demo_episodes`` names those to draw from, all by default. Raises an InputError for ends that are no
+    whole numbers or fall, for episodes that are not there, and if no window fits.
     """
     for name, steps in (("n_obs_steps", n_obs_steps), ("n_action_steps", n_action_steps)):
-        if not 1 <= steps <= horizon:
-            raise ValueError(f"{name}={steps} does not fit horizon={horizon}; give 1 to {horizon}")
-    starts = np.concatenate([[0], episode_ends[:-1]]).astype(np.int64)
-    chosen = range(len(episode_ends)) if demo_episodes is None else demo_episodes
+        if not (is_count(steps) and is_count(horizon) and steps <= horizon):
+            raise InputError(f"{name}={steps} does not fit horizon={horizon}; give 1 to {horizon}")
+    ends = np.asarray(episode_ends)
+    with np.errstate(invalid="ignore"):
+        numbers = ends.astype(np.int64) if ends.ndim == 1 and ends.dtype.kind in "fiu" else None
+    if numbers is None or np.any(numbers != ends) or np.any(np.diff(numbers, prepend=0) < 0):
+        raise InputError(f"episode_ends {episode_ends!s:.80} given; give one past each episode's last frame, (E,)")
+    starts = np.concatenate([[0], numbers[:-1]])
+    chosen = range(len(numbers)) if demo_episodes is None else list(demo_episodes)
+    if lost := [each for each in chosen if not (isinstance(each, Integral) and 0 <= each < len(numbers))]:
+        raise InputError(f"demo_episodes {lost!s:.80} given, which are not there; choose from 0 to {len(numbers) - 1}")
     rows, short = [], []
     for episode in chosen:
-        length = int(episode_ends[episode]) - starts[episode]
+        length = numbers[episode] - starts[episode]
         first = np.arange(1 - n_obs_steps, length - horizon + n_action_steps)
         rows.append(starts[episode] + np.clip(first[:, None] + np.arange(horizon), 0, length - 1))
         short += [f"{episode} ({length} frames)"] if not len(first) else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -22,7 +23,8 @@ def prepare(history: Mapping, config: PolicyConfig, device: torch.device, repeat
 
     Arrays and tensors of any kind of number are taken. More points are sampled down, fewer filled up with padding,
     points that are not finite left out; with ``repeat`` the first frame of a short history is repeated. Tensors on a
-    GPU are checked by shape alone: looking at their numbers would wait for the GPU.
+    GPU are checked by shape alone: looking at their numbers would wait for the GPU. A cloud of padding alone is taken,
+    since a camera that is covered for a moment ends no episode, with one warning.
 
     Raises an InputError for anything else: what was found, what is allowed, and what to write.
     """
@@ -43,6 +45,8 @@ def prepare(history: Mapping, config: PolicyConfig, device: torch.device, repeat
     if found["state"].device.type == "cpu" and not bool(torch.isfinite(found["state"]).all()):
         raise InputError("the state has a number that is not finite; leave that call out, or give the last good state")
     found["point_cloud"] = complete_points(found["point_cloud"], config.num_points)
+    if found["point_cloud"].device.type == "cpu" and not bool(found["point_cloud"].flatten(2).any(-1).all()):
+        warnings.warn("a cloud is padding alone, (0, 0, 0): the policy sees nothing there", stacklevel=3)
     return {key: values.to(device) for key, values in found.items()}
 
 
@@ -56,7 +60,19 @@ def as_tensor(key: str, values) -> Tensor:
         raise InputError(f"{key} is no array of numbers ({str(error).splitlines()[0]}); give {AXES[key]}") from error
     if values.dtype.kind not in "fiub":
         raise InputError(f"{key} is {values.dtype}; give numbers, {AXES[key]}")
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    with np.errstate(over="ignore"):  # what is not finite then is left out or refused
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def check_finite(actions: Tensor, given: Mapping[str, Tensor]) -> None:
+    """Raise an InputError that names the largest numbers given if actions are not finite; on a GPU nobody looks."""
+    if actions.device.type != "cpu" or bool(torch.isfinite(actions).all()):
+        return
+    largest = ", ".join(f"{key} {values.abs().max():.3g}" for key, values in given.items())
+    raise InputError(
+        f"the actions are not finite; the largest numbers given are {largest}: give them in the units of the "
+        "demonstrations; if they are, the policy's weights are not finite"
+    )
 
 
 def check_axes(key: str, values: Tensor, size: int) -> None:

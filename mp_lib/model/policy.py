@@ -13,7 +13,7 @@ from mp_lib.interfaces import look_up
 from mp_lib.model.blocks import conv_tail, mixer_tail
 from mp_lib.model.ddim import DDIM
 from mp_lib.model.encoder import ObsEncoder
-from mp_lib.model.history import as_tensor, prepare
+from mp_lib.model.history import as_tensor, check_finite, prepare
 from mp_lib.model.normalizer import Normalizer
 from mp_lib.model.unet import UNet1D
 from mp_lib.system.errors import InputError
@@ -88,7 +88,12 @@ class DiffusionPolicy(nn.Module):
         return self.model.cond_modulation(self.encode(point_cloud, state))
 
     def step_table(self) -> Tensor:
-        """What each denoising step adds to the denoiser's modulation (K, F); depends on the weights alone."""
+        """What each denoising step adds to the denoiser's modulation (K, F); depends on the weights alone.
+
+        Raises an InputError for weights that are not float32, which is what histories and actions are.
+        """
+        if (kind := next(self.parameters()).dtype) != torch.float32:
+            raise InputError(f"the policy is in {kind}; it acts in torch.float32: give policy.float()")
         return self.model.step_modulation(torch.tensor(self.ddim.steps, device=self.device))
 
     @torch.no_grad()
@@ -104,7 +109,8 @@ class DiffusionPolicy(nn.Module):
         """The actions (B, Ta, A) to execute now, an array if the history holds arrays; ``noise`` (B, T, A) fixes them.
 
         What is taken, completed and refused is told by ``mp_lib.model.history.prepare``; ``repeat`` lets the first
-        frame of a short history stand for those before it.
+        frame of a short history stand for those before it. Raises an InputError, too, for a policy that is not in
+        float32, and for actions that are not finite, unless they are tensors on a GPU.
         """
         config = self.config
         seen = prepare(history, config, self.device, repeat)
@@ -118,7 +124,9 @@ class DiffusionPolicy(nn.Module):
                 raise InputError(f"noise has the shape {tuple(noise.shape)}; the policy takes {shape}")
         start = config.n_obs_steps - 1
         actions = self.predict(seen, noise)[:, start : start + config.n_action_steps]
-        return actions.cpu().numpy() if arrays else actions
+        actions = actions.cpu() if arrays else actions
+        check_finite(actions, seen | {"noise": noise})
+        return actions.numpy() if arrays else actions
 
     @property
     def device(self) -> torch.device:

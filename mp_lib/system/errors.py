@@ -8,8 +8,21 @@ LONGEST = 200  # letters of a value in a message
 MOST = 10**6  # processes, episodes, demonstrations: more are a slip of the hand
 
 
+def one_line(text: object) -> str:
+    """A text with what would break its line, or steer a terminal, written as Python writes it: a path may hold it."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in str(text))
+
+
 class InputError(ValueError):
     """What was given cannot be used; one line names it, what was found, what is allowed, and what helps."""
+
+    def __init__(self, text: str):
+        super().__init__(one_line(text))
+
+
+def is_count(number) -> bool:
+    """Whether it is a whole number from 1 on; a truth value is none."""
+    return isinstance(number, Integral) and not isinstance(number, bool) and number >= 1
 
 
 def shown(value) -> str:
@@ -24,6 +37,6 @@ def shown(value) -> str:
 def at_least_one(**numbers: int | None) -> None:
     """Raise an InputError for what is no whole number, below 1 or above MOST; None stands for the usual number."""
     for name, number in numbers.items():
-        if number is not None and (not isinstance(number, Integral) or not 1 <= number <= MOST):
+        if number is not None and not (is_count(number) and number <= MOST):
             allowed = f"at least 1 and whole, or None for the usual number; at most {MOST:,}"
             raise InputError(f"{name} {shown(number)} given; it must be {allowed}")

@@ -251,8 +251,8 @@ def read_pickled_tensors(path: Path):
         ) from None
     except Exception as error:
         # Whatever a hostile or broken pickle provokes inside the reader is the file's fault.
-        reason = str(error) or type(error).__name__
-        raise InputError(f"{path} was not read as a checkpoint: {reason}".splitlines()[0]) from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path} was not read as a checkpoint: {reason}") from error
 
 
 def read_archive(archive: zipfile.ZipFile, size: int):

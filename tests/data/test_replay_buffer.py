@@ -227,7 +227,7 @@ def test_an_episode_that_does_not_fit_is_refused_and_changes_nothing(tmp_path):
 
 def test_only_as_many_points_as_there_are_can_be_read(tmp_path):
     buffer = make_store(tmp_path / "a.zarr", 1)
-    for num_points in (0, 41):
+    for num_points in (0, 41, 2.5, True, "8"):
         with pytest.raises(ValueError, match="clouds have 40 points"):
             buffer.read(num_points)
 

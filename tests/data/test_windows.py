@@ -6,6 +6,7 @@ import torch
 
 from mp_lib.config import SPLITS
 from mp_lib.data.windows import ActionWindows, split_episodes
+from mp_lib.system.errors import InputError
 
 LENGTHS = (20, 1, 3, 16, 7)
 SETTINGS = [(2, 4, 3), (2, 4, 4), (2, 16, 8), (16, 32, 16), (1, 1, 1), (3, 8, 6), (1, 16, 16)]  # (To, T, Ta)
@@ -129,3 +130,40 @@ def test_an_unknown_split_lists_the_known_ones():
         split_episodes(10, "half")
     with pytest.raises(ValueError, match="give at least 1"):
         split_episodes(0)
+
+
+FRAMES_HERE = make_arrays((20,))[0]
+UNFIT = {
+    "ends that fall": (FRAMES_HERE, [15, 10], {}, r"episode_ends \[15, 10\] given; give one past each"),
+    "unsigned ends that fall": (FRAMES_HERE, np.array([15, 10], np.uint8), {}, "episode_ends .* given"),
+    "an end below 0": (FRAMES_HERE, [-5, 10], {}, "episode_ends .* given"),
+    "half an end": (FRAMES_HERE, [10.5, 20], {}, "episode_ends .* given"),
+    "an end that is no number": (FRAMES_HERE, [10, np.nan], {}, "episode_ends .* given"),
+    "words": (FRAMES_HERE, ["a"], {}, "episode_ends .* given"),
+    "one number": (FRAMES_HERE, 20, {}, "episode_ends 20 given"),
+    "a column": (FRAMES_HERE, [[10], [20]], {}, "episode_ends .* given"),
+    "ends behind the frames": (FRAMES_HERE, [10, 30], {}, r"\(20, 2, 3\); give numbers .* of the 30 frames"),
+    "a state that is short": (FRAMES_HERE | {"state": np.zeros((9, 1))}, [20], {}, r"state is float64 \(9, 1\); give"),
+    "a flat state": (FRAMES_HERE | {"state": np.zeros(20)}, [20], {}, r"state .*give numbers \(F, S\)"),
+    "colours": (FRAMES_HERE | {"point_cloud": np.zeros((20, 2, 6))}, [20], {}, r"cloud .*give numbers \(F, N, 3\)"),
+    "actions of words": (FRAMES_HERE | {"action": np.full((20, 1), "a")}, [20], {}, "action is <U1"),
+    "no action": ({"state": np.zeros((20, 1)), "point_cloud": np.zeros((20, 2, 3))}, [20], {}, "action is missing"),
+    "an episode that is not there": (FRAMES_HERE, [10, 20], {"demo_episodes": [0, 5]}, r"\[5\] given.*from 0 to 1"),
+    "an episode below 0": (FRAMES_HERE, [10, 20], {"demo_episodes": [-1]}, r"\[-1\] given.*from 0 to 1"),
+    "half an episode": (FRAMES_HERE, [10, 20], {"demo_episodes": [0.5]}, r"\[0.5\] given.*from 0 to 1"),
+    "half a step": (FRAMES_HERE, [20], {"horizon": 4.5}, "does not fit horizon=4.5"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_what_is_no_demonstration_is_refused_in_one_line(name):
+    arrays, ends, changed, said = UNFIT[name]
+    with pytest.raises(InputError, match=said) as error:
+        ActionWindows(arrays, ends, **{"horizon": 4, "n_obs_steps": 2, "n_action_steps": 3} | changed)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("ends", [[10, 20], np.array([10.0, 20.0]), np.array([10, 20], ">u2"), (10, 20)])
+def test_ends_are_whole_numbers_of_any_kind(ends):
+    windows = ActionWindows(FRAMES_HERE, ends, horizon=4, n_obs_steps=2, n_action_steps=3)
+    np.testing.assert_array_equal(windows.frames, make_windows((2, 4, 3), (10, 10)).frames)

@@ -164,3 +164,40 @@ def test_complex_and_sparse_tensors_are_refused(policy):
     for state in (seen["state"].to(torch.complex64), seen["state"].to_sparse()):
         with pytest.raises(InputError, match="state is"):
             policy.act(seen | {"state": state})
+
+
+@pytest.mark.parametrize("tensors", [False, True])
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"state": np.full((2, 2, STATE), 3e38)}, r"state 3e\+38.*units of the demonstrations"),
+        ({"point_cloud": 3e38 * np.sign(history()["point_cloud"])}, r"point_cloud 3e\+38"),
+        ({"noise": np.full((2, 16, ACTION), np.nan)}, "noise nan"),
+        ({"noise": np.full((2, 16, ACTION), 1e39)}, "noise inf"),
+    ],
+)
+def test_actions_are_finite_or_refused_with_the_largest_numbers_given(policy, tensors, changed, said):
+    seen = history() | {key: values for key, values in changed.items() if key != "noise"}
+    with pytest.raises(InputError, match=f"the actions are not finite; .*{said}") as error:
+        policy.act(as_tensors(seen) if tensors else seen, changed.get("noise", noise()))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("points", [POINTS, 2 * POINTS, POINTS // 2])
+def test_a_cloud_of_padding_alone_is_taken_with_one_warning(policy, points):
+    seen = history(points=points)
+    seen["point_cloud"][1, 0] = 0
+    seen["point_cloud"][1, 0, : points // 2] = np.nan  # left out, so nothing stays
+    with pytest.warns(UserWarning, match="a cloud is padding alone") as warned:
+        actions = policy.act(seen, noise())
+    assert np.isfinite(actions).all() and len(warned) == 1 and warned[0].filename == __file__
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_policy_that_was_cast_is_refused_by_name(kind):
+    config = PolicyConfig("dp3_narrow", STATE, ACTION, num_points=POINTS, down_dims=(16, 32), num_inference_steps=2)
+    cast = build_policy(config).eval().to(kind)
+    for use in (lambda: cast.act(history(), noise()), lambda: freeze(cast, "torch"), lambda: freeze(cast, "auto")):
+        with pytest.raises(InputError, match=rf"the policy is in {kind}; .*give policy.float\(\)"):
+            use()
+    assert cast.float().act(history(), noise()).shape == (2, 8, ACTION)
