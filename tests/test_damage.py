@@ -20,8 +20,9 @@ from zarr.codecs import BloscCodec
 from mp_lib.config import PolicyConfig
 from mp_lib.data.recording import collect
 from mp_lib.data.replay_buffer import ReplayBuffer
-from mp_lib.learning.evaluation import stored_evaluation, stored_result
+from mp_lib.learning.evaluation import stored_evaluation
 from mp_lib.learning.film import write_film
+from mp_lib.learning.folder import CHECKPOINT, stored_result
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.metrics import Metrics
 from mp_lib.learning.run import train
@@ -175,7 +176,7 @@ def make_listed_result(folder, _):
 
 
 def make_stored_result(folder, _):
-    return Reader(folder / "result.json", lambda path: stored_result(path), same=False)
+    return Reader(folder / "result.json", lambda path: stored_result(path.with_name(CHECKPOINT)), same=False)
 
 
 def make_evaluation(folder, _):

@@ -6,17 +6,20 @@ Opening reads metadata alone. What is no store is told apart, each kind in a lin
 from __future__ import annotations
 
 import functools
+import json
+import re
 import zipfile
 from pathlib import Path
 
 import zarr
 from zarr.storage import ZipStore
 
-from mp_lib.system.errors import InputError
+from mp_lib.system.errors import InputError, one_line
 
 LAYOUT = "data/point_cloud (F,N,3), data/state (F,S), data/action (F,A) and meta/episode_ends (E,)"
 MARKS = {".zgroup": 2, "zarr.json": 3}  # of a zarr group, and the format that each is of
-ENDS = {"meta/episode_ends/.zarray": 2, "meta/episode_ends/zarr.json": 3}  # which every store has once
+ENDS = re.compile(r"(?!__MACOSX/)((?:.*/)?)meta/episode_ends/.*[^/]")  # files of an array that every store has once
+PARTS = ("data/point_cloud", "data/action", "meta/episode_ends")
 HIDDEN = "some programs leave files out whose names begin with a dot; copy it again with them (cp -a, rsync -a, zip -r)"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 MOST_INFLATED = 1 << 30  # bytes of one file in a zip
@@ -79,12 +82,10 @@ def open_store(path: Path) -> tuple[zarr.Group, Folder | Zip]:
     Raises FileNotFoundError if there is nothing, an InputError that says what is there if it is no such group.
     """
     if path.is_dir():
-        formats = [number for mark, number in MARKS.items() if (path / mark).is_file()]
-        if not formats:
-            raise InputError(f"{path} {what_a_folder_is(path)}")
-        return open_group(path, formats[-1]), Folder(path)
+        files = Folder(path)
+        return open_group(path, format_of(files)), files
     if not path.exists():
-        raise FileNotFoundError(f"no demonstrations at {path}; record them first or correct the path")
+        raise FileNotFoundError(one_line(f"no demonstrations at {path}; record them first or correct the path"))
     with open(path, "rb") as file:
         head = file.read(8)
     if head == HDF5:
@@ -94,9 +95,37 @@ def open_store(path: Path) -> tuple[zarr.Group, Folder | Zip]:
         )
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path} is a file that is neither zarr's zip nor HDF5; give a zarr directory with {LAYOUT}")
-    inside, number = find_in_zip(path)
-    store = ZipStore(path, mode="r")
-    return open_group(store, number, inside.rstrip("/")), Zip(path, inside)
+    files = Zip(path, find_in_zip(path))
+    number = format_of(files)
+    return open_group(ZipStore(path, mode="r"), number, files.inside.rstrip("/")), files
+
+
+def format_of(files: Folder | Zip) -> int:
+    """Which format of zarr a store is of; an InputError if it has no mark of a group, or one that is damaged."""
+    formats = [number for mark, number in MARKS.items() if files.has(mark)]
+    if not formats and any(map(files.holds_any, PARTS)):
+        raise InputError(f"{files.path} has the folders of a store, but {what_is_lost(files, '.zgroup')}")
+    if not formats:
+        raise InputError(f"{files.path} {what_a_folder_is(files.path)}")
+    check_metadata(files, *MARKS, ".zattrs")
+    return formats[-1]
+
+
+def what_is_lost(files: Folder | Zip, name: str) -> str:
+    """That a file of metadata is missing, called ``name`` in format 2, and what to do."""
+    of_3 = any(files.has(f"{part}/zarr.json") or files.holds_any(f"{part}/c") for part in PARTS)
+    return f"its {'zarr.json' if of_3 else name} is missing: {'copy it again' if of_3 else HIDDEN}"
+
+
+def check_metadata(files: Folder | Zip, *names: str) -> None:
+    """Raise an InputError if one of these files is there and holds no JSON object, or does not say its format."""
+    for name in filter(files.has, names):
+        try:
+            found = json.loads(files.read(name, 0, files.size(name)))
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{files.path}: {name} is damaged ({error}); restore it from a copy") from error
+        if not isinstance(found, dict) or not (name.endswith(".zattrs") or "zarr_format" in found):
+            raise InputError(f"{files.path}: {name} is damaged (it says {found!s:.40}); restore it from a copy")
 
 
 def open_group(place: Path | ZipStore, number: int, inside: str = "") -> zarr.Group:
@@ -112,8 +141,6 @@ def what_a_folder_is(path: Path) -> str:
         return f"is a folder around a store; give {inner[0]}"
     if inner:
         return f"holds {len(inner)} stores; give one of: {', '.join(str(each) for each in inner)}"
-    if any((path / name).is_dir() for name in ("data/point_cloud", "data/action", "meta/episode_ends")):
-        return f"has the folders of a store, but its .zgroup is missing: {HIDDEN}"
     return f"is a folder without a zarr group; give a zarr directory with {LAYOUT}"
 
 
@@ -124,17 +151,16 @@ def is_store(path: Path) -> bool:
     return path.suffix == ".zip" and zipfile.is_zipfile(path)
 
 
-def find_in_zip(path: Path) -> tuple[str, int]:
-    """Where in a zip the store lies, with a slash behind unless that is the top, and its format."""
+def find_in_zip(path: Path) -> str:
+    """Where in a zip the store lies, with a slash behind unless that is the top."""
     with zipfile.ZipFile(path) as archive:
         large = [each.filename for each in archive.infolist() if each.file_size > MOST_INFLATED]
         if large:
             raise InputError(f"{path}: {large[0]} would take more than {MOST_INFLATED >> 30} GiB; nothing was read")
         names = archive.namelist()
-    ends = [(name, mark, number) for mark, number in ENDS.items() for name in names if name.endswith(mark)]
-    if len(ends) != 1:
+    places = {found[1] for name in names if (found := ENDS.fullmatch(name))}
+    if len(places) != 1:
         raise InputError(
-            f"{path} is a zip with {len(ends)} stores in it; zip one with its hidden files (zip -r), with {LAYOUT}"
+            f"{path} is a zip with {len(places)} stores in it; zip one with its hidden files (zip -r), with {LAYOUT}"
         )
-    name, mark, number = ends[0]
-    return name.removesuffix(mark), number
+    return places.pop()

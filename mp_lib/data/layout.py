@@ -14,8 +14,8 @@ import zarr
 from zarr.buffer.cpu import NDBuffer
 
 from mp_lib.data.chunks import check_blosc, holes, refuse_codecs
-from mp_lib.data.container import HIDDEN, LAYOUT, Folder, Zip, open_store
-from mp_lib.system.errors import InputError
+from mp_lib.data.container import LAYOUT, Folder, Zip, check_metadata, open_store, what_is_lost
+from mp_lib.system.errors import InputError, one_line
 
 log = logging.getLogger(__name__)
 
@@ -84,14 +84,21 @@ class Layout:
     def find_arrays(self, group: zarr.Group) -> None:
         """Take the arrays that the layout names."""
         names = {key: f"data/{key}" for key in KEYS} | {"episode_ends": "meta/episode_ends"}
+        others = [f"data/{name}" for name in (IMAGINED, *sum(OTHER_NAMES.values(), ()))]
         with parsing(self.path, "the metadata of an array", RESTORE):
+            for name in (*names.values(), *others):
+                check_metadata(self.files, *(f"{name}/{file}" for file in (".zarray", ".zattrs", "zarr.json")))
             found = {key: group.get(name) for key, name in (names | {IMAGINED: f"data/{IMAGINED}"}).items()}
             for key, others in OTHER_NAMES.items():
                 found[key] = next(filter(None, [found[key], *(group.get(f"data/{name}") for name in others)]), None)
         self.arrays = {key: array for key, array in found.items() if isinstance(array, zarr.Array)}
         missing = [name for key, name in names.items() if key not in self.arrays]
         if lost := [name for name in missing if self.files.holds_any(name)]:
-            raise InputError(f"{self.path}: {', '.join(lost)} has chunks, but its .zarray is missing: {HIDDEN}")
+            known = [f"{name}/{file}" for name in lost for file in (".zarray", "zarr.json")]
+            if damaged := [*filter(self.files.has, known)]:
+                raise InputError(f"{self.path}: {damaged[0]} describes no array; {RESTORE}")
+            what = what_is_lost(self.files, ".zarray")
+            raise InputError(f"{self.path}: {', '.join(lost)} has chunks, but {what}")
         if missing:
             raise InputError(f"{self.path}: has no array {', '.join(missing)}; give a store with {LAYOUT}")
 
@@ -114,7 +121,7 @@ class Layout:
         """Say what is left out, in the log and in the data set's facts."""
         if text not in self.notes:
             self.notes.append(text)
-            log.warning("%s: %s", self.path, text)
+            log.warning("%s: %s", one_line(self.path), text)
 
     def parts(self, key: str) -> list[zarr.Array]:
         """The arrays that together make up what is stored as ``key``."""

@@ -12,6 +12,7 @@ import torch
 from mp_lib.config import SPLITS
 from mp_lib.interfaces import look_up
 from mp_lib.system.errors import InputError, is_count
+from mp_lib.system.values import shown
 
 log = logging.getLogger(__name__)
 
@@ -90,11 +91,11 @@ def window_frames(
     with np.errstate(invalid="ignore"):
         numbers = ends.astype(np.int64) if ends.ndim == 1 and ends.dtype.kind in "fiu" else None
     if numbers is None or np.any(numbers != ends) or np.any(np.diff(numbers, prepend=0) < 0):
-        raise InputError(f"episode_ends {episode_ends!s:.80} given; give one past each episode's last frame, (E,)")
+        raise InputError(f"episode_ends {shown(episode_ends)} given; give one past each episode's last frame, (E,)")
     starts = np.concatenate([[0], numbers[:-1]])
     chosen = range(len(numbers)) if demo_episodes is None else list(demo_episodes)
     if lost := [each for each in chosen if not (isinstance(each, Integral) and 0 <= each < len(numbers))]:
-        raise InputError(f"demo_episodes {lost!s:.80} given, which are not there; choose from 0 to {len(numbers) - 1}")
+        raise InputError(f"demo_episodes {shown(lost)} given, which are not there; choose from 0 to {len(numbers) - 1}")
     rows, short = [], []
     for episode in chosen:
         length = numbers[episode] - starts[episode]

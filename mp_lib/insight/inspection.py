@@ -7,12 +7,11 @@ from pathlib import Path
 from mp_lib.data.container import is_store
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.insight.demonstrations import known_facts
-from mp_lib.learning.folder import CHECKPOINT, WEIGHTS, checkpoint_in, is_finished
+from mp_lib.learning.folder import CHECKPOINT, WEIGHTS, checkpoint_in, is_finished, stored_result
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.sim.tasks import TASKS
 from mp_lib.study.sentences import join, of_rate
 from mp_lib.system.errors import InputError
-from mp_lib.system.files import read_json
 from mp_lib.system.paths import given_path, run_path
 
 SUFFIXES, STORES = (".safetensors", ".ckpt", ".pt", ".pth"), (".zip", ".h5", ".hdf5")
@@ -101,8 +100,7 @@ def of_run(path: Path) -> dict[str, str]:
         return of_weights(checkpoint_in(path))
     if not is_finished(path):
         return {"what": "a run that has not ended", "helps": "03_train with the same parameters goes on with it"}
-    successes = read_json(path / "result.json").get("final", {}).get("successes")
-    if not isinstance(successes, list) or not successes:
+    if not (result := stored_result(path / CHECKPOINT)):
         raise InputError(f"{path}: result.json is no result; restore it from a copy")
-    facts = of_weights(path / CHECKPOINT)
+    facts, successes = of_weights(path / CHECKPOINT), result["final"]["successes"]
     return {**facts, "what": f"a finished run: {facts['what']}", "result": of_rate(sum(successes), len(successes))}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mp_lib.config import BOUNDS, FINAL_SEEDS, PolicyConfig
 from mp_lib.interfaces import TaskSpec
+from mp_lib.learning.folder import stored_result
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.rollout import rollout, settle_jobs
 from mp_lib.model.backends import FrozenPolicy, freeze
@@ -77,7 +78,7 @@ def evaluate(
     """Roll a checkpoint out and return what was found, which is kept where ``evaluation_path`` says.
 
     It is read again while checkpoint, commit and device are the same and its film is there.
-    ``episodes`` None: as many as its run played at its end, or 20 if there is no result.json. ``backend`` is one of
+    ``episodes`` None: as many as its run played at its end, or 20 if it is of no run. ``backend`` is one of
     ``mp_lib.model.backends.BACKENDS``, or auto; ``task`` and ``method`` as of ``load``.
     Keys: checkpoint (its digest), commit, device, task, method, num_inference_steps, backend, seeds, successes (0 or 1
     each), steps, interval, film and file (names in the same folder).
@@ -131,12 +132,6 @@ def stored_evaluation(path: Path, origin: dict[str, str]) -> dict | None:
         return found | {"film": film.name} if same and film.exists() else None
     except (FileNotFoundError, ValueError, LookupError):
         return None
-
-
-def stored_result(checkpoint: Path) -> dict:
-    """The result.json beside a checkpoint; empty if there is none."""
-    path = checkpoint.parent / "result.json"
-    return read_json(path) if path.exists() else {}
 
 
 def evaluation_path(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
 from mp_lib.config import FINAL_SEEDS, TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.interfaces import RunResult
-from mp_lib.system.errors import InputError
+from mp_lib.system.errors import InputError, one_line
 from mp_lib.system.files import read_json
 from mp_lib.system.paths import given_path, run_path
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT, FILM = "policy.safetensors", "rollout.mp4"
 TRAINING = "training.safetensors"  # of a run in progress
@@ -40,7 +44,7 @@ def check_owner(folder: Path, config: TrainConfig, store: ReplayBuffer) -> None:
             found["demonstrations"] = result.demonstrations["content_hash"]
             found["first environment seed"] = result.final["seeds"][0]
         except (LookupError, TypeError) as error:
-            raise ValueError(
+            raise InputError(
                 f"{folder}: result.json is no result ({error}); restore it, or move the folder away to train anew"
             ) from error
     for key in sorted(found):
@@ -50,7 +54,7 @@ def check_owner(folder: Path, config: TrainConfig, store: ReplayBuffer) -> None:
 def refuse_difference(folder: Path, key: str, found, wanted) -> None:
     """Raise a ValueError unless what was found is what is wanted."""
     if found != wanted:
-        raise ValueError(
+        raise InputError(
             f"{folder} was made with {key}={found!r}, {wanted!r} was asked for; "
             f"ask for the same, or move that folder away to train anew"
         )
@@ -59,6 +63,28 @@ def refuse_difference(folder: Path, key: str, found, wanted) -> None:
 def is_finished(folder: Path) -> bool:
     """Whether the folder holds all that a finished run leaves."""
     return all((folder / name).exists() for name in PRODUCTS)
+
+
+def stored_result(checkpoint: Path) -> dict:
+    """The result.json of the run that saved a checkpoint; empty if there is none, or it is another's.
+
+    Raises a ValueError if it cannot be read at all.
+    """
+    path = checkpoint.with_name("result.json")
+    if checkpoint.name != CHECKPOINT or not path.exists():
+        return {}
+    found = read_json(path)
+    try:
+        final, config = RunResult(**found).final, found["config"]
+        seeds, successes = final["seeds"], final["successes"]
+        counts = all(type(each) is int for each in (*seeds, *successes)) and {*successes} <= {0, 1}
+        known = {"task", "method", "num_inference_steps"} <= {*config} and isinstance(found["demonstrations"], dict)
+        fits = counts and known and len(seeds) == len(successes) > 0
+    except (LookupError, TypeError):
+        fits = False
+    if not fits:
+        log.warning("%s is no result of a run of this project, and is left aside", one_line(path))
+    return found if fits else {}
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -96,10 +122,10 @@ def checkpoint_in(folder: Path) -> Path:
         if len(found) == 1:
             return found[0]
         if found:
-            names = ", ".join(path.relative_to(folder).as_posix() for path in found)
+            names = ", ".join(shlex.quote(str(path)) for path in found)
             raise InputError(f"{folder} holds {len(found)} files of weights; give one of: {names}")
     if (folder / TRAINING).exists():
         raise InputError(f"{folder} holds a training that has not ended; run it again to its end")
-    if runs := [path.name for path in sorted(folder.iterdir()) if (path / CHECKPOINT).exists()]:
+    if runs := [shlex.quote(str(path)) for path in sorted(folder.iterdir()) if (path / CHECKPOINT).exists()]:
         raise InputError(f"{folder} is a folder of {len(runs)} runs; give one of: {', '.join(runs)}")
     raise InputError(f"{folder} holds no weights ({' or '.join(WEIGHTS)}); give a run's name, its folder, or a file")

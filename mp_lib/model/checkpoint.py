@@ -31,10 +31,10 @@ from mp_lib.model.official import (
     official_weights,
     separate,
 )
-from mp_lib.model.official_config import settings_of, task_in
+from mp_lib.model.official_config import refuse_other_sizes, settings_of, task_in
 from mp_lib.model.policy import DiffusionPolicy, build_denoiser, build_policy
 from mp_lib.model.unet import UNet1D
-from mp_lib.system.errors import InputError
+from mp_lib.system.errors import InputError, one_line
 from mp_lib.system.files import write_atomically
 from mp_lib.system.unpickle import read_pickled_tensors
 
@@ -126,10 +126,14 @@ def load_policy(path: str | Path, method: str | None = None) -> tuple[DiffusionP
 
 
 def is_ours_at(path: Path) -> bool:
-    """Whether a file is to be read as one of ours: safetensors with our header, or our suffix but no safetensors."""
+    """Whether a file is to be read as one of ours: safetensors with our header, or our suffix but no safetensors.
+
+    Others may call something a header, too. Two of our words tell ours: what damages one leaves the other.
+    """
     try:
         with safe_open(path, "pt") as file:
-            return "header" in (file.metadata() or {})
+            header = (file.metadata() or {}).get("header", "")
+            return '"checksum"' in header or '"policy"' in header
     except (SafetensorError, OSError):
         return path.suffix == ".safetensors"
 
@@ -167,6 +171,8 @@ def from_official(source: str | Path | Mapping[str, Tensor], method: str | None 
         with torch.device("meta"):  # shapes alone: no file can ask for more memory than it has tensors
             fit_exactly(blank(kept, chosen, settings), kept)
         module = blank(kept, chosen, settings)
+        if isinstance(module, DiffusionPolicy):
+            refuse_other_sizes(config, vars(module.config))
     except KeyError as error:
         raise InputError(f"{named} was not taken as official weights: {error} is missing") from error
     except (ValueError, IndexError, TypeError, AttributeError, RuntimeError) as error:
@@ -175,6 +181,7 @@ def from_official(source: str | Path | Mapping[str, Tensor], method: str | None 
     module.load_state_dict(kept)
     never_run = sum(weights[name].numel() for name, reason in left_out.items() if reason is NEVER_RUN)
     module.import_report = {"loaded": len(kept), "left_out": left_out, "never_run_parameters": never_run}
+    named = one_line(named)
     log.info(
         "%s: %d weights loaded; %d left out, %d parameters of them in attention that the release never runs: %s",
         *(named, len(kept), len(left_out), never_run, ", ".join(left_out) or "none"),

@@ -7,7 +7,7 @@ official parameter names, so a translation is a matter of prefixes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -28,22 +28,16 @@ UNUSED = {
 }
 WRAPPERS = ("module", "_orig_mod")  # parts of names that DataParallel and torch.compile add
 LIGHTNING = "pytorch-lightning_version"
+MARK = "diffusion_step_encoder.3.weight"  # every U-Net has it once
 NORMALIZER_KEYS = {"action": "action", "agent_pos": "state", "point_cloud": "point_cloud"}
 
 
 def official_weights(payload) -> dict[str, Tensor]:
-    """The state dict in what a checkpoint file holds, the averaged policy's if there is one, without wrappers' names.
+    """The state dict in what a checkpoint file holds, the averaged policy's if there is one, under official names.
 
-    Raises a ValueError if there is none.
+    Raises a ValueError if there is none, or more than one that may be meant.
     """
-    weights = payload
-    if isinstance(payload, Mapping) and isinstance(payload.get("state_dicts"), Mapping):
-        weights = payload["state_dicts"].get("ema_model") or payload["state_dicts"].get("model")
-    if isinstance(payload, Mapping) and LIGHTNING in payload:
-        raise ValueError(
-            "it is a file of Lightning's; with torch: torch.save({name.removeprefix('model.'): each for name, each in "
-            "torch.load(old, map_location='cpu')['state_dict'].items()}, new), with the prefix of your module"
-        )
+    weights = state_dict_in(payload)
     if not isinstance(weights, Mapping) or not weights:
         raise ValueError(f"it holds no weights by name but a {type(weights).__name__}; {SAVE_WEIGHTS}")
     names = {unwrapped(name): name for name in weights}
@@ -64,7 +58,62 @@ def official_weights(payload) -> dict[str, Tensor]:
         raise ValueError(
             f"{(broken or kinds)[0]} holds {'what is not finite' if broken else found[kinds[0]].dtype}; give weights"
         )
-    return found
+    return without_prefix(found)
+
+
+def state_dict_in(payload):
+    """The state dict that is meant in what a checkpoint file holds: the release's, or the only one with a U-Net."""
+    if not isinstance(payload, Mapping):
+        return payload
+    if LIGHTNING in payload:
+        held = payload.get("state_dict")
+        before = (prefixes(map(unwrapped, held)) if isinstance(held, Mapping) else []) or ["model."]
+        old = "torch.load(old, map_location='cpu')['state_dict']"
+        raise ValueError(f"it is a file of Lightning's; with torch: {saving(before[0], old)}")
+    inner = payload["state_dicts"] if isinstance(payload.get("state_dicts"), Mapping) else payload
+    if inner is not payload and (released := inner.get("ema_model") or inner.get("model")):
+        return released
+    held = [key for key, each in inner.items() if isinstance(each, Mapping) and prefixes(map(unwrapped, each))]
+    if len(held) > 1:
+        place = ("" if inner is payload else "['state_dicts']") + f"[{held[-1]!r}]"
+        raise ValueError(
+            f"it holds weights as {' and '.join(map(str, held))}; choose, with torch: "
+            f"torch.save(torch.load(old, map_location='cpu'){place}, new)"
+        )
+    return inner[held[0]] if held else payload
+
+
+def prefixes(names: Iterable[str]) -> list[str]:
+    """What stands before the official names of each policy, or U-Net alone, among weights' names."""
+    names = [*names]
+    found = [name.removesuffix(MARK) for name in names if name.endswith(MARK)]
+    wholes = [each.removesuffix("model.") for each in found]
+    return [
+        whole if any(name.startswith(f"{whole}obs_encoder.") for name in names) else each
+        for whole, each in zip(wholes, found, strict=True)
+    ]
+
+
+def without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by official names, if all of them stand behind one prefix; a ValueError if some do not."""
+    before = prefixes(weights)
+    if before in ([], [""]):
+        return weights
+    beside = [name for name in weights if not name.startswith(before[0])]
+    if beside or len(before) > 1:
+        raise ValueError(
+            f"it has weights behind {' and '.join(map(repr, before))}{f', and {beside[0]}' if beside else ''}; choose, "
+            f"with torch, weights being that state dict: {saving(max(before, key=len), 'weights')}"
+        )
+    return {name.removeprefix(before[0]): each for name, each in weights.items()}
+
+
+def saving(prefix: str, weights: str) -> str:
+    """The line of code that saves those of some weights that stand behind a prefix, without it."""
+    return (
+        f"torch.save({{name.removeprefix({prefix!r}): each for name, each in {weights}.items() "
+        f"if name.startswith({prefix!r})}}, new)"
+    )
 
 
 def unwrapped(name: str) -> str:

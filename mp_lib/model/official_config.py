@@ -5,6 +5,7 @@ Paths are those of the release's config/dp3_mamba.yaml.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -25,6 +26,7 @@ FIXED = {
     f"{SCHEDULER}.clip_sample_range": 1.0,
     f"{SCHEDULER}.thresholding": False,
     f"{SCHEDULER}.rescale_betas_zero_snr": False,
+    f"{SCHEDULER}.trained_betas": None,
     "policy.obs_as_global_cond": True,
     "policy.condition_type": "film",
     "policy.use_down_condition": True,
@@ -33,6 +35,8 @@ FIXED = {
     "policy.use_pc_color": False,
     "policy.pointnet_type": "pointnet",
     "policy.n_groups": 8,
+    "policy.kernel_size": 5,
+    "policy.encoder_output_dim": 64,
     f"{ENCODER}.use_layernorm": True,
     f"{ENCODER}.final_norm": "layernorm",
     f"{ENCODER}.normal_channel": False,
@@ -45,6 +49,14 @@ SETTINGS = {
     "n_action_steps": ("policy.n_action_steps", "n_action_steps"),
     "num_train_steps": (f"{SCHEDULER}.num_train_timesteps",),
     "num_inference_steps": ("policy.num_inference_steps",),
+}
+# What the weights say by their shapes: our name, and where a configuration may say it, too.
+METAS = ("policy.shape_meta", "shape_meta", "task.shape_meta")
+SIZES = {
+    "state_dim": tuple(f"{meta}.obs.agent_pos.shape" for meta in METAS),
+    "action_dim": tuple(f"{meta}.action.shape" for meta in METAS),  # of two hands (2, A): dp3.py takes their product
+    "down_dims": ("policy.down_dims",),
+    "step_embed_dim": ("policy.diffusion_step_embed_dim",),
 }
 
 
@@ -82,7 +94,8 @@ def settings_of(config) -> dict[str, int]:
     for path, supported in FIXED.items():
         found = find(config, path)
         if found is not None and (not isinstance(found, str | int | float) or found != supported):
-            raise ValueError(f"its configuration says {path}: {found}, which is not supported; {supported} is")
+            said = found if isinstance(found, str | int | float) else f"a {type(found).__name__}"
+            raise ValueError(f"its configuration says {path}: {said}, which is not supported; {supported} is")
     policy = find(config, "policy._target_")
     if isinstance(policy, str) and policy.split(".")[-1] not in POLICIES:
         raise ValueError(f"its configuration says policy._target_: {policy}; {' and '.join(POLICIES)} are supported")
@@ -98,12 +111,24 @@ def settings_of(config) -> dict[str, int]:
     return settings
 
 
-def num_points_in(config) -> int | None:
+def refuse_other_sizes(config, found: Mapping) -> None:
+    """Raise a ValueError by name if a configuration says another of SIZES than ``found``, by our names."""
+    for name, paths in SIZES.items():
+        for path in paths:
+            node = find(config, path)
+            said = [content_of(each) for each in node] if isinstance(node, list) else [node]
+            fits = not all(type(each) is int for each in said) or found[name] in (tuple(said), math.prod(said))
+            if not fits:
+                other = f"its weights {name} {found[name]}; one of them is another file's"
+                raise ValueError(f"its configuration says {path}: {said}, {other}")
+
+
+def num_points_in(config):
     """The points of a cloud, those of DexArt on the robot with them (dp3.py's encoder puts them behind the others)."""
-    for meta in ("policy.shape_meta", "shape_meta", "task.shape_meta"):
+    for meta in METAS:
         seen, imagined = (find(config, f"{meta}.obs.{key}.shape.0") for key in ("point_cloud", "imagin_robot"))
-        if isinstance(seen, int):
-            return seen + (imagined if isinstance(imagined, int) else 0)
+        if seen is not None:
+            return seen + imagined if type(seen) is type(imagined) is int else seen
     return None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from mp_lib.interfaces import RunResult
-from mp_lib.learning.evaluation import stored_result
+from mp_lib.learning.folder import stored_result
 from mp_lib.sim.tasks import remarks_on
 from mp_lib.statistics import wilson_interval
 from mp_lib.study.overview import protocol
@@ -60,6 +60,8 @@ def of_success(result: RunResult) -> str:
 def of_evaluation(found: dict, checkpoint: Path) -> str:
     """What an evaluation says beside its run's result.json, and what one has to know of task and demonstrations."""
     result = stored_result(checkpoint)
+    if any(result and result["config"][key] != found[key] for key in ("task", "method")):
+        result = {}  # somebody has put it there
     expert = result.get("demonstrations", {}).get("expert", "")
     return " ".join([beside_result(found, result), *(f"{remark}." for remark in remarks_on(found["task"], expert))])
 
@@ -68,7 +70,7 @@ def beside_result(found: dict, result: dict) -> str:
     """An evaluation and the result of the run, which may be empty, seed by seed where both have played."""
     said = f"Now: {of_rate(sum(found['successes']), len(found['successes']))}."
     if not result:
-        return f"{said} There is no result.json beside the checkpoint to compare with."
+        return f"{said} There is no result of its run beside the checkpoint to compare with."
     final = result["final"]
     said += f" The run's own: {of_rate(sum(final['successes']), len(final['successes']))}."
     if found["num_inference_steps"] != result["config"]["num_inference_steps"]:

@@ -1,6 +1,7 @@
 """What people bring: stores of other formats, kinds and habits are read right, or told apart in one line each."""
 
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -122,12 +123,13 @@ def make_two(path):
     write(path / "b.zarr")
 
 
-def lose(*names):
+def lose(*ends, of=2):
+    """A store of a format that has lost the files whose paths in it end so."""
+
     def make(path):
-        write(path)
-        for name in names:
-            for file in path.rglob(name):
-                file.unlink()
+        write(path, {"by": "somebody"}, zarr_format=of)
+        for file in [file for file in path.rglob("*") if f"/{file.relative_to(path)}".endswith(ends)]:
+            file.unlink()
 
     return make
 
@@ -149,6 +151,11 @@ NO_STORES = {
     "no .zarray": (lose(".zarray"), r"data/point_cloud, .*its \.zarray is missing.*cp -a"),
     "no hidden files": (lose(".zgroup", ".zarray", ".zattrs"), r"its \.zgroup is missing.*cp -a"),
     "two in a zip": (make_two_in_a_zip, "is a zip with 2 stores"),
+    "all of format 3's": (lose("zarr.json", of=3), r"its zarr\.json is missing: copy it again"),
+    "a group of format 3's": (lose("/zarr.json", of=3), r"its zarr\.json is missing: copy it again"),
+    "an array of format 3's": (lose("state/zarr.json", of=3), r"data/state has chunks, but its zarr\.json is missing"),
+    "ends of format 3": (lose("ends/zarr.json", of=3), r"episode_ends has chunks, but its zarr\.json is missing"),
+    "ends": (lose("ends/.zarray"), r"episode_ends has chunks, but its \.zarray is missing.*cp -a"),
     "text": (lambda path: path.write_text("hello"), "neither zarr's zip nor HDF5"),
     "empty folder": (lambda path: path.mkdir(), "is a folder without a zarr group"),
 }
@@ -158,10 +165,48 @@ NO_STORES = {
 def test_what_is_no_store_is_told_apart(tmp_path, name):
     make, said = NO_STORES[name]
     make(tmp_path / "it")
-    line = refusal(tmp_path / "it")
-    import re
+    assert re.search(said, refusal(tmp_path / "it"))
+    if "missing" in said:
+        make_zip(tmp_path / "it.zip", tmp_path / "it")
+        assert re.search(said, refusal(tmp_path / "it.zip"))
 
-    assert re.search(said, line), line
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize(
+    ("zarr_format", "name"),
+    [(2, ".zattrs"), (2, ".zgroup"), (2, "data/state/.zarray"), (3, "zarr.json"), (3, "meta/episode_ends/zarr.json")],
+)
+def test_metadata_that_are_damaged_are_named(tmp_path, zarr_format, name, text, zipped):
+    path = tmp_path / "a.zarr"
+    write(path, {"by": "somebody"}, zarr_format)
+    (path / name).write_bytes(text)
+    if zipped:
+        make_zip(tmp_path / "a.zip", path)
+        path = tmp_path / "a.zip"
+    line = refusal(path)
+    assert f"{name} is damaged" in line and line.endswith("restore it from a copy") and "dot" not in line
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_metadata_of_something_else_are_not_called_missing(tmp_path, zarr_format):
+    write(tmp_path / "a.zarr", {"by": "somebody"}, zarr_format)
+    group = {2: ".zgroup", 3: "zarr.json"}[zarr_format]
+    (tmp_path / "a.zarr" / group).write_text("{}")
+    assert f"{group} is damaged (it says {{}})" in refusal(tmp_path / "a.zarr")
+    write(tmp_path / "b.zarr", {"by": "somebody"}, zarr_format)
+    array = {2: "data/state/.zarray", 3: "data/state/zarr.json"}[zarr_format]
+    other = {"zarr_format": zarr_format, "node_type": "group", "attributes": {}}
+    (tmp_path / "b.zarr" / array).write_text(json.dumps(other))
+    assert f"{array} describes no array; restore it from a copy" in refusal(tmp_path / "b.zarr")
+
+
+def test_a_zip_of_a_mac_holds_one_store(tmp_path):
+    expected = write(tmp_path / "a.zarr")
+    make_zip(tmp_path / "a.zip", tmp_path / "a.zarr", "a.zarr/")
+    with zipfile.ZipFile(tmp_path / "a.zip", "a") as archive:
+        archive.writestr("__MACOSX/a.zarr/meta/episode_ends/._.zarray", b"")
+    assert_holds(tmp_path / "a.zip", expected)
 
 
 # Takes

@@ -1,6 +1,5 @@
 """Whatever lies at a path is told apart, and what cannot be read is refused in one line."""
 
-import json
 import shutil
 
 import numpy as np
@@ -16,9 +15,11 @@ from mp_lib.learning.folder import PRODUCTS
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
 from mp_lib.system.errors import InputError
+from mp_lib.system.paths import run_path
 from tests.conftest import TOY
 from tests.data.test_strange_stores import write
 from tests.model.test_official import make_policy, save_as_released
+from tests.study.finished import write_run
 
 METAWORLD = {"state": 9, "action": 4}
 
@@ -88,12 +89,14 @@ def test_a_run_says_whether_it_has_ended(tmp_path):
     tiny(run / "policy.safetensors", task="metaworld_assembly")
     for name in PRODUCTS[2:]:
         (run / name).write_bytes(b"")
-    (run / "result.json").write_text(json.dumps({"final": {"successes": [1, 0, 1, 1]}}))
+    config = write_run("metaworld_assembly", "simple_dp3", [1, 0, 1, 1])
+    shutil.copy(run_path(config.name) / "result.json", run)
     assert inspect(run)["what"].startswith("a finished run: weights of simple_dp3")
     assert inspect(run)["result"].startswith("3 of 4 episodes")
-    (run / "result.json").write_text("{}")
-    with pytest.raises(InputError, match="result.json is no result"):
-        inspect(run)
+    for text in ("{}", '{"final": [1]}', '{"final": {"successes": [1]}}'):
+        (run / "result.json").write_text(text)
+        with pytest.raises(InputError, match="result.json is no result"):
+            inspect(run)
 
 
 def test_a_folder_is_told_by_what_is_in_it(tmp_path, recorded):

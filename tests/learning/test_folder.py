@@ -1,6 +1,7 @@
 """From a name, a folder or a file to a checkpoint, in one way for everybody who takes one."""
 
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,15 @@ import pytest
 
 from mp_lib.config import PolicyConfig
 from mp_lib.learning import evaluation
-from mp_lib.learning.folder import KEPT, find_checkpoint
+from mp_lib.learning.folder import KEPT, find_checkpoint, stored_result
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
 from mp_lib.sim.tasks import TASKS
+from mp_lib.study.sentences import of_evaluation
 from mp_lib.system.errors import InputError
-from mp_lib.system.paths import evaluations_path
+from mp_lib.system.paths import evaluations_path, run_path
 from tests.model.test_official import make_policy, save_as_released
+from tests.study.finished import write_run
 
 FILM = [np.zeros((8, 8, 3), np.uint8)] * 3
 
@@ -46,14 +49,71 @@ def test_a_path_may_begin_at_home(tmp_path):
     assert find_checkpoint("~") == tmp_path / "home" / "policy.safetensors"
 
 
+def pasted(error) -> list[str]:
+    """What a shell makes of the names in a line, each of which leads to a checkpoint."""
+    names = shlex.split(str(error.value).split("give one of: ")[1])
+    paths = [name.removesuffix(",") for name in names]
+    assert all(find_checkpoint(path) for path in paths)
+    return paths
+
+
+def test_names_that_a_shell_would_part_are_quoted(tmp_path):
+    folder = tmp_path / "my weights"
+    folder.mkdir()
+    for name in ("a.ckpt", "b (copy).ckpt"):
+        (folder / name).write_bytes(b"")
+    with pytest.raises(InputError, match="holds 2 files") as error:
+        find_checkpoint(str(folder))
+    assert pasted(error) == [str(folder / "a.ckpt"), str(folder / "b (copy).ckpt")]
+
+
+FOREIGN_RESULTS = [
+    "[]",
+    "{}",
+    '{"final": 0.9}',
+    '{"final": {"seeds": 3}}',
+    '{"final": {"seeds": [1, 2, 3], "successes": [1, 1, 1]}}',
+    "accuracy: 0.9",
+]
+
+
+@pytest.mark.parametrize("text", FOREIGN_RESULTS)
+def test_a_result_of_somebody_else_is_not_believed(text, tmp_path, monkeypatch):
+    """Beside weights that are no run's nobody looks; beside a policy.safetensors it is left aside, or refused whole."""
+    played = []
+    monkeypatch.setattr(
+        evaluation, "rollout", lambda *given, journal, **_: played.extend(given[2]) or journal.add(0, [], FILM) or []
+    )
+    save_as_released(tmp_path / "latest.ckpt", make_policy("simple_dp3"))
+    (tmp_path / "result.json").write_text(text)
+    evaluation.evaluate(tmp_path / "latest.ckpt", device="cpu", task="metaworld_assembly")
+    assert len(played) == 20
+    small(tmp_path / "policy.safetensors", task="metaworld_assembly")
+    if not text.startswith("{"):
+        with pytest.raises(ValueError, match=r"result.json (is damaged|holds no JSON object)"):
+            stored_result(tmp_path / "policy.safetensors")
+        return
+    assert stored_result(tmp_path / "policy.safetensors") == {}
+
+
+def test_a_result_of_another_run_is_not_compared_with(run):
+    config = write_run("metaworld_assembly", "dp3_mamba", [1, 0, 1])
+    path = run_path(config.name) / "policy.safetensors"
+    found = {"task": "metaworld_assembly", "num_inference_steps": 10, "seeds": [40000], "successes": [1]}
+    assert stored_result(path)["final"]["successes"] == [1, 0, 1]
+    assert "The run's own: 2 of 3" in of_evaluation(found | {"method": "dp3_mamba"}, path)
+    assert "no result of its run" in of_evaluation(found | {"method": "simple_dp3"}, path)
+
+
 def test_an_official_runs_folder_is_meant_by_its_last_checkpoint(tmp_path):
     folder = tmp_path / "outputs" / "checkpoints"
     folder.mkdir(parents=True)
     for name in ("latest.ckpt", "epoch=0200-test_mean_score=0.500.ckpt"):
         (folder / name).write_bytes(b"")
     assert find_checkpoint(str(folder.parent)) == folder / "latest.ckpt"
-    with pytest.raises(InputError, match=r"holds 2 files of weights; give one of: epoch=0200.*latest.ckpt"):
+    with pytest.raises(InputError, match="holds 2 files of weights; give one of: ") as error:
         find_checkpoint(str(folder))
+    assert pasted(error) == [str(path) for path in sorted(folder.iterdir())]
 
 
 def test_nothing_and_the_kept_episode_are_no_checkpoint(run):
@@ -67,8 +127,9 @@ def test_what_is_not_there_is_named_whole_with_what_there_is(run, tmp_path):
         find_checkpoint("smoke-toi")
     with pytest.raises(InputError, match=r"no /.*/project/data/mine.ckpt, .*give a run's name, its folder, or a file"):
         find_checkpoint("data/mine.ckpt")
-    with pytest.raises(InputError, match="is a folder of 1 runs; give one of: smoke-toy"):
+    with pytest.raises(InputError, match="is a folder of 1 runs; give one of: ") as error:
         find_checkpoint("data/runs")
+    assert pasted(error) == [str(run)]
     with pytest.raises(InputError, match="holds no weights"):
         find_checkpoint(str(tmp_path / "elsewhere"))
 
