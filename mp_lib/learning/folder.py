@@ -68,7 +68,7 @@ def is_finished(folder: Path) -> bool:
 def stored_result(checkpoint: Path) -> dict:
     """The result.json of the run that saved a checkpoint; empty if there is none, or it is another's.
 
-    Raises a ValueError if it cannot be read at all.
+    Raises an InputError if it cannot be read at all.
     """
     path = checkpoint.with_name("result.json")
     if checkpoint.name != CHECKPOINT or not path.exists():

@@ -234,6 +234,6 @@ def misfits(module: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
 
 
 def fit_exactly(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Raise a ValueError unless ``weights`` has just the names and shapes that the module has."""
+    """Raise an InputError unless ``weights`` has just the names and shapes that the module has."""
     if problems := misfits(module, weights):
-        raise ValueError(problems[0] + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""))
+        raise InputError(problems[0] + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mp_lib.config import METHODS, PolicyConfig
+from mp_lib.system.errors import InputError
 from mp_lib.system.unpickle import SAVE_WEIGHTS, Array
 
 OBSERVATION_FEATURES = 128  # a step: 64 of the cloud, 64 of the state
@@ -35,27 +36,27 @@ NORMALIZER_KEYS = {"action": "action", "agent_pos": "state", "point_cloud": "poi
 def official_weights(payload) -> dict[str, Tensor]:
     """The state dict in what a checkpoint file holds, the averaged policy's if there is one, under official names.
 
-    Raises a ValueError if there is none, or more than one that may be meant.
+    Raises an InputError if there is none, or more than one that may be meant.
     """
     weights = state_dict_in(payload)
     if not isinstance(weights, Mapping) or not weights:
-        raise ValueError(f"it holds no weights by name but a {type(weights).__name__}; {SAVE_WEIGHTS}")
+        raise InputError(f"it holds no weights by name but a {type(weights).__name__}; {SAVE_WEIGHTS}")
     names = {unwrapped(name): name for name in weights}
     if twice := [str(name) for name in weights if names[unwrapped(name)] is not name]:
-        raise ValueError(f"it has {twice[0]} and {names[unwrapped(twice[0])]}, which are one weight; give one of them")
+        raise InputError(f"it has {twice[0]} and {names[unwrapped(twice[0])]}, which are one weight; give one of them")
     found = {
         unwrapped(name): torch.from_numpy(each.values) if isinstance(each, Array) else each
         for name, each in weights.items()
     }
     if foreign := [str(name) for name, each in found.items() if not isinstance(each, Tensor)]:
-        raise ValueError(
+        raise InputError(
             f"it holds neither state_dicts/ema_model nor state_dicts/model, nor tensors by name, but {foreign[0]}; "
             f"{SAVE_WEIGHTS}"
         )
     broken = [name for name, each in found.items() if each.is_floating_point() and not bool(torch.isfinite(each).all())]
     kinds = [name for name, each in found.items() if each.numel() and not each.is_floating_point()]
     if broken or kinds:
-        raise ValueError(
+        raise InputError(
             f"{(broken or kinds)[0]} holds {'what is not finite' if broken else found[kinds[0]].dtype}; give weights"
         )
     return without_prefix(found)
@@ -69,14 +70,14 @@ def state_dict_in(payload):
         held = payload.get("state_dict")
         before = (prefixes(map(unwrapped, held)) if isinstance(held, Mapping) else []) or ["model."]
         old = "torch.load(old, map_location='cpu')['state_dict']"
-        raise ValueError(f"it is a file of Lightning's; with torch: {saving(before[0], old)}")
+        raise InputError(f"it is a file of Lightning's; with torch: {saving(before[0], old)}")
     inner = payload["state_dicts"] if isinstance(payload.get("state_dicts"), Mapping) else payload
     if inner is not payload and (released := inner.get("ema_model") or inner.get("model")):
         return released
     held = [key for key, each in inner.items() if isinstance(each, Mapping) and prefixes(map(unwrapped, each))]
     if len(held) > 1:
         place = ("" if inner is payload else "['state_dicts']") + f"[{held[-1]!r}]"
-        raise ValueError(
+        raise InputError(
             f"it holds weights as {' and '.join(map(str, held))}; choose, with torch: "
             f"torch.save(torch.load(old, map_location='cpu'){place}, new)"
         )
@@ -95,13 +96,13 @@ def prefixes(names: Iterable[str]) -> list[str]:
 
 
 def without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights by official names, if all of them stand behind one prefix; a ValueError if some do not."""
+    """Weights by official names, if all of them stand behind one prefix; an InputError if some do not."""
     before = prefixes(weights)
     if before in ([], [""]):
         return weights
     beside = [name for name in weights if not name.startswith(before[0])]
     if beside or len(before) > 1:
-        raise ValueError(
+        raise InputError(
             f"it has weights behind {' and '.join(map(repr, before))}{f', and {beside[0]}' if beside else ''}; choose, "
             f"with torch, weights being that state dict: {saving(max(before, key=len), 'weights')}"
         )
@@ -162,7 +163,7 @@ def translate(name: str) -> str:
 def infer_sizes(unet: Mapping[str, Tensor]) -> dict:
     """Action size, condition size, widths and embedding size of an official U-Net, read off its weights.
 
-    Raises a ValueError if the names are not those of a U-Net.
+    Raises an InputError if the names are not those of a U-Net.
     """
     try:
         levels = sorted({int(name.split(".")[1]) for name in unet if name.startswith("down_modules.")})
@@ -175,7 +176,7 @@ def infer_sizes(unet: Mapping[str, Tensor]) -> dict:
             "step_embed_dim": step_embed_dim,
         }
     except (KeyError, IndexError) as error:
-        raise ValueError(f"it is no state dict of an official U-Net or policy: {error} is missing") from error
+        raise InputError(f"it is no state dict of an official U-Net or policy: {error} is missing") from error
 
 
 def infer_config(weights: Mapping[str, Tensor], method: str, settings: Mapping[str, int]) -> PolicyConfig:
@@ -189,7 +190,7 @@ def infer_config(weights: Mapping[str, Tensor], method: str, settings: Mapping[s
     sizes = infer_sizes({name.removeprefix("model."): tensor for name, tensor in weights.items()})
     n_obs_steps = sizes.pop("cond_dim") // OBSERVATION_FEATURES
     if settings.get("n_obs_steps", n_obs_steps) != n_obs_steps:
-        raise ValueError(f"its configuration says n_obs_steps: {settings['n_obs_steps']}, its weights {n_obs_steps}")
+        raise InputError(f"its configuration says n_obs_steps: {settings['n_obs_steps']}, its weights {n_obs_steps}")
     horizon, n_action_steps = (4, 3) if METHODS[method].mixer else (16, 8)
     if n_obs_steps > 2:
         horizon, n_action_steps = 2 * n_obs_steps, n_obs_steps

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+from mp_lib.system.errors import InputError
 from mp_lib.system.unpickle import Record
 
 MOST_REFERENCES = 20  # that are followed from one to the next
@@ -87,7 +88,7 @@ def find(config, path: str, references: int = MOST_REFERENCES):
 def settings_of(config) -> dict[str, int]:
     """What a configuration says of SETTINGS, and num_points; {} for None.
 
-    Raises a ValueError by name for what is not supported here, or is no whole number.
+    Raises an InputError by name for what is not supported here, or is no whole number.
     """
     if config is None:
         return {}
@@ -95,24 +96,24 @@ def settings_of(config) -> dict[str, int]:
         found = find(config, path)
         if found is not None and (not isinstance(found, str | int | float) or found != supported):
             said = found if isinstance(found, str | int | float) else f"a {type(found).__name__}"
-            raise ValueError(f"its configuration says {path}: {said}, which is not supported; {supported} is")
+            raise InputError(f"its configuration says {path}: {said}, which is not supported; {supported} is")
     policy = find(config, "policy._target_")
     if isinstance(policy, str) and policy.split(".")[-1] not in POLICIES:
-        raise ValueError(f"its configuration says policy._target_: {policy}; {' and '.join(POLICIES)} are supported")
+        raise InputError(f"its configuration says policy._target_: {policy}; {' and '.join(POLICIES)} are supported")
     said = {name: [find(config, path) for path in paths] for name, paths in SETTINGS.items()}
     said["num_points"] = [num_points_in(config)]
     settings = {name: next((each for each in found if each is not None), None) for name, found in said.items()}
     settings = {name: value for name, value in settings.items() if value is not None}
     for name, value in settings.items():
         if type(value) is not int or value < 1:
-            raise ValueError(f"its configuration says {name}: {value!r}; it must be a whole number from 1 on")
+            raise InputError(f"its configuration says {name}: {value!r}; it must be a whole number from 1 on")
     if "num_train_steps" in settings:  # dp3.py: those of the training where there are no others
         settings.setdefault("num_inference_steps", settings["num_train_steps"])
     return settings
 
 
 def refuse_other_sizes(config, found: Mapping) -> None:
-    """Raise a ValueError by name if a configuration says another of SIZES than ``found``, by our names."""
+    """Raise an InputError by name if a configuration says another of SIZES than ``found``, by our names."""
     for name, paths in SIZES.items():
         for path in paths:
             node = find(config, path)
@@ -120,7 +121,7 @@ def refuse_other_sizes(config, found: Mapping) -> None:
             fits = not all(type(each) is int for each in said) or found[name] in (tuple(said), math.prod(said))
             if not fits:
                 other = f"its weights {name} {found[name]}; one of them is another file's"
-                raise ValueError(f"its configuration says {path}: {said}, {other}")
+                raise InputError(f"its configuration says {path}: {said}, {other}")
 
 
 def num_points_in(config):

@@ -9,6 +9,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from mp_lib.system.errors import InputError
+
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
@@ -42,14 +44,14 @@ def write_atomically(path: Path, content: bytes) -> None:
 def read_json(path: Path) -> dict:
     """The object that a JSON file holds.
 
-    Raises FileNotFoundError if there is no such file, and a ValueError that names it if it holds no such object.
+    Raises FileNotFoundError if there is no such file, and an InputError that names it if it holds no such object.
     """
     try:
         found = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error}); restore it from a copy, or move it away") from error
+        raise InputError(f"{path} is damaged ({error}); restore it from a copy, or move it away") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{path} holds no JSON object; restore it from a copy, or move it away")
+        raise InputError(f"{path} holds no JSON object; restore it from a copy, or move it away")
     return found
 
 
@@ -69,7 +71,7 @@ def read_arrays(path: Path) -> dict:
         raise
     except Exception as error:  # numpy, zipfile and zlib have many names for what is wrong in a file
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ValueError(f"{path} is damaged ({reason}); restore it from a copy, or get it again") from error
+        raise InputError(f"{path} is damaged ({reason}); restore it from a copy, or get it again") from error
 
 
 def write_arrays(path: Path, arrays: dict) -> None:

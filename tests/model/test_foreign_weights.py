@@ -2,6 +2,7 @@
 
 import collections
 import pickle
+import re
 import sys
 import types
 import zipfile
@@ -170,6 +171,51 @@ def test_numbers_that_cannot_be_are_refused(changed, said):
         from_official({"cfg": released_config(**changed), "state_dicts": {"model": weights_of("simple_dp3")}})
 
 
+SIMPLE = weights_of("simple_dp3")
+
+
+@pytest.mark.parametrize("meta", ["task__shape_meta", "shape_meta", "policy__shape_meta"])
+@pytest.mark.parametrize("as_objects", [False, True], ids=["plain", "OmegaConf"])
+@pytest.mark.parametrize(("key", "shape"), [("obs__agent_pos", [7]), ("action", [7]), ("action", [2, 3])])
+def test_sizes_that_the_weights_have_not_are_refused_by_name(meta, as_objects, key, shape, omegaconf, tmp_path):
+    config = released_config()
+    config["shape_meta"] = config["policy"]["shape_meta"] = None  # so that one place alone speaks
+    *above, last = f"{meta}__{key}__shape".split("__")
+    place = config
+    for name in above:
+        place[name] = place.get(name) or {}
+        place = place[name]
+    place[last] = shape
+    config = omegaconf(config) if as_objects else config
+    path = f"{meta}__{key}__shape".replace("__", ".")
+    said = rf"says {path}: {re.escape(str(shape))}, its weights (state_dim 9|action_dim 4); one of them"
+    torch.save({"cfg": config, "model": SIMPLE}, tmp_path / "x.ckpt")
+    with pytest.raises(InputError, match=said):
+        load_policy(tmp_path / "x.ckpt")
+
+
+def test_sizes_that_the_weights_have_are_read_however_they_are_written():
+    """Two hands have an action of shape (2, A / 2) in dp3.py."""
+    fine = {"policy__down_dims": list(narrow("simple_dp3")), "policy__diffusion_step_embed_dim": 128}
+    fine |= {"policy__kernel_size": 5, "policy__encoder_output_dim": 64, "task__shape_meta__action": {"shape": [2, 2]}}
+    fine |= {"policy__noise_scheduler__trained_betas": None}
+    weights = {"state_dicts": {"model": weights_of("simple_dp3")}}
+    assert from_official(weights | {"cfg": released_config(**fine)}).config.action_dim == 4
+    for name, value in (("down_dims", [8, 8, 8]), ("diffusion_step_embed_dim", 64)):
+        with pytest.raises(InputError, match=f"says policy.{name}: .*, its weights"):
+            from_official(weights | {"cfg": released_config(**fine | {f"policy__{name}": value})})
+    fine["task__shape_meta__obs__point_cloud"] = {"shape": [64.5, 3]}
+    with pytest.raises(InputError, match="says num_points: 64.5; it must be a whole number"):
+        from_official(weights | {"cfg": released_config(**fine)})
+
+
+def test_betas_of_its_own_are_refused(omegaconf, tmp_path):
+    config = omegaconf(released_config(policy__noise_scheduler__trained_betas=[0.1] * 100))
+    torch.save({"cfg": config, "model": SIMPLE}, tmp_path / "x.ckpt")
+    with pytest.raises(InputError, match=r"trained_betas: a list, which is not supported; None is"):
+        load_policy(tmp_path / "x.ckpt")
+
+
 def test_references_are_followed_and_end():
     config = released_config(a="${b}", b="${a}", near={"x": "${.y}", "y": 3, "deep": {"z": "${..y}"}})
     assert (find(config, "shape_meta.obs.agent_pos.shape.0"), find(config, "task_name")) == (9, "assembly")
@@ -196,6 +242,66 @@ def test_names_behind_wrappers_are_read(wrapped):
     for weights in (found.state_dict(), from_official(inner).state_dict()):
         assert weights.keys() == expected.keys()
         assert all(torch.equal(each, weights[name]) for name, each in expected.items())
+
+
+HELD = {
+    "behind policy.": lambda weights: {f"policy.{name}": each for name, each in weights.items()},
+    "behind model.": lambda weights: {f"model.{name}": each for name, each in weights.items()},
+    "behind two": lambda weights: {f"module.agent.policy.{name}": each for name, each in weights.items()},
+    "as model": lambda weights: {"model": weights},
+    "as state_dict": lambda weights: {"state_dict": weights, "epoch": 3},
+    "as policy, behind policy.": lambda weights: {"policy": {f"policy.{name}": each for name, each in weights.items()}},
+    "beside an optimiser": lambda weights: {
+        "ema": weights,
+        "optimizer": {"state": {0: {"step": torch.zeros(1)}}, "param_groups": [{"lr": 1e-4, "params": [0]}]},
+    },
+    "as another of the release's": lambda weights: {"state_dicts": {"policy": weights}},
+}
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_weights_that_can_be_meant_one_way_are_read_wherever_they_are(held, tmp_path):
+    weights = weights_of("simple_dp3")
+    expected = from_official(weights).state_dict()
+    torch.save(HELD[held](weights), tmp_path / "x.ckpt")
+    found = load_policy(tmp_path / "x.ckpt")[0].state_dict()
+    assert all(torch.equal(each, found[name]) for name, each in expected.items())
+
+
+def behind(prefix, weights):
+    return {f"{prefix}{name}": each for name, each in weights.items()}
+
+
+AMBIGUOUS = {
+    "two state dicts": lambda old, mean: {"model": old, "ema_model": mean},
+    "two of the release's": lambda old, mean: {"state_dicts": {"policy": old, "average": mean}},
+    "two prefixes": lambda old, mean: behind("policy.", old) | behind("ema_policy.", mean),
+    "a prefix and none": lambda old, mean: old | behind("ema.", mean),
+    "others beside them": lambda _, mean: behind("policy.", mean) | {"loss.weight": torch.ones(1)},
+    "Lightning's": lambda _, mean: {"pytorch-lightning_version": "2", "state_dict": behind("agent.", mean)},
+}
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_where_several_may_be_meant_a_line_chooses(name, tmp_path):
+    """The line of code that is given saves one of them, which is read."""
+    mean = weights_of("simple_dp3")
+    old = {key: torch.zeros_like(each) for key, each in mean.items()}
+    payload = AMBIGUOUS[name](old, mean)
+    torch.save(payload, tmp_path / "x.ckpt")
+    with pytest.raises(InputError, match="x.ckpt .*with torch") as error:
+        load_policy(tmp_path / "x.ckpt")
+    code = re.search(r"torch\.save\(.*, new\)", str(error.value))[0]
+    exec(code, {"torch": torch, "old": tmp_path / "x.ckpt", "new": tmp_path / "new.ckpt", "weights": payload})
+    found = load_policy(tmp_path / "new.ckpt")[0].state_dict()
+    assert all(torch.equal(each, found[key]) for key, each in from_official(mean).state_dict().items())
+
+
+@pytest.mark.parametrize("header", ["notes of mine", '{"epoch": 3}', "", "null", "["])
+def test_a_header_of_somebody_else_is_not_ours(header, tmp_path):
+    kept = {name: each.clone() for name, each in weights_of("simple_dp3").items() if each.numel()}
+    save_file(kept, tmp_path / "x.safetensors", {"header": header, "format": "pt"})
+    assert load_policy(tmp_path / "x.safetensors")[0].config.method == "simple_dp3"
 
 
 @pytest.mark.parametrize("attention", ["paper", "released"])
@@ -271,7 +377,7 @@ def test_the_lines_of_code_that_are_given_help(tmp_path):
     for name in ("old", "lightning"):
         with pytest.raises(InputError) as error:
             load_policy(tmp_path / f"{name}.ckpt")
-        code = str(error.value).split("with torch: ")[1].split(", with the prefix")[0]
+        code = str(error.value).split("with torch: ")[1]
         exec(code, {"torch": torch, "old": tmp_path / f"{name}.ckpt", "new": tmp_path / "new.ckpt"})
         found = load_policy(tmp_path / "new.ckpt")[0].state_dict()
         assert all(torch.equal(each, found[key]) for key, each in expected.items())
