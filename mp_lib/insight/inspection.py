@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from mp_lib.data.container import is_store
@@ -32,7 +33,8 @@ def inspect(given: str | Path) -> dict[str, str]:
         if (path / "config.json").exists() or any(any(path.glob(pattern)) for pattern in WEIGHTS):
             return of_run(path)
         if inner := {each.name: kind_of(each) for each in sorted(path.iterdir()) if kind_of(each)}:
-            return {"what": "a folder of what can be read", **inner}
+            first = shlex.quote(str(path / next(iter(inner))))
+            return {"what": "a folder of what can be read", **inner, "helps": f"python -m mp_lib inspect {first}"}
     return of_store(path)
 
 
@@ -50,16 +52,26 @@ def of_store(path: Path) -> dict[str, str]:
     """Facts of demonstrations, and which tasks of ours have such states and actions."""
     store = ReplayBuffer.open(path)
     sizes = {key: store.shapes[key][0] for key in ("state", "action")}
+    fits, task = fitting(store.attributes.get("task"), *sizes.values())
     return {
         "what": f"demonstrations, {'recorded here' if store.attributes else 'by others'}",
         **{fact: str(value) for fact, value in known_facts(store).items() if value != ""},
-        "fits": fitting(store.attributes.get("task"), *sizes.values()),
-        "helps": "03_train takes it as demos, 01_demonstrations shows it",
+        "fits": fits,
+        "helps": command("03_train", task=task, demos=path) if task else command("01_demonstrations", demos=path),
     }
 
 
-def fitting(task: str | None, state_dim: int, action_dim: int) -> str:
-    """Which task a store or a policy of these sizes is for."""
+def command(notebook: str, **parameters: str | Path) -> str:
+    """A command that runs a notebook on something, to be pasted; what has to be given with it is in capitals."""
+    given = " ".join(f"-p {name} {shlex.quote(str(value))}" for name, value in parameters.items() if value)
+    return f"papermill notebooks/{notebook}.ipynb out.ipynb {given}"
+
+
+def fitting(task: str | None, state_dim: int, action_dim: int) -> tuple[str, str]:
+    """Which task a store or a policy of these sizes is for, in words, and as a parameter.
+
+    That is TASK where one has to be given, and empty where none fits.
+    """
     sizes = f"a state of {state_dim} numbers and actions of {action_dim}"
     fits = [
         name
@@ -67,12 +79,12 @@ def fitting(task: str | None, state_dim: int, action_dim: int) -> str:
         if state_dim in (spec.state_dim, *spec.other_states) and action_dim == spec.action_dim
     ]
     if task in fits:
-        return task
+        return task, task
     if not fits:
-        return f"no task here: none has {sizes}"
+        return f"no task here: none has {sizes}", ""
     suites = dict.fromkeys(TASKS[name].suite for name in fits)
     named = join(fits) if len(fits) < 6 else f"{len(fits)} tasks of {join([*suites])}"
-    return f"by its sizes ({sizes}): {named}; give the task that is meant"
+    return f"by its sizes ({sizes}): {named}; give the task that is meant", "TASK"
 
 
 def of_weights(path: Path) -> dict[str, str]:
@@ -80,6 +92,7 @@ def of_weights(path: Path) -> dict[str, str]:
     policy, facts = load_policy(path)
     config, left_out = policy.config, facts.get("left_out", {})
     assumed = facts.get("assumed", {})
+    fits, task = fitting(facts.get("task"), config.state_dim, config.action_dim)
     lengths = f"{config.horizon} predicted, {config.n_obs_steps} observed, {config.n_action_steps} executed"
     return {
         "what": f"weights of {config.method}, attention {config.attention}",
@@ -89,8 +102,10 @@ def of_weights(path: Path) -> dict[str, str]:
         "parameters": f"{sum(each.numel() for each in policy.parameters()):,}",
         "assumed": join([f"{name} {value}" for name, value in assumed.items()]),
         "left out": f"{len(left_out)} weights" if left_out else "",
-        "fits": fitting(facts.get("task"), config.state_dim, config.action_dim),
-        "helps": "04_evaluate takes it as checkpoint",
+        "fits": fits,
+        "helps": command("04_evaluate", checkpoint=path, task="" if task == facts.get("task") else task)
+        if task
+        else "",
     }
 
 

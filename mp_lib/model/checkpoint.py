@@ -188,8 +188,8 @@ def from_official(source: str | Path | Mapping[str, Tensor], method: str | None 
     )
     if isinstance(module, DiffusionPolicy):
         module.import_report |= {"assumed": assumed(module.config, settings), "task": task_in(config)}
-        for name, value in module.import_report["assumed"].items():
-            log.warning("%s does not say its %s; %s is assumed, as released", named, name, value)
+        if guessed := [f"{name} {value}" for name, value in module.import_report["assumed"].items()]:
+            log.warning("%s does not say all; as released, these are assumed: %s", named, ", ".join(guessed))
     return module.eval()
 
 

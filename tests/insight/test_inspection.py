@@ -1,5 +1,6 @@
 """Whatever lies at a path is told apart, and what cannot be read is refused in one line."""
 
+import shlex
 import shutil
 
 import numpy as np
@@ -71,7 +72,8 @@ def test_official_weights_are_told_with_what_is_assumed(method, tmp_path):
     assert said["what"].startswith("weights of ") and "horizon" in said["assumed"] and "released" in said["what"]
     (tmp_path / "outputs" / "checkpoints").mkdir(parents=True)
     shutil.move(tmp_path / "latest.ckpt", tmp_path / "outputs" / "checkpoints" / "latest.ckpt")
-    assert inspect("outputs") == said
+    found = inspect("outputs")
+    assert found | {"helps": ""} == said | {"helps": ""}
 
 
 def test_weights_say_which_task_they_are_for(tmp_path):
@@ -105,7 +107,9 @@ def test_a_folder_is_told_by_what_is_in_it(tmp_path, recorded):
     shutil.copytree(recorded, tmp_path / "some" / "a.zarr")
     (tmp_path / "some" / "notes.txt").write_text("")
     kinds = {"a.zarr": "demonstrations", "b.zarr": "demonstrations", "c": "weights"}
-    assert inspect("some") == {"what": "a folder of what can be read", **kinds}
+    said = inspect("some")
+    assert said == {"what": "a folder of what can be read", **kinds, "helps": said["helps"]}
+    assert main(shlex.split(said["helps"])[3:]) == 0
 
 
 def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, capsys):
@@ -117,6 +121,26 @@ def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, capsys):
         assert main(["inspect", name]) == 2
         said = capsys.readouterr()
         assert said.out == "" and name in said.err and len(said.err.splitlines()) == 1, name
+
+
+def test_what_helps_can_be_pasted(tmp_path):
+    """The command names the whole path, quoted, and a task where the file does not say it."""
+    notebook = ["papermill", "notebooks/03_train.ipynb", "out.ipynb"]
+    write(tmp_path / "my demos.zarr", data__action=np.ones((150, 4)))
+    given = ["-p", "task", "TASK", "-p", "demos", str(tmp_path / "my demos.zarr")]
+    assert shlex.split(inspect("my demos.zarr")["helps"]) == [*notebook, *given]
+    write(tmp_path / "others.zarr", data__state=np.zeros((150, 7)))
+    assert "01_demonstrations" in inspect("others.zarr")["helps"]
+    notebook[1] = "notebooks/04_evaluate.ipynb"
+    for name, facts, given in (
+        ("a.safetensors", {"task": "metaworld_assembly"}, []),
+        ("b.safetensors", {}, ["-p", "task", "TASK"]),
+    ):
+        tiny(tmp_path / name, **facts)
+        wanted = [*notebook, "-p", "checkpoint", str(tmp_path / name), *given]
+        assert shlex.split(inspect(name)["helps"]) == wanted
+    save_policy(tmp_path / "c.ckpt", build_policy(PolicyConfig("simple_dp3", 7, 8, down_dims=(16, 24))))
+    assert inspect("c.ckpt")["helps"] == "" and "no task here" in inspect("c.ckpt")["fits"]
 
 
 def test_the_verb_prints_a_line_a_fact(tmp_path, capsys):
