@@ -54,7 +54,7 @@ def test_what_is_read_from_such_a_path_is_logged_in_one_line_each(tmp_path, capl
     ReplayBuffer.open(tmp_path / STRANGE)
     save_as_released(tmp_path / f"{STRANGE}.ckpt", make_policy("simple_dp3"))
     load_policy(tmp_path / f"{STRANGE}.ckpt")
-    assert len(caplog.messages) > 2
+    assert len(caplog.messages) == 2  # of the store, and of the weights
     assert all(SHOWN in each and len(each.splitlines()) == 1 for each in caplog.messages)
     assert main(["inspect", STRANGE]) == 0
     assert all(": " in line for line in capsys.readouterr().out.splitlines())
