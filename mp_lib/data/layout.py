@@ -26,7 +26,7 @@ RANKS = {"point_cloud": 3, "state": 2, "action": 2, IMAGINED: 3}
 OTHER_NAMES = {"state": ("agent_pos",)}  # under which others store the same
 PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)  # errors of the machine, not of the data
 RESTORE = "restore it from a copy"
-SLAB_BYTES = 16 << 20  # of what is read at once
+SLAB_BYTES = 32 << 20  # of what is read at once
 EXACT = 1 << 24  # up to which float32 holds every whole number
 
 

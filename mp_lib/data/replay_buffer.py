@@ -174,7 +174,7 @@ class ReplayBuffer:
 
     def is_large(self) -> bool:
         """Whether reading it takes so long that one wants to see how far it is."""
-        return self.num_frames * sum(4 * int(np.prod(shape)) for shape in self.shapes.values()) > 8 * SLAB_BYTES
+        return self.num_frames * sum(4 * int(np.prod(shape)) for shape in self.shapes.values()) > 4 * SLAB_BYTES
 
     def check(self, spec) -> ReplayBuffer:
         """Return self if these are demonstrations of the ``TaskSpec`` ``spec``; raise ValueError if not."""
