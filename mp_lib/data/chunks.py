@@ -74,9 +74,9 @@ def shard_of(array: zarr.Array) -> ShardingCodec | None:
 
 def chunk_files(files: Folder | Zip, array: zarr.Array) -> Iterator[tuple[tuple[int, ...], str | None]]:
     """Each place in the grid of an array's files, and the file that zarr reads there; None if there is none."""
-    grid = array.shards or array.chunks
+    grid, within = array.shards or array.chunks, array.path.removeprefix(files.inside)
     for place in np.ndindex(*(-(-size // each) for size, each in zip(array.shape, grid, strict=True))):
-        name = f"{array.path}/{array.metadata.encode_chunk_key(place)}"
+        name = f"{within}/{array.metadata.encode_chunk_key(place)}"
         yield place, name if files.has(name) else None
 
 

@@ -28,6 +28,8 @@ MOST_INFLATED = 1 << 30  # bytes of one file in a zip
 class Folder:
     """The files of a store in a folder."""
 
+    inside = ""  # the store is the folder
+
     def __init__(self, path: Path):
         self.path = path
 
@@ -94,7 +96,8 @@ def open_store(path: Path) -> tuple[zarr.Group, Folder | Zip]:
             f"group = zarr.create_group(new), then group.create_array(name, data=h5py.File(old)[name][:]) for {LAYOUT}"
         )
     if not zipfile.is_zipfile(path):
-        raise InputError(f"{path} is a file that is neither zarr's zip nor HDF5; give a zarr directory with {LAYOUT}")
+        what = f"zarr directory or zip with {LAYOUT}, or copy the zip again if it was cut short"
+        raise InputError(f"{path} is a file that is neither a whole zip of zarr's nor HDF5; give a {what}")
     files = Zip(path, find_in_zip(path))
     number = format_of(files)
     return open_group(ZipStore(path, mode="r"), number, files.inside.rstrip("/")), files

@@ -242,7 +242,7 @@ def read_pickled_tensors(path: Path):
             new = "torch.save(torch.load(old, map_location='cpu', weights_only=True), new)"
             raise ValueError(f"it is in torch's old format; with torch: {new}")
         if not zipfile.is_zipfile(path):
-            raise ValueError("it is no file of torch.save's, nor safetensors")
+            raise ValueError("it is no file of torch.save's, nor safetensors; give such a file or its folder")
         with zipfile.ZipFile(path) as archive:
             return read_archive(archive, path.stat().st_size)
     except FileNotFoundError:

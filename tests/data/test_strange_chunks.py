@@ -110,7 +110,7 @@ def test_a_missing_chunk_of_clouds_is_refused_by_its_frame(tmp_path, zarr_format
     write(tmp_path / "a.zarr", zarr_format=zarr_format)
     (tmp_path / "a.zarr/data/point_cloud" / chunk).unlink()
     frame = 0 if chunk[0] == "0" else 100
-    assert f"the cloud of frame {frame} has no point" in refusal(tmp_path / "a.zarr")
+    assert f"the cloud of frame {frame} has no finite point" in refusal(tmp_path / "a.zarr")
 
 
 def test_a_missing_chunk_of_our_own_is_damage(tmp_path):
@@ -134,6 +134,8 @@ def test_headers_of_blosc_are_checked_in_shards_and_zips_too(tmp_path, make):
     assert "is damaged: it has another header" in refusal(tmp_path / "a.zarr")
     make_zip(tmp_path / "a.zip", tmp_path / "a.zarr")
     assert "is damaged: it has another header" in refusal(tmp_path / "a.zip")
+    make_zip(tmp_path / "within.zip", tmp_path / "a.zarr", "a.zarr/")
+    assert "is damaged: it has another header" in refusal(tmp_path / "within.zip")
 
 
 def test_a_filter_that_runs_what_it_reads_is_refused(tmp_path):
