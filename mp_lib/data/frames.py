@@ -32,7 +32,7 @@ def checked_slabs(
             blank = np.flatnonzero(~frames.any((1, 2)))
             if len(blank):
                 raise InputError(
-                    f"{layout.path}: the cloud of frame {start + blank[0]} has no finite point; if nothing was seen there, "
+                    f"{layout.path}: the cloud of frame {start + blank[0]} has no finite point; if nothing was seen, "
                     "leave that episode out; if a chunk is missing or the store was cut short, copy it again"
                 )
         yield start, frames

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from mp_lib.config import SCALES
 from mp_lib.data.container import is_store
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.insight.demonstrations import known_facts
@@ -53,11 +54,14 @@ def of_store(path: Path) -> dict[str, str]:
     store = ReplayBuffer.open(path)
     sizes = {key: store.shapes[key][0] for key in ("state", "action")}
     fits, task = fitting(store.attributes.get("task"), *sizes.values())
+    points = store.shapes["point_cloud"][0]
+    few = {"overrides": f'{{"num_points": {points}}}'} if points < SCALES["quick"]["num_points"] else {}
+    helps = command("03_train", task=task, demos=path, **few) if task else command("01_demonstrations", demos=path)
     return {
         "what": f"demonstrations, {'recorded here' if store.attributes else 'by others'}",
         **{fact: str(value) for fact, value in known_facts(store).items() if value != ""},
         "fits": fits,
-        "helps": command("03_train", task=task, demos=path) if task else command("01_demonstrations", demos=path),
+        "helps": helps,
     }
 
 

@@ -128,6 +128,7 @@ def test_what_helps_can_be_pasted(tmp_path):
     notebook = ["papermill", "notebooks/03_train.ipynb", "out.ipynb"]
     write(tmp_path / "my demos.zarr", data__action=np.ones((150, 4)))
     given = ["-p", "task", "TASK", "-p", "demos", str(tmp_path / "my demos.zarr")]
+    given += ["-p", "overrides", '{"num_points": 32}']  # fewer than the usual scale asks for
     assert shlex.split(inspect("my demos.zarr")["helps"]) == [*notebook, *given]
     write(tmp_path / "others.zarr", data__state=np.zeros((150, 7)))
     assert "01_demonstrations" in inspect("others.zarr")["helps"]
