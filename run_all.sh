@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # From a bare checkout to the report. Minutes on 2 CPU cores, no GPU; the environment (3 minutes) is set up once.
 #
-#   ./run_all.sh           the quick scale: 7 methods on one task             20 minutes
+#   ./run_all.sh           the quick scale: 7 methods on one task             25 minutes
 #   ./run_all.sh smoke     the same steps, tiny: does everything work?         3 minutes
 #   ./run_all.sh paper     the paper's protocol: wants GPUs and days
 #   ./run_all.sh report    claims, verdicts, tables, figures; nothing is run     2 minutes
 #   ./run_all.sh lab       JupyterLab in the same environment
-#   ./run_all.sh test      linter and tests; `test --all` with the slow ones   12 minutes
+#   ./run_all.sh test      linter and tests; `test --all` with the slow ones   20 minutes
 #   ./run_all.sh --help    experiments, tasks, methods, seeds, device, jobs
 set -euo pipefail
 case "${MP_ROOT:-}" in  # made whole here, before the folder changes; what "~" stands for is left to Python
