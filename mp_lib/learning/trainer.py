@@ -106,9 +106,13 @@ class Trainer:
     def batch_indices(self) -> torch.Tensor:
         """The windows of this step's batch; every epoch is a permutation of all windows."""
         epoch, place = divmod(self.step, self.steps_per_epoch)
-        generator = torch.Generator().manual_seed(random_seed(self.config.seed, epoch, BATCHES))
-        order = torch.randperm(len(self.windows), generator=generator)
+        order = self.epoch_order(epoch)
         return order[place * self.config.batch_size : (place + 1) * self.config.batch_size]
+
+    def epoch_order(self, epoch: int) -> torch.Tensor:
+        """The permutation of all windows (windows,) in which an epoch draws them."""
+        generator = torch.Generator().manual_seed(random_seed(self.config.seed, epoch, BATCHES))
+        return torch.randperm(len(self.windows), generator=generator)
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then a half cosine to zero (diffusers' "cosine" schedule, counted in steps)."""
@@ -118,14 +122,18 @@ class Trainer:
         progress = (step - warmup) / max(1, self.num_steps - warmup)
         return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
-    @torch.no_grad()
-    def update_average(self) -> None:
-        """Move the average towards the weights by 1 - decay, decay = 1 - step^-power, at most ``ema_max``.
+    def decay(self, step: int) -> float:
+        """How much of the average stays at a step: 1 - step^-power, at most ``ema_max``.
 
         Steps count from 0, so the first two copy the weights (official ema_model.py, ``get_decay``).
         """
-        decay = min(1 - max(1, self.step) ** -float(self.config.ema_power), float(self.config.ema_max))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.policy.parameters()), 1 - decay)
+        return min(1 - max(1, step) ** -float(self.config.ema_power), float(self.config.ema_max))
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Move the average towards the weights by what of it does not stay."""
+        share = 1 - self.decay(self.step)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.policy.parameters()), share)
 
     def ends_epoch(self) -> int | None:
         """The number of the epoch, from 0, that the last step has ended, if it has ended one."""

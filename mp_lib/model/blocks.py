@@ -11,32 +11,49 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from mp_lib.model import fused
 from mp_lib.model.mixers import MIXERS
+from mp_lib.model.tracing import traced, under_vmap
 
 FEW_ROWS = 32  # steps of all samples up to which a convolution is cheaper as a product
 
 
 class Conv1d(nn.Conv1d):
-    """The library's convolution; for few steps on a CPU, without gradient, as one matrix product.
+    """The library's convolution; as one matrix product on a GPU, and on a CPU for few steps without gradient.
 
     At each call the library brings the weights into an order of its own, which for an action chunk of one sample
     takes up to six times as long as the product of its windows (B L, D K) with the weights as they are.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu":
-            return super().forward(x)
-        return self.multiply(x) if x.shape[0] * x.shape[2] <= FEW_ROWS else super().forward(x)
+        on_cpu = x.device.type == "cpu" and not under_vmap()
+        few = x.shape[0] * x.shape[2] <= FEW_ROWS and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        return super().forward(x) if on_cpu and not few else self.multiply(x)
 
     def multiply(self, x: Tensor) -> Tensor:
         """The convolution of x (B, D, L) as a product."""
-        padded = nn.functional.pad(x, 2 * self.padding)
-        windows = padded.unfold(2, self.kernel_size[0], self.stride[0]).transpose(1, 2).flatten(2)
-        return nn.functional.linear(windows, self.weight.flatten(1), self.bias).transpose(1, 2)
+        return nn.functional.linear(self.windows(x), self.weight.flatten(1), self.bias).transpose(1, 2)
+
+    def windows(self, x: Tensor) -> Tensor:
+        """The windows (B, L', D K) of x (B, D, L)."""
+        (taps,), (stride,), (padding,) = self.kernel_size, self.stride, self.padding
+        if (taps, stride) == (1, 1):
+            return x.transpose(1, 2)
+        if fused.usable(x):
+            return fused.windows(x.transpose(1, 2), taps, stride, padding)
+        padded = nn.functional.pad(x, (padding, padding))
+        if torch.is_grad_enabled():  # slices: the gradient of unfold() may be added up in any order
+            last = padded.shape[2] - taps
+            parts = torch.stack([padded[..., tap : tap + last + 1 : stride] for tap in range(taps)], dim=-1)
+        else:
+            parts = padded.unfold(2, taps, stride)
+        return parts.transpose(1, 2).flatten(2)
 
 
 class ConvBlock(nn.Module):
     """Convolution, group norm (8 groups), Mish: (B, D, L) -> (B, D', L) (official conv1d_components.py)."""
+
+    branches = 0  # that stochastic depth may drop
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 5, num_groups: int = 8):
         super().__init__()
@@ -46,8 +63,25 @@ class ConvBlock(nn.Module):
             nn.Mish(),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.block(x)
+    def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
+        return self.run_fused(x, None) if fused.usable(x) else self.block(x)
+
+    def run_fused(self, x: Tensor, film: Tensor | None) -> Tensor:
+        """The block as gathering, one product and one kernel; ``film`` (B, 2 D) is applied at its end."""
+        conv, norm, _ = self.block
+        product = nn.functional.linear(conv.windows(x), conv.weight.flatten(1))
+        return fused.group_norm_mish(product, conv.bias, norm, film).transpose(1, 2)
+
+
+class FilmBlock(ConvBlock):
+    """A convolution block and FiLM: scale · x + bias as in the official code, not (1 + scale) · x."""
+
+    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """x (B, D', L), scales and biases (B, 2 D) -> (B, D, L)."""
+        if fused.usable(x):
+            return self.run_fused(x, modulation)
+        scale, bias = modulation[..., None].chunk(2, dim=1)
+        return torch.addcmul(bias, self.block(x), scale)
 
 
 class MLP(nn.Module):
@@ -62,19 +96,14 @@ class MLP(nn.Module):
         return self.fc2(nn.functional.gelu(self.fc1(x)))
 
 
-def draw_kept(x: Tensor, rate: float) -> Tensor:
-    """1 for each sample (B,) whose branch is kept, 0 with probability ``rate``."""
-    return torch.empty(len(x), device=x.device, dtype=x.dtype).bernoulli_(1 - rate)
-
-
-def add_kept(x: Tensor, branch: Callable[[Tensor], Tensor], rate: float) -> Tensor:
+def add_kept(x: Tensor, branch: Callable[[Tensor], Tensor], kept: Tensor, rate: float) -> Tensor:
     """x (B, L, D) plus ``branch`` of the samples that stochastic depth keeps, scaled up so that the mean stays.
 
-    On a CPU the branch runs for the kept samples alone, which gives the same at four fifths of the cost. Where
-    counting them would interrupt a GPU's queue or a traced graph, and where there are none, it runs for all.
+    ``kept`` (B,) is 1 for those, else 0. On a CPU the branch runs for the kept samples alone, which gives the same at
+    four fifths of the cost. Where counting them would interrupt a GPU's queue or a traced graph, and where there are
+    none, it runs for all.
     """
-    kept = draw_kept(x, rate)
-    if x.device.type == "cpu" and not torch.compiler.is_compiling() and 0 < kept.sum() < len(x):
+    if x.device.type == "cpu" and not traced() and 0 < kept.sum() < len(x):
         places = kept.nonzero()[:, 0]
         return x.index_add(0, places, branch(x.index_select(0, places)).to(x.dtype), alpha=1 / (1 - rate))
     return torch.addcmul(x, branch(x), kept[:, None, None] / (1 - rate))
@@ -87,6 +116,7 @@ class MixerBlock(nn.Module):
     sample with probability 0.2 (stochastic depth), the release's constant (conditional_unet1d.py:130, :180).
     """
 
+    branches = 2
     add_dropping = staticmethod(add_kept)
 
     def __init__(self, channels: int, mixer: str, drop_path_rate: float = 0.2):
@@ -97,24 +127,36 @@ class MixerBlock(nn.Module):
         self.mlp = MLP(channels)
         self.drop_path_rate = drop_path_rate
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
+        """``kept`` (branches, B): 1 where a branch is kept, 0 where it is dropped; None keeps all as they are."""
         x = x.transpose(1, 2)
-        x = self.add(x, lambda kept: self.mixer(self.norm1(kept)))
-        x = self.add(x, lambda kept: self.mlp(self.norm2(kept)))
+        first, second = (None, None) if kept is None else kept
+        if fused.usable(x):
+            return self.run_fused(x, first, second).transpose(1, 2)
+        x = self.add(x, lambda rest: self.mixer(self.norm1(rest)), first)
+        x = self.add(x, lambda rest: self.mlp(self.norm2(rest)), second)
         return x.transpose(1, 2)
 
-    def add(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
-        """x plus a branch of it, in training with stochastic depth."""
-        if self.training and self.drop_path_rate > 0:
-            return self.add_dropping(x, branch, self.drop_path_rate)
-        return x + branch(x)
+    def run_fused(self, x: Tensor, first: Tensor | None, second: Tensor | None) -> Tensor:
+        """The block with what lies between its products as one kernel each; x (B, L, D)."""
+        rate, last, mlp = self.drop_path_rate, self.mixer.get_submodule(self.mixer.last), self.mlp
+        _, normed = fused.add_norm(x, None, None, None, self.norm1, 0.0)
+        mixed = nn.functional.linear(self.mixer.mix(normed), last.weight)
+        x, normed = fused.add_norm(x, mixed, last.bias, first, self.norm2, rate if first is not None else 0.0)
+        inner = fused.gelu(nn.functional.linear(normed, mlp.fc1.weight), mlp.fc1.bias)
+        grown = nn.functional.linear(inner, mlp.fc2.weight)
+        return fused.add_norm(x, grown, mlp.fc2.bias, second, None, rate if second is not None else 0.0)[0]
+
+    def add(self, x: Tensor, branch: Callable[[Tensor], Tensor], kept: Tensor | None) -> Tensor:
+        """x plus a branch of it, of the samples that are kept."""
+        return x + branch(x) if kept is None else self.add_dropping(x, branch, kept, self.drop_path_rate)
 
 
 class ConditionedBlock(nn.Module):
     """Convolution, FiLM by the condition, what ``make_tail`` adds, and a residual around it all.
 
     ``make_tail(channels)`` returns the modules after FiLM: one more convolution in DP3, Mamba and
-    attention in Mamba Policy. FiLM is scale · x + bias as in the code, not (1 + scale) · x.
+    attention in Mamba Policy.
     """
 
     def __init__(
@@ -126,18 +168,22 @@ class ConditionedBlock(nn.Module):
         kernel_size: int = 5,
     ):
         super().__init__()
-        self.blocks = nn.ModuleList([ConvBlock(in_channels, out_channels, kernel_size), *make_tail(out_channels)])
+        self.blocks = nn.ModuleList([FilmBlock(in_channels, out_channels, kernel_size), *make_tail(out_channels)])
+        self.branches = sum(block.branches for block in self.blocks)
         self.cond_encoder = nn.Sequential(nn.Mish(), nn.Linear(cond_dim, 2 * out_channels))
         same = in_channels == out_channels
         self.residual_conv = nn.Identity() if same else Conv1d(in_channels, out_channels, 1)
 
-    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
-        """x (B, D', L) and FiLM's scales and biases (B, 2 D), as ``cond_encoder`` gives them -> (B, D, L)."""
+    def forward(self, x: Tensor, modulation: Tensor, kept: Tensor | None = None) -> Tensor:
+        """x (B, D', L) and FiLM's scales and biases (B, 2 D), as ``cond_encoder`` gives them -> (B, D, L).
+
+        ``kept`` (branches, B) tells which branches stochastic depth keeps; None all.
+        """
         first, *tail = self.blocks
-        scale, bias = modulation[..., None].chunk(2, dim=1)
-        y = torch.addcmul(bias, first(x), scale)
-        for block in tail:
-            y = block(y)
+        y = first(x, modulation)
+        parts = len(tail) * [None] if kept is None else kept.split([block.branches for block in tail], dim=-2)
+        for block, its in zip(tail, parts, strict=True):
+            y = block(y, its)
         return y + self.residual_conv(x)
 
 

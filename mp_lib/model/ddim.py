@@ -41,7 +41,7 @@ class DDIM:
         """Noised actions (B, T, A) at step (B,)."""
         if actions.device not in self.alphas_by_device:  # a copy from here would interrupt the recording of a graph
             self.alphas_by_device[actions.device] = self.alphas.to(actions.device)
-        alpha = self.alphas_by_device[actions.device][step][:, None, None]
+        alpha = self.alphas_by_device[actions.device][step][..., None, None]
         return alpha.sqrt() * actions + (1 - alpha).sqrt() * noise
 
     def coefficients(self, step: int) -> tuple[float, float, float]:

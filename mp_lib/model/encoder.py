@@ -11,6 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from mp_lib.model import fused
+from mp_lib.model.tracing import traced
+
 
 class PointNet(nn.Module):
     """Each point through an MLP (3-64-128-256), the maximum over points, a projection: (M, N, 3) -> (M, size)."""
@@ -24,11 +27,29 @@ class PointNet(nn.Module):
         self.final_projection = nn.Sequential(nn.Linear(widths[-1], size), nn.LayerNorm(size))
 
     def forward(self, points: Tensor) -> Tensor:
+        if fused.usable(points):
+            return self.final_projection(self.run_fused(points))
         # Counting what was chosen would interrupt a GPU's queue.
-        if not torch.is_grad_enabled() or points.device.type != "cpu":
+        if not torch.is_grad_enabled() or points.device.type != "cpu" or traced():
             return self.final_projection(self.mlp(points).amax(1))
         chosen, place = self.critical_points(points)
         return self.final_projection(self.in_parts(self.mlp, points[chosen]).gather(0, place))
+
+    def run_fused(self, points: Tensor) -> Tensor:
+        """The maxima (M, features) on a GPU; with gradient that of the critical points alone, one row a feature."""
+        features = self.mlp[-2].normalized_shape[0]
+        if torch.is_grad_enabled() and points.shape[1] > features:
+            with torch.no_grad():
+                winners = self.activate(points).argmax(1)
+            rows = self.activate(points.gather(1, winners[..., None].expand(-1, -1, points.shape[-1])))
+            return rows.diagonal(dim1=1, dim2=2)
+        return self.activate(points).amax(1)
+
+    def activate(self, points: Tensor) -> Tensor:
+        """``mlp`` with norm and activation as one kernel each."""
+        for linear, norm in zip(self.mlp[::3], self.mlp[1::3], strict=True):
+            points = fused.norm_relu(linear(points), norm)
+        return points
 
     def in_parts(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
         """``function`` of parts of the rows that fit a CPU's cache."""

@@ -13,7 +13,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mp_lib.model.blocks import Conv1d, MixerBlock, draw_kept
+from mp_lib.model.blocks import Conv1d, MixerBlock
 from mp_lib.model.mixers import Attention, BiMamba, Hydra, Mamba1, Mamba2
 from mp_lib.model.scan import selective_scan_reference, ssd_reference
 
@@ -58,7 +58,8 @@ class LoopHydra(Hydra):
     """Hydra as goombalab's hydra.py computes it: the flipped sequence as a second half of the batch."""
 
     def forward(self, u: Tensor) -> Tensor:
-        z, xBC, dt_f, dt_b = self.in_proj(u).split(self.sizes, dim=-1)
+        z, xBC, dt = self.in_proj(u).split(self.sizes, dim=-1)
+        dt_f, dt_b = dt.chunk(2, dim=-1)
         x, BC_f, BC_b = library_conv(xBC, self.conv1d).split([z.shape[-1]] + 2 * [2 * self.d_state], dim=-1)
         dt = functional.softplus(torch.cat([dt_f, dt_b.flip(1)]) + self.dt_bias)
         B, C = torch.cat([BC_f, BC_b.flip(1)]).chunk(2, dim=-1)
@@ -78,9 +79,9 @@ class LibraryAttention(Attention):
         return self.proj(rearrange(functional.scaled_dot_product_attention(q, k, v), "b h l p -> b l (h p)"))
 
 
-def add_masked(x: Tensor, branch: Callable[[Tensor], Tensor], rate: float) -> Tensor:
+def add_masked(x: Tensor, branch: Callable[[Tensor], Tensor], kept: Tensor, rate: float) -> Tensor:
     """x plus a branch of all samples, those that stochastic depth drops multiplied by zero."""
-    return x + branch(x) * (draw_kept(x, rate)[:, None, None] / (1 - rate))
+    return x + branch(x) * (kept[:, None, None] / (1 - rate))
 
 
 class MaskedMixerBlock(MixerBlock):

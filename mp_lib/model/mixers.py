@@ -14,10 +14,11 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mp_lib.model import native
+from mp_lib.model import fused, native
 from mp_lib.model.depthwise import DepthwiseConv, depthwise_conv
 from mp_lib.model.kernels import conv_by_kernel
 from mp_lib.model.scan import apply_matrix, quasiseparable_matrix, selective_scan, ssd_matrix
+from mp_lib.model.tracing import traced
 
 
 def inverse_softplus_dt(size: int, low: float = 1e-3, high: float = 0.1, floor: float = 1e-4) -> Tensor:
@@ -36,9 +37,11 @@ def short_conv(x: Tensor, conv: nn.Conv1d, left: int, backwards: bool = False) -
         weight, left = weight.flip(1), weight.shape[1] - 1 - left
     if native.usable(x.shape[-1], x, weight, conv.bias):
         return native.Conv.apply(x, weight, conv.bias, left)
+    if fused.usable(x):
+        return fused.short_conv(x, weight, conv.bias, left)
     if (y := conv_by_kernel(x, weight, conv.bias, left)) is not None:
         return y
-    convolve = depthwise_conv if torch.compiler.is_compiling() else DepthwiseConv.apply
+    convolve = depthwise_conv if traced() else DepthwiseConv.apply
     return functional.silu(convolve(x, weight, conv.bias, left))
 
 
@@ -56,6 +59,8 @@ class GatedNorm(nn.Module):
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
         if native.usable(y.shape[-1], y, z, self.weight):
             return native.GatedNorm.apply(y, z, self.weight, self.eps, self.gate_first)
+        if fused.usable(y):
+            return fused.gated_norm(y, z, self.weight, self.eps, self.gate_first)
         return self.compose(y, z)
 
     def compose(self, y: Tensor, z: Tensor) -> Tensor:
@@ -65,7 +70,16 @@ class GatedNorm(nn.Module):
         return normed if self.gate_first else normed * gate
 
 
-class Mamba1(nn.Module):
+class Mixer(nn.Module):
+    """A mixer: ``mix`` up to the projection named ``last``, and that projection."""
+
+    last = "out_proj"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.get_submodule(self.last)(self.mix(x))
+
+
+class Mamba1(Mixer):
     """Selective state space (arXiv 2312.00752): each of D channels has N states with their own decays."""
 
     def __init__(self, d_model: int, d_state: int = 16, d_conv: int = 4, expand: int = 2, dt_rank: int | None = None):
@@ -101,12 +115,15 @@ class Mamba1(nn.Module):
         if native.usable(x.shape[-1], x, selected, dt_proj.weight, dt_proj.bias, A, D):
             return native.SelectiveScan.apply(x, selected, dt_proj.weight, dt_proj.bias, A, D, backwards)
         dt, B, C = selected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+        if fused.usable(x):
+            raw = functional.linear(dt, dt_proj.weight)
+            return fused.selective_scan(x, raw, selected, dt_proj.bias, A_log, D, backwards)
         dt = functional.softplus(dt_proj(dt))
         return torch.addcmul(selective_scan(x, dt, A, B, C, backwards), x, D)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def mix(self, x: Tensor) -> Tensor:
         x, z = self.in_proj(x).chunk(2, dim=-1)
-        return self.out_proj(self.scan(x) * functional.silu(z))
+        return self.scan(x) * functional.silu(z)
 
 
 class BiMamba(Mamba1):
@@ -116,13 +133,13 @@ class BiMamba(Mamba1):
         super().__init__(d_model, d_state, d_conv, expand, dt_rank)
         self.add_direction(expand * d_model, d_conv, suffix="_b")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def mix(self, x: Tensor) -> Tensor:
         x, z = self.in_proj(x).chunk(2, dim=-1)
         both = self.scan(x) + self.scan(x, "_b", backwards=True)
-        return self.out_proj(both * functional.silu(z))
+        return both * functional.silu(z)
 
 
-class Mamba2(nn.Module):
+class Mamba2(Mixer):
     """State-space duality (arXiv 2405.21060): one decay a head, B and C shared by the heads.
 
     headdim 32 as in the release (conditional_unet1d.py:143).
@@ -142,24 +159,27 @@ class Mamba2(nn.Module):
         self.norm = GatedNorm(d_inner, gate_first=True)
         self.out_proj = nn.Linear(d_inner, d_model, bias=False)
 
-    def forward(self, u: Tensor) -> Tensor:
+    def mix(self, u: Tensor) -> Tensor:
         z, xBC, dt = self.in_proj(u).split(self.sizes, dim=-1)
         xBC = short_conv(xBC, self.conv1d, left=self.conv1d.kernel_size[0] - 1)
+        if fused.usable(xBC):
+            y = fused.state_space_duality(xBC, dt, self.dt_bias, self.A_log, self.D, self.headdim, self.d_state)
+            return self.norm(y, z)
         x, B, C = xBC.split([z.shape[-1], self.d_state, self.d_state], dim=-1)
         heads = rearrange(x, "b l (h p) -> b l h p", p=self.headdim)
         matrix = ssd_matrix(functional.softplus(dt + self.dt_bias), -torch.exp(self.A_log), B, C)
         y = torch.addcmul(apply_matrix(matrix, heads), heads, self.D[:, None])
-        return self.out_proj(self.norm(rearrange(y, "b l h p -> b l (h p)"), z))
+        return self.norm(rearrange(y, "b l h p -> b l (h p)"), z)
 
 
-class Hydra(nn.Module):
+class Hydra(Mixer):
     """Quasiseparable mixer (arXiv 2407.09941): Mamba-2 forwards and backwards in one L x L matrix, and its diagonal."""
 
     def __init__(self, d_model: int, d_state: int = 64, d_conv: int = 7, expand: int = 2, headdim: int = 64):
         super().__init__()
         d_inner = expand * d_model
         heads = count_heads(d_inner, headdim)
-        self.sizes = [d_inner, d_inner + 4 * d_state, heads, heads]
+        self.sizes = [d_inner, d_inner + 4 * d_state, 2 * heads]
         self.d_state, self.headdim = d_state, headdim
         self.in_proj = nn.Linear(d_model, sum(self.sizes), bias=False)
         self.conv1d = nn.Conv1d(self.sizes[1], self.sizes[1], d_conv, groups=self.sizes[1], padding=d_conv // 2)
@@ -170,20 +190,25 @@ class Hydra(nn.Module):
         self.norm = GatedNorm(d_inner, gate_first=False)
         self.out_proj = nn.Linear(d_inner, d_model, bias=False)
 
-    def forward(self, u: Tensor) -> Tensor:
-        z, xBC, *dt = self.in_proj(u).split(self.sizes, dim=-1)
+    def mix(self, u: Tensor) -> Tensor:
+        z, xBC, dt = self.in_proj(u).split(self.sizes, dim=-1)
         xBC = short_conv(xBC, self.conv1d, left=self.conv1d.kernel_size[0] // 2)
         x, B_f, C_f, B_b, C_b = xBC.split([z.shape[-1]] + 4 * [self.d_state], dim=-1)
-        heads = rearrange(x, "b l (h p) -> b l h p", p=self.headdim)
-        dt = tuple(functional.softplus(each + self.dt_bias) for each in dt)
-        matrix = quasiseparable_matrix(dt, -torch.exp(self.A_log), (B_f, B_b), (C_f, C_b))
         skip = functional.linear(x, self.fc_D.weight, self.D)
+        if fused.usable(xBC):
+            y = fused.quasiseparable(xBC, dt, skip, self.dt_bias, self.A_log, self.headdim, self.d_state)
+            return self.norm(y, z)
+        heads = rearrange(x, "b l (h p) -> b l h p", p=self.headdim)
+        dt = tuple(functional.softplus(each + self.dt_bias) for each in dt.chunk(2, dim=-1))
+        matrix = quasiseparable_matrix(dt, -torch.exp(self.A_log), (B_f, B_b), (C_f, C_b))
         y = torch.addcmul(apply_matrix(matrix, heads), heads, skip[..., None])
-        return self.out_proj(self.norm(rearrange(y, "b l h p -> b l (h p)"), z))
+        return self.norm(rearrange(y, "b l h p -> b l (h p)"), z)
 
 
-class Attention(nn.Module):
+class Attention(Mixer):
     """Multi-head self-attention, 8 heads, qkv without bias (conditional_unet1d.py:48-95 of the release)."""
+
+    last = "proj"
 
     def __init__(self, d_model: int, num_heads: int = 8):
         super().__init__()
@@ -193,11 +218,14 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
         self.proj = nn.Linear(d_model, d_model)
 
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = rearrange(self.qkv(x), "b l (three h p) -> three b h l p", three=3, h=self.num_heads)
+    def mix(self, x: Tensor) -> Tensor:
+        qkv = self.qkv(x)
+        if fused.usable(qkv):
+            return fused.attention(qkv, self.num_heads)
+        q, k, v = rearrange(qkv, "b l (three h p) -> three b h l p", three=3, h=self.num_heads)
         # At a policy's lengths two plain matrix products beat the CPU's blocked attention kernel.
         weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), dim=-1)
-        return self.proj(rearrange(weights @ v, "b h l p -> b l (h p)"))
+        return rearrange(weights @ v, "b h l p -> b l (h p)")
 
 
 def count_heads(channels: int, headdim: int) -> int:

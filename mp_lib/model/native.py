@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mp_lib.model.tracing import traced
 from mp_lib.system.compiler import build
 
 SOURCE = Path(__file__).with_suffix(".c")
@@ -32,7 +33,7 @@ def usable(channels: int, *tensors: Tensor) -> bool:
     return (
         channels % WIDTH == 0
         and all(each.device.type == "cpu" and each.dtype == torch.float32 for each in tensors)
-        and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+        and not traced()
         and library() is not None
     )
 

@@ -77,11 +77,17 @@ class DiffusionPolicy(nn.Module):
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """The mean squared error of the predicted sample at random diffusion steps; a scalar."""
         actions = self.normalizer.normalize("action", batch["actions"])
-        noise = torch.randn_like(actions)
-        step = torch.randint(0, self.config.num_train_steps, (len(actions),), device=actions.device)
+        noise, step, kept = self.draw(len(actions))
         cond = self.encode(batch["point_cloud"], batch["state"])
-        predicted = self.model(self.ddim.add_noise(actions, noise, step), step, cond)
+        predicted = self.model(self.ddim.add_noise(actions, noise, step), step, cond, kept if self.training else None)
         return nn.functional.mse_loss(predicted, actions)
+
+    def draw(self, batch: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """All that is random in a training step: noise (B, T, A), diffusion steps (B,), and the branches kept."""
+        config, given = self.config, {"device": self.device, "generator": generator}
+        noise = torch.randn(batch, config.horizon, config.action_dim, **given)
+        step = torch.randint(0, config.num_train_steps, (batch,), **given)
+        return noise, step, self.model.draw_kept(batch, self.device, generator)
 
     def condition(self, point_cloud: Tensor, state: Tensor) -> Tensor:
         """What a history adds to the denoiser's modulation (B, F), once a chunk."""

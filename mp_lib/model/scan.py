@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mp_lib.model.kernels import scan_by_kernel
 from mp_lib.model.selective_scan import SelectiveScan
+from mp_lib.model.tracing import traced
 
 
 def selective_scan_reference(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ def selective_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, backw
         u, dt, B, C = (each.flip(1) for each in (u, dt, B, C))
     y = scan_by_kernel(u, dt, A, B, C)
     if y is None:
-        y = (selective_scan_traced if torch.compiler.is_compiling() else SelectiveScan.apply)(u, dt, A, B, C)
+        y = (selective_scan_traced if traced() else SelectiveScan.apply)(u, dt, A, B, C)
     return y.flip(1) if backwards else y
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mp_lib.model.blocks import ConditionedBlock, Conv1d, ConvBlock
+from mp_lib.model.tracing import under_vmap
 
 
 class StepEmbedding(nn.Module):
@@ -22,7 +23,7 @@ class StepEmbedding(nn.Module):
     def forward(self, step: Tensor) -> Tensor:
         half = self.size // 2
         rates = torch.exp(torch.arange(half, device=step.device) * (-math.log(10000) / (half - 1)))
-        angles = step[:, None] * rates
+        angles = step[..., None] * rates
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
@@ -45,7 +46,18 @@ class Upsample(nn.Module):
         self.conv = nn.ConvTranspose1d(channels, channels, 4, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+        if x.device.type == "cpu" and not under_vmap():
+            return self.conv(x)
+        return self.multiply(x)
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """The transposed convolution as one product and four shifted sums (see ``Conv1d``)."""
+        taps = x.transpose(1, 2) @ self.conv.weight.flatten(1)  # (B, L, D 4)
+        taps = taps.unflatten(2, (-1, 4))
+        none = torch.zeros_like(taps[:, :1, :, 0])
+        even = taps[..., 1] + torch.cat([none, taps[:, :-1, :, 3]], dim=1)
+        odd = taps[..., 2] + torch.cat([taps[:, 1:, :, 0], none], dim=1)
+        return torch.stack([even, odd], dim=2).flatten(1, 2).transpose(1, 2) + self.conv.bias[:, None]
 
 
 class UNet1D(nn.Module):
@@ -89,11 +101,27 @@ class UNet1D(nn.Module):
             nn.ModuleList([*stack(2 * wide, narrow), Upsample(narrow)]) for narrow, wide in reversed(levels[1:])
         )
         self.final_conv = nn.Sequential(ConvBlock(down_dims[0], down_dims[0]), Conv1d(down_dims[0], action_dim, 1))
+        self.modulation_sizes = [block.cond_encoder[1].out_features for block in self.conditioned_blocks()]
 
-    def forward(self, actions: Tensor, step: Tensor, cond: Tensor) -> Tensor:
+    def forward(self, actions: Tensor, step: Tensor, cond: Tensor, kept: Tensor | None = None) -> Tensor:
+        """``kept`` (branches, B) of ``draw_kept``; where it is None, in training, it is drawn here."""
+        if kept is None and self.training:
+            kept = self.draw_kept(len(actions), actions.device)
         embedded = torch.cat([self.diffusion_step_encoder(step), cond], dim=-1)
         modulation = torch.cat([block.cond_encoder(embedded) for block in self.conditioned_blocks()], dim=-1)
-        return self.denoise(actions, modulation)
+        return self.denoise(actions, modulation, kept)
+
+    def draw_kept(self, batch: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+        """For each branch that stochastic depth may drop and each sample (branches, B): 1 if it is kept, else 0."""
+        rates = [
+            block.drop_path_rate
+            for part in self.conditioned_blocks()
+            for block in part.blocks
+            if block.branches
+            for _ in range(block.branches)
+        ]
+        drawn = [torch.empty(batch, device=device).bernoulli_(1 - rate, generator=generator) for rate in rates]
+        return torch.stack(drawn) if drawn else torch.empty(0, batch, device=device)
 
     def conditioned_blocks(self) -> list[ConditionedBlock]:
         """All blocks, in the order in which they run."""
@@ -120,24 +148,26 @@ class UNet1D(nn.Module):
             [nn.functional.linear(activated, layer.weight[:, -cond.shape[-1] :]) for layer in layers], dim=-1
         )
 
-    def denoise(self, actions: Tensor, modulation: Tensor) -> Tensor:
+    def denoise(self, actions: Tensor, modulation: Tensor, kept: Tensor | None = None) -> Tensor:
         """The predicted sample (B, T, A) of noisy actions (B, T, A) under all blocks' modulation (B, F)."""
-        if actions.shape[1] % self.length_multiple:
-            raise ValueError(f"horizon {actions.shape[1]} given; it must be a multiple of {self.length_multiple}")
-        x = actions.transpose(1, 2)
-        sizes = [block.cond_encoder[1].out_features for block in self.conditioned_blocks()]
-        modulations = iter(modulation.split(sizes, dim=-1))
+        if actions.shape[-2] % self.length_multiple:
+            raise ValueError(f"horizon {actions.shape[-2]} given; it must be a multiple of {self.length_multiple}")
+        x = actions.transpose(-1, -2)
+        blocks = self.conditioned_blocks()
+        parts = modulation.split(self.modulation_sizes, dim=-1)
+        branches = len(blocks) * [None] if kept is None else kept.split([block.branches for block in blocks], dim=-2)
+        given = zip(parts, branches, strict=True)
         skips = []
         for *blocks, resample in self.down_modules:
             for block in blocks:
-                x = block(x, next(modulations))
+                x = block(x, *next(given))
             skips.append(x)
             x = resample(x)
         for block in self.mid_modules:
-            x = block(x, next(modulations))
+            x = block(x, *next(given))
         for *blocks, resample in self.up_modules:
-            x = torch.cat([x, skips.pop()], dim=1)
+            x = torch.cat([x, skips.pop()], dim=-2)
             for block in blocks:
-                x = block(x, next(modulations))
+                x = block(x, *next(given))
             x = resample(x)
-        return self.final_conv(x).transpose(1, 2)
+        return self.final_conv(x).transpose(-1, -2)
