@@ -26,9 +26,11 @@ class Conv1d(nn.Conv1d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        on_cpu = x.device.type == "cpu" and not under_vmap()
-        few = x.shape[0] * x.shape[2] <= FEW_ROWS and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        return super().forward(x) if on_cpu and not few else self.multiply(x)
+        if x.device.type != "cpu" or under_vmap():
+            return self.multiply(x)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():  # where a look at the size would fix it
+            return super().forward(x)
+        return self.multiply(x) if x.shape[0] * x.shape[2] <= FEW_ROWS else super().forward(x)
 
     def multiply(self, x: Tensor) -> Tensor:
         """The convolution of x (B, D, L) as a product."""
@@ -39,7 +41,7 @@ class Conv1d(nn.Conv1d):
         (taps,), (stride,), (padding,) = self.kernel_size, self.stride, self.padding
         if (taps, stride) == (1, 1):
             return x.transpose(1, 2)
-        if fused.usable(x):
+        if fused.usable(x, x.shape[2]):
             return fused.windows(x.transpose(1, 2), taps, stride, padding)
         padded = nn.functional.pad(x, (padding, padding))
         if torch.is_grad_enabled():  # slices: the gradient of unfold() may be added up in any order
@@ -64,7 +66,7 @@ class ConvBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
-        return self.run_fused(x, None) if fused.usable(x) else self.block(x)
+        return self.run_fused(x, None) if fused.usable(x, x.shape[2]) else self.block(x)
 
     def run_fused(self, x: Tensor, film: Tensor | None) -> Tensor:
         """The block as gathering, one product and one kernel; ``film`` (B, 2 D) is applied at its end."""
@@ -78,7 +80,7 @@ class FilmBlock(ConvBlock):
 
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
         """x (B, D', L), scales and biases (B, 2 D) -> (B, D, L)."""
-        if fused.usable(x):
+        if fused.usable(x, x.shape[2]):
             return self.run_fused(x, modulation)
         scale, bias = modulation[..., None].chunk(2, dim=1)
         return torch.addcmul(bias, self.block(x), scale)
@@ -131,7 +133,7 @@ class MixerBlock(nn.Module):
         """``kept`` (branches, B): 1 where a branch is kept, 0 where it is dropped; None keeps all as they are."""
         x = x.transpose(1, 2)
         first, second = (None, None) if kept is None else kept
-        if fused.usable(x):
+        if fused.usable(x, x.shape[1]):
             return self.run_fused(x, first, second).transpose(1, 2)
         x = self.add(x, lambda rest: self.mixer(self.norm1(rest)), first)
         x = self.add(x, lambda rest: self.mlp(self.norm2(rest)), second)

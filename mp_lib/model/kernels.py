@@ -38,10 +38,15 @@ def kernel_for(x: Tensor, module: str, name: str) -> Callable | None:
     return find_kernel(module, name) if on_gpu(x) and not traced() else None
 
 
+def scan_kernel(u: Tensor) -> Callable | None:
+    """mamba-ssm's selective scan for u (B, L, D) of at least SHORTEST steps; None where it cannot be used."""
+    asked = ("mamba_ssm.ops.selective_scan_interface", "selective_scan_fn")
+    return kernel_for(u, *asked) if u.shape[1] >= SHORTEST else None
+
+
 def scan_by_kernel(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor | None:
     """mamba-ssm's selective scan, shapes as in ``mp_lib.model.scan``; None where it cannot be used."""
-    kernel = kernel_for(u, "mamba_ssm.ops.selective_scan_interface", "selective_scan_fn")
-    if kernel is None or u.shape[1] < SHORTEST:
+    if (kernel := scan_kernel(u)) is None:
         return None
     u, dt, B, C = (each.transpose(1, 2).contiguous() for each in (u, dt, B, C))
     return kernel(u, dt, A, B, C).transpose(1, 2)

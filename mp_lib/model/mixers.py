@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from mp_lib.model import fused, native
 from mp_lib.model.depthwise import DepthwiseConv, depthwise_conv
-from mp_lib.model.kernels import conv_by_kernel
+from mp_lib.model.kernels import conv_by_kernel, scan_kernel
 from mp_lib.model.scan import apply_matrix, quasiseparable_matrix, selective_scan, ssd_matrix
 from mp_lib.model.tracing import traced
 
@@ -37,7 +37,7 @@ def short_conv(x: Tensor, conv: nn.Conv1d, left: int, backwards: bool = False) -
         weight, left = weight.flip(1), weight.shape[1] - 1 - left
     if native.usable(x.shape[-1], x, weight, conv.bias):
         return native.Conv.apply(x, weight, conv.bias, left)
-    if fused.usable(x):
+    if fused.usable(x, x.shape[1]):
         return fused.short_conv(x, weight, conv.bias, left)
     if (y := conv_by_kernel(x, weight, conv.bias, left)) is not None:
         return y
@@ -59,7 +59,7 @@ class GatedNorm(nn.Module):
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
         if native.usable(y.shape[-1], y, z, self.weight):
             return native.GatedNorm.apply(y, z, self.weight, self.eps, self.gate_first)
-        if fused.usable(y):
+        if fused.usable(y, y.shape[1]):
             return fused.gated_norm(y, z, self.weight, self.eps, self.gate_first)
         return self.compose(y, z)
 
@@ -115,7 +115,7 @@ class Mamba1(Mixer):
         if native.usable(x.shape[-1], x, selected, dt_proj.weight, dt_proj.bias, A, D):
             return native.SelectiveScan.apply(x, selected, dt_proj.weight, dt_proj.bias, A, D, backwards)
         dt, B, C = selected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        if fused.usable(x):
+        if fused.usable(x, x.shape[1]) and scan_kernel(x) is None:
             raw = functional.linear(dt, dt_proj.weight)
             return fused.selective_scan(x, raw, selected, dt_proj.bias, A_log, D, backwards)
         dt = functional.softplus(dt_proj(dt))
@@ -162,7 +162,7 @@ class Mamba2(Mixer):
     def mix(self, u: Tensor) -> Tensor:
         z, xBC, dt = self.in_proj(u).split(self.sizes, dim=-1)
         xBC = short_conv(xBC, self.conv1d, left=self.conv1d.kernel_size[0] - 1)
-        if fused.usable(xBC):
+        if fused.usable(xBC, xBC.shape[1]):
             y = fused.state_space_duality(xBC, dt, self.dt_bias, self.A_log, self.D, self.headdim, self.d_state)
             return self.norm(y, z)
         x, B, C = xBC.split([z.shape[-1], self.d_state, self.d_state], dim=-1)
@@ -195,7 +195,7 @@ class Hydra(Mixer):
         xBC = short_conv(xBC, self.conv1d, left=self.conv1d.kernel_size[0] // 2)
         x, B_f, C_f, B_b, C_b = xBC.split([z.shape[-1]] + 4 * [self.d_state], dim=-1)
         skip = functional.linear(x, self.fc_D.weight, self.D)
-        if fused.usable(xBC):
+        if fused.usable(xBC, xBC.shape[1]):
             y = fused.quasiseparable(xBC, dt, skip, self.dt_bias, self.A_log, self.headdim, self.d_state)
             return self.norm(y, z)
         heads = rearrange(x, "b l (h p) -> b l h p", p=self.headdim)
@@ -220,7 +220,7 @@ class Attention(Mixer):
 
     def mix(self, x: Tensor) -> Tensor:
         qkv = self.qkv(x)
-        if fused.usable(qkv):
+        if fused.usable(qkv, qkv.shape[1]):
             return fused.attention(qkv, self.num_heads)
         q, k, v = rearrange(qkv, "b l (three h p) -> three b h l p", three=3, h=self.num_heads)
         # At a policy's lengths two plain matrix products beat the CPU's blocked attention kernel.

@@ -182,7 +182,7 @@ def test_a_block_is_film_by_scale_and_bias_within_a_residual():
     block = ConditionedBlock(5, 16, 24, conv_tail)
     x, cond = torch.randn(3, 5, 8), torch.randn(3, 24)
     scale, bias = block.cond_encoder(cond).reshape(3, 2, 16, 1).unbind(1)
-    expected = block.blocks[1](scale * block.blocks[0](x) + bias) + block.residual_conv(x)
+    expected = block.blocks[1](scale * block.blocks[0].block(x) + bias) + block.residual_conv(x)
     torch.testing.assert_close(block(x, block.cond_encoder(cond)), expected)
 
 
@@ -239,19 +239,18 @@ def test_a_convolution_block_is_convolution_eight_groups_and_mish():
 def test_stochastic_depth_drops_whole_samples_and_keeps_the_mean(add):
     torch.manual_seed(0)
     x = torch.rand(4000, 3, 2) + 1
-    branch = add(x, lambda kept: kept, 0.2) - x
-    kept = branch[:, 0, 0] != 0
-    torch.testing.assert_close(branch, x * kept[:, None, None] / 0.8)
-    assert abs(kept.float().mean() - 0.8) < 0.02
+    kept = narrow("dp3_mamba", "paper").draw_kept(len(x), x.device)[0]
+    torch.testing.assert_close(add(x, lambda rest: rest, kept, 0.2) - x, x * kept[:, None, None] / 0.8)
+    assert {*kept.tolist()} == {0, 1} and abs(kept.mean() - 0.8) < 0.02
 
 
 def test_only_training_drops_paths():
-    block, x = MixerBlock(64, "mamba1"), torch.randn(2, 64, 6)
-    assert block.drop_path_rate == 0.2
+    denoiser, given = narrow("dp3_mamba").train(), inputs(16)
+    assert {block.drop_path_rate for block in denoiser.modules() if isinstance(block, MixerBlock)} == {0.2}
     torch.manual_seed(0)
-    assert not torch.equal(block(x), block(x))
-    block.eval()
-    assert torch.equal(block(x), block(x))
+    assert not torch.equal(denoiser(*given), denoiser(*given))
+    denoiser.eval()
+    assert torch.equal(denoiser(*given), denoiser(*given))
 
 
 def test_the_step_embedding_is_that_of_the_official_code():

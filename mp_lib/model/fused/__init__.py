@@ -11,6 +11,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
+LONGEST = 32  # steps of a sequence: kernels hold all of them, and matrices over them, in registers
+
 
 @functools.cache
 def installed() -> bool:
@@ -18,9 +20,10 @@ def installed() -> bool:
     return find_spec("triton") is not None
 
 
-def usable(x: Tensor) -> bool:
-    """Whether the kernels can take this tensor: float32 on a GPU, in nothing that is compiled."""
-    return x.is_cuda and x.dtype == torch.float32 and not torch.compiler.is_compiling() and installed()
+def usable(x: Tensor, steps: int = 1) -> bool:
+    """Whether the kernels can take this: float32 on a GPU, at most LONGEST steps, and nothing that is compiled."""
+    fits = x.is_cuda and x.dtype == torch.float32 and steps <= LONGEST
+    return fits and not torch.compiler.is_compiling() and installed()
 
 
 def add_norm(x: Tensor, h: Tensor | None, bias, kept, norm: nn.LayerNorm | None, rate: float):
