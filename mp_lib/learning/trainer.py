@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,13 +17,11 @@ import torch
 
 from mp_lib.config import PolicyConfig, TrainConfig
 from mp_lib.data.windows import ActionWindows
-from mp_lib.interfaces import look_up
 from mp_lib.model.checkpoint import load_tensors, save_tensors
 from mp_lib.model.policy import build_policy
-from mp_lib.model.step_forms import FORMS, make_optimizer
+from mp_lib.model.step_forms import make_optimizer, settle_form
 
 WEIGHTS, BATCHES, NOISE = range(3)  # streams of random numbers
-BATCH_KEYS = ("point_cloud", "state", "actions")
 
 
 def random_seed(seed: int, index: int, stream: int) -> int:
@@ -36,7 +33,7 @@ class Trainer:
     """Trains one policy on windows of demonstrations.
 
     It seeds torch's default generator, so whoever owns that wraps it in ``torch.random.fork_rng``. ``form`` is one
-    of FORMS: how a step is run, not what it computes.
+    of FORMS: how a step is run, not what it computes. In form cuda its steps are taken by ``mp_lib.learning.group``.
     """
 
     def __init__(
@@ -47,61 +44,41 @@ class Trainer:
         device: torch.device,
         form: str = "torch",
     ):
-        self.config, self.device = config, device
-        self.windows = windows.to(device)
+        self.config, self.device, self.form = config, device, settle_form(form, device)
+        self.windows = windows if self.form == "cuda" else windows.to(device)
         torch.manual_seed(random_seed(config.seed, 0, WEIGHTS))
         self.policy = build_policy(policy_config)
         self.policy.normalizer.fit(windows.values())
-        self.policy.to(device)
+        self.policy.to(device).train()
         self.average = copy.deepcopy(self.policy).eval().requires_grad_(False)
         settings = {"betas": tuple(map(float, config.betas)), "weight_decay": float(config.weight_decay)}
-        self.optimizer = make_optimizer(self.policy, form, float(config.learning_rate), **settings)
+        self.optimizer = make_optimizer(self.policy, self.form, float(config.learning_rate), **settings)
         self.steps_per_epoch = math.ceil(len(windows) / config.batch_size)
         self.num_steps = config.num_steps or config.num_epochs * self.steps_per_epoch
         self.step = 0
-        self.run_step = look_up(FORMS, form, "form")(self.descend, self.policy.model, self.remember)
+        if self.form == "compiled":  # not the encoder, of which a CPU computes another number of points at each step
+            self.policy.model.compile(dynamic=False)
 
     def update(self) -> torch.Tensor:
         """One gradient step and one step of the average; returns the loss, a scalar."""
         batch = self.windows.batch(self.batch_indices())
-        self.seed_noise()
-        for group in self.optimizer.param_groups:
-            rate = self.learning_rate(self.step)
-            group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], torch.Tensor) else rate
-        self.policy.train()
-        loss = self.run_step(*(batch[key] for key in BATCH_KEYS))
+        torch.manual_seed(random_seed(self.config.seed, self.step, NOISE))
+        (settings,) = self.optimizer.param_groups
+        settings["lr"] = self.learning_rate(self.step)
+        loss = self.policy.loss(batch)
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
         self.update_average()
         self.step += 1
         return loss.detach()
 
-    def seed_noise(self) -> None:
-        """Let the random numbers that follow be those of this step."""
-        torch.manual_seed(random_seed(self.config.seed, self.step, NOISE))
-
-    def descend(self, *batch: torch.Tensor) -> torch.Tensor:
-        """One gradient step on a batch, the tensors of BATCH_KEYS; returns the loss."""
-        loss = self.policy.loss(dict(zip(BATCH_KEYS, batch, strict=True)))
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return loss
-
-    def remember(self) -> Callable[[], None]:
-        """Note weights, optimiser and noise; the function that is returned sets them back in place."""
-        places = dict(self.policy.named_parameters())
-        before = {name: value.detach().clone() for name, value in places.items()}
-        states = {value: dict(self.optimizer.state[value]) for value in places.values()}
-        states = {value: {key: each.clone() for key, each in state.items()} for value, state in states.items()}
-
-        @torch.no_grad()
-        def set_back() -> None:
-            for name, value in places.items():
-                value.copy_(before[name])
-                for key, each in self.optimizer.state[value].items():
-                    each.copy_(states[value].get(key, torch.zeros_like(each)))
-            self.seed_noise()
-
-        return set_back
+    def start_optimizer(self) -> None:
+        """Let the optimiser hold what it would make at its first step, so that this can be recorded."""
+        for weight in self.policy.parameters():
+            if not self.optimizer.state[weight]:
+                moments = {"exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
+                self.optimizer.state[weight] = {"step": torch.zeros((), device=self.device), **moments}
 
     def batch_indices(self) -> torch.Tensor:
         """The windows of this step's batch; every epoch is a permutation of all windows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,29 +10,36 @@ from torch import Tensor
 WARM_UPS = 3  # calls before recording, in which libraries choose and allocate what they will use
 
 
-def capture(function: Callable[[], Tensor]) -> tuple:
-    """Record a function that reads and writes fixed places; (a graph to ``replay``, the tensor that it writes)."""
+def capture(
+    function: Callable[[], Tensor],
+    rehearse: Callable[[], object] | None = None,
+    generators: Sequence[torch.Generator] = (),
+) -> tuple:
+    """Record a function that reads and writes fixed places; (a graph to ``replay``, the tensor that it writes).
+
+    Before that ``rehearse`` is called, by default the function itself, which is to warm up all that it uses.
+    ``generators`` are those that it draws from: at each replay they give what their seed says then.
+    """
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):  # warm-up on another stream, as capturing asks for
         for _ in range(WARM_UPS):
-            function()
+            (rehearse or function)()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    for generator in generators:
+        graph.register_generator_state(generator)
+    # Another thread, which evaluates, may use the GPU meanwhile.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         output = function()
     return graph, output
 
 
 class Replay:
-    """``function`` (tensors -> tensor), replayed. What it returns is overwritten by the next call.
+    """``function`` (tensors -> tensor), replayed. What it returns is overwritten by the next call."""
 
-    ``restore`` is called before recording and returns a function that is called after it, for a function that
-    changes more than its output: recording and warming up call it.
-    """
-
-    def __init__(self, function: Callable[..., Tensor], restore: Callable[[], Callable[[], None]] | None = None):
-        self.function, self.restore = function, restore
+    def __init__(self, function: Callable[..., Tensor]):
+        self.function = function
         self.records: dict[tuple, tuple] = {}
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -48,8 +55,5 @@ class Replay:
     def record(self, inputs: tuple[Tensor, ...]) -> tuple:
         """The graph for inputs of these shapes, the tensors it reads and the one it writes."""
         places = [value.clone() for value in inputs]
-        finish = self.restore() if self.restore else None
         graph, output = capture(lambda: self.function(*places))
-        if finish:
-            finish()
         return graph, places, output

@@ -9,9 +9,10 @@ import torch
 
 from mp_lib.config import PolicyConfig
 from mp_lib.model.backends import FrozenPolicy, freeze, has_compiler
+from mp_lib.model.graphs import Replay
 from mp_lib.model.loops import use_loops
 from mp_lib.model.policy import DiffusionPolicy, build_policy
-from mp_lib.model.step_forms import FORMS, make_optimizer
+from mp_lib.model.step_forms import make_optimizer
 from mp_lib.system.extras import missing_modules
 
 STATE_DIM, ACTION_DIM = 24, 26  # Adroit's hammer, at which the published parameter counts are given
@@ -184,11 +185,16 @@ def step_products(subject: Subject, batch: int) -> Callable[[], object]:
     return multiply
 
 
-def train_step(form: str, subject: Subject, batch: int) -> Callable[[], object]:
-    """One training step of the denoiser: prediction, mean squared error, gradient, AdamW; in one of FORMS.
+STEP_FORMS: dict[str, Callable] = {  # (step, denoiser) -> step
+    "official": lambda step, denoiser: use_loops(denoiser) and step,  # every part has its slow form
+    "torch": lambda step, denoiser: step,
+    "compiled": lambda step, denoiser: denoiser.compile(dynamic=False) or step,
+    "cuda": lambda step, denoiser: Replay(step),
+}
 
-    Those are the trainings' own, and the official one, in which every part of the denoiser has its slow form.
-    """
+
+def train_step(form: str, subject: Subject, batch: int) -> Callable[[], object]:
+    """One training step of the denoiser: prediction, mean squared error, gradient, AdamW; in one of STEP_FORMS."""
     policy = subject.policy().train()
     given, denoiser = inputs_of(policy, batch), policy.model
     optimizer = make_optimizer(denoiser, form, 1e-4)
@@ -200,8 +206,7 @@ def train_step(form: str, subject: Subject, batch: int) -> Callable[[], object]:
         optimizer.zero_grad()
         return loss
 
-    forms = FORMS | {"official": lambda step, denoiser, _: use_loops(denoiser) and step}
-    run = forms[form](step, denoiser, None)
+    run = STEP_FORMS[form](step, denoiser)
     return lambda: run(given["noise"], given["step"], given["cond"])
 
 
