@@ -46,8 +46,8 @@ def train(trainers, steps=STEPS):
 
 
 def close(first, second):
-    # Where a gradient is nearly zero, AdamW makes much of its rounding: a step moves a weight by up to 1e-4.
-    torch.testing.assert_close(everything(first), everything(second), rtol=1e-3, atol=1e-5)
+    # Where a gradient is nearly zero, AdamW makes much of its rounding: a step moves a weight by up to 3e-4.
+    torch.testing.assert_close(everything(first), everything(second), rtol=1e-3, atol=5e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)
