@@ -169,13 +169,28 @@ def look_up(registry: dict, name: str, noun: str):
 
 
 @dataclass(frozen=True)
+class How:
+    """How a run is computed: form of its steps, precision of a GPU's products, backend of its rollouts, runs stacked.
+
+    It decides rounding and speed, so it is in no name and no configuration.
+    The values by default are those of results that were written before there were others.
+    """
+
+    form: str = "torch"
+    precision: str = "float32"
+    backend: str = "torch"
+    group: int = 1
+
+
+@dataclass(frozen=True)
 class RunResult:
     """What one training run found; result.json holds it.
 
     ``curve`` has a row an evaluation during training, {step, successes, episodes}; ``final`` is the last
     checkpoint on fresh seeds: {seeds, successes (0 or 1 each), interval}; ``loss`` is the last one logged,
     ``parameters`` counts the policy's, all of which run; ``seconds`` by stage; ``threads`` are torch's on the CPU,
-    whose number decides the last bits of a training there; 0 where it was not noted.
+    whose number decides the last bits of a training there; 0 where it was not noted. ``how`` it was computed is as of
+    ``How``, whose defaults hold where it is empty.
     """
 
     config: dict
@@ -190,3 +205,4 @@ class RunResult:
     commit: str
     versions: dict[str, str]
     threads: int = 0
+    how: dict = field(default_factory=dict)

@@ -125,7 +125,8 @@ def curved(tmp_path_factory, toy_demos):
 @pytest.fixture
 def eager_saves(monkeypatch):
     """Save after every step."""
-    monkeypatch.setattr("mp_lib.learning.run.SAVE_SECONDS", -1.0)
+    monkeypatch.setattr("mp_lib.learning.fitting.SAVE_SECONDS", -1.0)
+    monkeypatch.setattr("mp_lib.learning.fitting.SAVE_SHARE", float("inf"))
 
 
 @pytest.fixture

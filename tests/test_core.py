@@ -23,7 +23,7 @@ from mp_lib.config import scale_config
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows
 from mp_lib.learning.metrics import Metrics
-from mp_lib.learning.run import policy_config
+from mp_lib.learning.stages import policy_config
 from mp_lib.learning.trainer import Trainer
 from mp_lib.model.backends import freeze
 from mp_lib.model.checkpoint import load_policy

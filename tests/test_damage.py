@@ -297,13 +297,13 @@ SMALL_DISK = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from mp_lib.learning import run as module
+from mp_lib.learning import fitting, run as module
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.recording import collect
 from mp_lib.learning.film import write_film
 from tests.conftest import TOY
 from tests.learning.toy_run import CONFIG
-module.SAVE_SECONDS = -1.0
+fitting.SAVE_SECONDS, fitting.SAVE_SHARE = -1.0, float("inf")
 path, size = Path(sys.argv[1]), int(sys.argv[2])
 """
 LIMIT = "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))\n"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mp_lib.config import BOUNDS, FINAL_SEEDS, PolicyConfig
 from mp_lib.interfaces import TaskSpec
 from mp_lib.learning.folder import stored_result
+from mp_lib.learning.how import deviation, precision_of, settle
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.rollout import rollout, settle_jobs
-from mp_lib.model.backends import FrozenPolicy, freeze
+from mp_lib.learning.simulators import Episode
+from mp_lib.model.backends import FrozenPolicy, freeze, scoring_backend
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.ddim import DDIM
 from mp_lib.sim.tasks import TASKS, find_task
@@ -28,7 +31,7 @@ def load(
     checkpoint: Path,
     num_inference_steps: int | None = None,
     device: str = "auto",
-    backend: str = "torch",
+    backend: str = "auto",
     *,
     task: str = "",
     method: str = "",
@@ -44,7 +47,8 @@ def load(
     if num_inference_steps is not None:
         policy.config = replace(policy.config, num_inference_steps=num_inference_steps)
         policy.ddim = DDIM(policy.config.num_train_steps, num_inference_steps)
-    return freeze(policy.to(choose_device(device)), backend), spec
+    policy.to(choose_device(device))
+    return freeze(policy, scoring_backend(backend, policy.device)), spec
 
 
 def task_of(checkpoint: Path, config: PolicyConfig, said: str | None, given: str) -> TaskSpec:
@@ -70,7 +74,8 @@ def evaluate(
     num_inference_steps: int | None = None,
     jobs: int | None = 1,
     device: str = "auto",
-    backend: str = "torch",
+    backend: str = "auto",
+    precision: str = "auto",
     *,
     task: str = "",
     method: str = "",
@@ -79,9 +84,10 @@ def evaluate(
 
     It is read again while checkpoint, commit and device are the same and its film is there.
     ``episodes`` None: as many as its run played at its end, or 20 if it is of no run. ``backend`` is one of
-    ``mp_lib.model.backends.BACKENDS``, or auto; ``task`` and ``method`` as of ``load``.
-    Keys: checkpoint (its digest), commit, device, task, method, num_inference_steps, backend, seeds, successes (0 or 1
-    each), steps, interval, film and file (names in the same folder).
+    ``mp_lib.model.backends.BACKENDS``, ``precision`` tf32 or float32; auto is what trainings take on that device, and
+    another evaluation has a name of its own. ``task`` and ``method`` as of ``load``.
+    Keys: checkpoint (its digest), commit, device, task, method, num_inference_steps, backend, precision, seeds,
+    successes (0 or 1 each), steps, interval, film and file (names in the same folder).
     """
     at_least_one(episodes=episodes, num_inference_steps=num_inference_steps, jobs=jobs)
     first_seed = meaning("first_seed", "int", first_seed)
@@ -90,36 +96,39 @@ def evaluate(
     if episodes is None:
         final = stored_result(checkpoint).get("final")
         episodes = len(final["seeds"]) if final else 20
-    path = evaluation_path(checkpoint, episodes, first_seed, num_inference_steps, backend, task)
-    origin = {"checkpoint": file_hash(checkpoint), "commit": commit(), "device": device_name(choose_device(device))}
+    chosen = choose_device(device)
+    how = settle("auto", precision, chosen, backend=backend)
+    path = evaluation_path(checkpoint, episodes, first_seed, num_inference_steps, deviation(how, chosen), task)
+    origin = {"checkpoint": file_hash(checkpoint), "commit": commit(), "device": device_name(chosen)}
     origin |= {key: value for key, value in (("task", task), ("method", method)) if value}
     if found := stored_evaluation(path, origin):
         return found
-    policy, spec = load(checkpoint, num_inference_steps, device, backend, task=task, method=method)
-    settle_jobs(jobs)
+    policy, spec = load(checkpoint, num_inference_steps, device, how.backend, task=task, method=method)
+    settle_jobs(jobs, policy.device)  # before a lock is made
     film, seeds = path.with_suffix(".mp4"), range(first_seed, first_seed + episodes)
-    with sole_user(path.with_name(f".{path.stem}.lock"), str(path)):
+    with precision_of(how, chosen), sole_user(path.with_name(f".{path.stem}.lock"), str(path)):
         if found := stored_evaluation(path, origin):  # by whoever had the lock before
             return found
         journal = Journal(path.with_name(f".{path.stem}.episodes"), origin, film)
         played = rollout(policy, spec, seeds, jobs=jobs, films=1, journal=journal)
-        successes = [int(episode.success) for episode in played]
-        found = {
-            **origin,
-            "task": spec.name,
-            "method": policy.config.method,
-            "num_inference_steps": policy.config.num_inference_steps,
-            "backend": policy.backend,
-            "seeds": [episode.seed for episode in played],
-            "successes": successes,
-            "steps": [episode.steps for episode in played],
-            "interval": wilson_interval(sum(successes), episodes),
-            "film": film.name,
-            "file": path.name,
-        }
+        found = origin | {"task": spec.name, "method": policy.config.method}
+        found |= {"num_inference_steps": policy.config.num_inference_steps}
+        found |= {"backend": how.backend, "precision": how.precision}
+        found |= outcome(played) | {"film": film.name, "file": path.name}
         write_json(path, found)
         journal.forget()
     return found
+
+
+def outcome(played: Sequence[Episode]) -> dict:
+    """What episodes have found: seeds, successes, steps and interval."""
+    successes = [int(episode.success) for episode in played]
+    return {
+        "seeds": [episode.seed for episode in played],
+        "successes": successes,
+        "steps": [episode.steps for episode in played],
+        "interval": wilson_interval(sum(successes), len(played)),
+    }
 
 
 def stored_evaluation(path: Path, origin: dict[str, str]) -> dict | None:
@@ -135,11 +144,19 @@ def stored_evaluation(path: Path, origin: dict[str, str]) -> dict | None:
 
 
 def evaluation_path(
-    checkpoint: Path, episodes: int, first_seed: int, num_inference_steps: int | None, backend: str, task: str = ""
+    checkpoint: Path,
+    episodes: int,
+    first_seed: int,
+    num_inference_steps: int | None,
+    deviation: str = "",
+    task: str = "",
 ) -> Path:
-    """Where an evaluation is kept: beside a run's checkpoint, below data/evaluations for a file from elsewhere."""
+    """Where an evaluation is kept: beside a run's checkpoint, below data/evaluations for a file from elsewhere.
+
+    ``deviation`` is that of ``mp_lib.learning.how``; rows of a run are those of none.
+    """
     steps = "" if num_inference_steps is None else f"-{num_inference_steps}denoising"
-    under = ("" if backend == "torch" else f"-{backend}") + (f"-{task}" if task else "")
+    under = deviation + (f"-{task}" if task else "")
     return evaluations_of(checkpoint) / f"{first_seed}-{episodes}{steps}{under}.json"
 
 

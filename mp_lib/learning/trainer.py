@@ -117,16 +117,17 @@ class Trainer:
         epoch, rest = divmod(self.step, self.steps_per_epoch)
         return epoch - 1 if epoch and not rest else None
 
-    def save(self, path: Path, **facts) -> None:
-        """Save all that the next step depends on, and ``facts`` for whoever resumes."""
+    def save(self, path: Path, beside: dict[str, torch.Tensor] | None = None, **facts) -> None:
+        """Save all that the next step depends on, and for whoever resumes tensors ``beside`` it and ``facts``."""
         tensors = {f"policy.{name}": value for name, value in self.policy.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        tensors |= {f"beside.{name}": value for name, value in (beside or {}).items()}
         save_tensors(path, tensors, {"config": asdict(self.config), "step": self.step, "facts": facts})
 
-    def resume(self, path: Path) -> dict:
-        """Go on from a file that ``save`` wrote, and return its facts."""
+    def resume(self, path: Path) -> tuple[dict, dict[str, torch.Tensor]]:
+        """Go on from a file that ``save`` wrote, and return its facts, and the tensors beside."""
         tensors, header = load_tensors(path)
         for prefix, module in (("policy.", self.policy), ("average.", self.average)):
             module.load_state_dict(
@@ -138,4 +139,5 @@ class Trainer:
             saved["state"].setdefault(int(index), {})[key] = tensors[name]
         self.optimizer.load_state_dict(saved)
         self.step = header["step"]
-        return header["facts"]
+        beside = {name.removeprefix("beside."): each for name, each in tensors.items() if name.startswith("beside.")}
+        return header["facts"], beside

@@ -65,6 +65,13 @@ class FrozenPolicy:
         return self
 
     @torch.no_grad()
+    def refresh(self, weights: dict[str, Tensor]) -> FrozenPolicy:
+        """Take a state dict of a policy of this shape, in place, so that what was recorded holds; returns itself."""
+        self.policy.load_state_dict(weights)
+        self.table.copy_(self.policy.step_table())
+        return self
+
+    @torch.no_grad()
     def predict(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
         """The whole action chunk (B, T, A), in the actions' units, denoised from ``noise`` (B, T, A)."""
         given = self.run_condition(history["point_cloud"], history["state"])
@@ -187,6 +194,14 @@ def freeze(policy: DiffusionPolicy, backend: str = "auto") -> FrozenPolicy:
     frozen = run(copy.deepcopy(policy).eval().requires_grad_(False))
     log.info("%s runs under %s", policy.config.method, chosen)
     return frozen
+
+
+def scoring_backend(backend: str, device: torch.device) -> str:
+    """The backend that is meant where a success rate is counted: "auto" is cuda on a CUDA GPU, else torch.
+
+    Of the CPU's backends it is always the same one, so that a score does not depend on what is installed.
+    """
+    return ("cuda" if device.type == "cuda" else "torch") if backend == "auto" else backend
 
 
 def automatic_backend(policy: DiffusionPolicy) -> str:

@@ -148,7 +148,7 @@ class Experiment:
     def evaluation(self, config: TrainConfig, training: Step) -> Step:
         """A trained policy, run with another number of denoising steps."""
         steps, (result, checkpoint, _) = config.num_inference_steps, training.products
-        kept = evaluation_path(checkpoint, config.final_episodes, FINAL_SEEDS, steps, "torch")
+        kept = evaluation_path(checkpoint, config.final_episodes, FINAL_SEEDS, steps)
         return Step(
             name=config.name,
             title=f"evaluate {config.method} on {config.task}, seed {config.seed}, {count(steps, 'denoising step')}",

@@ -12,11 +12,12 @@ import shlex
 from mp_lib.config import BOUNDS, METHODS, SCALES, PolicyConfig
 from mp_lib.interfaces import look_up
 from mp_lib.model.backends import BACKENDS
-from mp_lib.model.step_forms import FORMS, check_form
+from mp_lib.model.step_forms import FORMS, settle_form
 from mp_lib.sim.tasks import TASKS
 from mp_lib.system.device import choose_device
 from mp_lib.system.errors import MOST, InputError
 from mp_lib.system.paths import notebooks_path
+from mp_lib.system.precision import PRECISIONS, settle_precision
 from mp_lib.system.values import check_bounds, example, meaning, within
 
 INJECTED = "# Parameters"  # how the cell begins that papermill writes behind the notebook's own parameters
@@ -26,6 +27,7 @@ CHOICES = {  # what a parameter of that name, or an item of it, has to be one of
     "scale": ("scale", SCALES),
     "form": ("form", FORMS),
     "backend": ("backend", BACKENDS | {"auto": None}),
+    "precision": ("precision", PRECISIONS | {"auto": None}),
 }
 MAY_BE_EMPTY = (("04_evaluate", "task"), ("04_evaluate", "method"))  # of CHOICES: the weights say it themselves
 ALLOWED = {  # likewise, of numbers
@@ -58,8 +60,9 @@ def check_parameters(notebook: str, names: dict) -> None:
         for key in found[name]:
             if (own := PARAMETER_FOR.get(key, key)) in kinds:
                 raise InputError(f"{notebook}: {name} has {key}; give that as the parameter {own}")
-    if "form" in found:
-        check_form(found["form"], choose_device(found.get("device", "auto")))
+    for name, settle in (("form", settle_form), ("precision", settle_precision)):
+        if name in found:
+            settle(found[name], choose_device(found.get("device", "auto")))
     names.update(found)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from mp_lib.config import FINAL_SEEDS, METHODS, TrainConfig, scale_config
-from mp_lib.interfaces import look_up
+from mp_lib.interfaces import How, look_up
 from mp_lib.learning.folder import CHECKPOINT, OTHER_DEMOS
 from mp_lib.statistics import wilson_interval
 from mp_lib.study.overview import protocol
@@ -45,7 +45,12 @@ MEASURED = {  # what a row holds beside its configuration, and of which kind it 
     "peak_memory_bytes": int,
     "device": str,
     "commit": str,
+    "form": str,
+    "precision": str,
+    "backend": str,
+    "group": int,
 }
+USUAL = asdict(How())  # how rows were computed that do not say it
 GIVEN = [key for key, kind in CONFIG.items() if kind == "float"]  # 1 or 1.0 as it was given, which names hold
 DERIVED = ("name", "label", "changed", "protocol", "success_rate", "folder", "kept")
 COLUMNS = (*CONFIG, *MEASURED, *DERIVED)
@@ -61,7 +66,8 @@ class StoredConfig(TrainConfig):
 def load_runs(folder: Path | None = None) -> pd.DataFrame:
     """One row a readable finished run below ``folder`` (data/runs by default), sorted; an empty table if there is none.
 
-    An evaluation of a run with another number of denoising steps on the same seeds is a row of its own. Columns: the
+    An evaluation of a run with another number of denoising steps on the same seeds is a row of its own, if it was
+    computed as is usual on its device, which its file's name tells. Columns: the
     configuration; ``MEASURED``, of which outcomes is a digit an episode, in the order of seeds from first_seed on, low
     and high are Wilson's interval, and best_five is None without a curve; ``DERIVED``, of which changed says in what
     the scale's numbers were changed, and kept is true for rows of data/results/.
@@ -138,6 +144,7 @@ def run_row(path: Path) -> dict:
         "depth_backend": demos["depth_backend"],
         "train_seconds": result["seconds"]["train"],
         "evaluate_seconds": result["seconds"]["evaluate"],
+        **{key: kind(result.get("how", {}).get(key, USUAL[key])) for key, kind in MEASURED.items() if key in USUAL},
     }
     return derive(StoredConfig(**result["config"]), measured, path.parent.name, kept=False)
 
@@ -169,9 +176,10 @@ def evaluation_rows(row: dict, folder: Path) -> Iterator[dict]:
             found = read_json(path)
             same = found["seeds"][0] == row["first_seed"] and len(found["seeds"]) == row["episodes"]
             other = found["num_inference_steps"] != config.num_inference_steps
-            if same and other and found["backend"] == "torch" and found["checkpoint"] == digest:
+            if same and other and found["checkpoint"] == digest:
                 measured = {key: row[key] for key in MEASURED} | scores(found["seeds"], found["successes"])
-                measured |= {"best_five": None, "device": found["device"], "commit": found["commit"]}
+                measured |= {"best_five": None, "precision": found.get("precision", USUAL["precision"])}
+                measured |= {key: found[key] for key in ("device", "commit", "backend")}
                 run = replace(config, num_inference_steps=found["num_inference_steps"])
                 yield derive(run, measured, row["folder"], kept=False)
 
@@ -185,6 +193,7 @@ def digest_of(path: Path, changed: int) -> str:
 def kept_row(texts: dict[str, str]) -> dict:
     """The row of one line of data/results/runs.csv."""
     config = StoredConfig(**{key: texts[key] for key in CONFIG if key in texts})
+    texts = {key: str(value) for key, value in USUAL.items()} | texts
     measured = {key: kind(texts[key]) if texts[key] else None for key, kind in MEASURED.items()}
     return derive(config, measured, "", kept=True)
 

@@ -88,10 +88,11 @@ def apart(function: Callable, *arguments):
 
 
 def device_name(device: torch.device) -> str:
-    """What people call the device: a GPU's model, or a processor's and its instruction set."""
+    """What people call the device: a GPU's model, or a processor's and its instruction set, and what else computes."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{processor_model() or device.type} {platform.machine()}"
+    name = f"{processor_model() or device.type} {platform.machine()}"
+    return name if device.type == "cpu" else f"{name} ({device.type})"
 
 
 def processor_model() -> str:

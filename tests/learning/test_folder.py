@@ -10,6 +10,7 @@ import pytest
 from mp_lib.config import PolicyConfig
 from mp_lib.learning import evaluation
 from mp_lib.learning.folder import KEPT, find_checkpoint, stored_result
+from mp_lib.learning.simulators import Episode
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
 from mp_lib.sim.tasks import TASKS
@@ -162,7 +163,12 @@ def test_the_task_is_the_files_or_the_one_that_is_given(tmp_path):
 
 
 def test_evaluations_of_files_from_elsewhere_go_to_a_folder_of_their_own(tmp_path, run, monkeypatch):
-    monkeypatch.setattr(evaluation, "rollout", lambda *given, journal, **how: journal.add(0, [], FILM) or [])
+
+    def played(policy, spec, seeds, *, journal, **how):
+        journal.add(0, [], FILM)
+        return [Episode(seed, True, 5) for seed in seeds]
+
+    monkeypatch.setattr(evaluation, "rollout", played)
     save_as_released(tmp_path / "elsewhere" / "latest.ckpt", make_policy("simple_dp3"))
     path = find_checkpoint(str(tmp_path / "elsewhere" / "latest.ckpt"))
     found = evaluation.evaluate(path, 1, device="cpu", task="metaworld_assembly")

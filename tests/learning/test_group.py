@@ -46,8 +46,13 @@ def train(trainers, steps=STEPS):
 
 
 def close(first, second):
-    # Where a gradient is nearly zero, AdamW makes much of its rounding: a step moves a weight by up to 3e-4.
-    torch.testing.assert_close(everything(first), everything(second), rtol=1e-3, atol=5e-5)
+    """All weights together: where a gradient is nearly zero, AdamW makes much of its rounding."""
+    first, second = everything(first), everything(second)
+    assert first.keys() == second.keys()
+    for prefix in ("policy.", "average.", "optimizer."):
+        names = [name for name in first if name.startswith(prefix)]
+        apart, whole = (torch.cat([each[name].flatten() for name in names]) for each in (first, second))
+        assert (apart - whole).norm() < 1e-5 * whole.norm()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from mp_lib.learning import run as module
+from mp_lib.learning.metrics import Metrics
 from mp_lib.learning.run import train
 from mp_lib.learning.trainer import Trainer
 from mp_lib.model.checkpoint import load_tensors
@@ -103,14 +103,14 @@ def test_a_signal_ends_the_step_in_hand_and_saves_it(finished, tmp_path, toy_dem
 def test_an_evaluation_of_the_curve_that_was_killed_goes_on(curved, tmp_path, toy_demos, monkeypatch):
     """Killed behind the evaluation of step 15, whose row is written but saved nowhere."""
     config, folder, expected = curved
-    write = module.Metrics.write
+    write = Metrics.write
 
     def dying(metrics, step, **values):
         write(metrics, step, **values)
         if step == 14 and "success_rate" in values:
             raise MemoryError
 
-    monkeypatch.setattr(module.Metrics, "write", dying)
+    monkeypatch.setattr(Metrics, "write", dying)
     with pytest.raises(MemoryError):
         train(config, TOY, toy_demos, tmp_path, device="cpu")
     monkeypatch.undo()

@@ -13,8 +13,11 @@ import pytest
 import torch
 
 from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS
+from mp_lib.learning import fitting, player
 from mp_lib.learning import run as module
-from mp_lib.learning.run import train, training_windows
+from mp_lib.learning.metrics import Metrics
+from mp_lib.learning.run import train
+from mp_lib.learning.stages import training_windows
 from mp_lib.learning.trainer import Trainer
 from mp_lib.model.checkpoint import load_policy, load_tensors
 from tests.conftest import TOY
@@ -123,7 +126,8 @@ def test_the_users_generators_are_left_alone(tmp_path, toy_demos, monkeypatch):
 
 @pytest.mark.parametrize("eager", [False, True])
 def test_a_loss_that_is_no_number_ends_the_run_and_is_never_saved(tmp_path, toy_demos, monkeypatch, eager):
-    monkeypatch.setattr(module, "SAVE_SECONDS", -1.0 if eager else 60.0)
+    monkeypatch.setattr(fitting, "SAVE_SECONDS", -1.0 if eager else 60.0)
+    monkeypatch.setattr(fitting, "SAVE_SHARE", math.inf)
     update = Trainer.update
     monkeypatch.setattr(Trainer, "update", lambda self: update(self) * (math.nan if self.step > 13 else 1))
     with pytest.raises(RuntimeError, match=f"the loss is nan at step {14 if eager else 20}; .*lower learning_rate"):
@@ -169,14 +173,14 @@ def test_the_curve_is_evaluated_after_the_first_and_every_nth_epoch(curved):
 
 
 def test_the_seeds_of_curve_final_and_demonstrations_are_apart(curved, toy_demos, tmp_path, monkeypatch):
-    seen, rollout = [], module.rollout
+    seen, rollout = [], player.rollout
 
     def watched(policy, spec, seeds, **options):
         assert not any(each.requires_grad for each in policy.parameters())  # the average
         seen.append(list(seeds))
         return rollout(policy, spec, seeds, **options)
 
-    monkeypatch.setattr(module, "rollout", watched)
+    monkeypatch.setattr(player, "rollout", watched)
     train(curved[0], TOY, toy_demos, tmp_path, device="cpu")
     curve, final = list(range(CURVE_SEEDS, CURVE_SEEDS + 3)), list(range(FINAL_SEEDS, FINAL_SEEDS + 2))
     assert seen == [curve, curve, curve, final]
@@ -209,6 +213,6 @@ def training_episodes(config, store):
 
 def test_the_result_is_there_before_the_mirror_is_waited_for(toy_demos, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(module.Metrics, "close", lambda self: seen.append((tmp_path / "run" / "result.json").exists()))
+    monkeypatch.setattr(Metrics, "close", lambda self: seen.append((tmp_path / "run" / "result.json").exists()))
     train(CONFIG, TOY, toy_demos, tmp_path / "run", device="cpu")
     assert seen == [True]

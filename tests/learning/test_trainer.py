@@ -54,10 +54,11 @@ def test_stopped_and_resumed_training_ends_in_the_same_bits(tmp_path, method):
     losses = [float(whole.update()) for _ in range(7)]
     stopped = make_trainer(method)
     found = [float(stopped.update()) for _ in range(3)]
-    stopped.save(tmp_path / "training.safetensors", note="half")
+    stopped.save(tmp_path / "training.safetensors", {"more": torch.ones(3)}, note="half")
     resumed = make_trainer(method)
     torch.randn(5)  # what else is drawn between does not matter
-    assert resumed.resume(tmp_path / "training.safetensors") == {"note": "half"}
+    facts, beside = resumed.resume(tmp_path / "training.safetensors")
+    assert facts == {"note": "half"} and beside.keys() == {"more"} and beside["more"].equal(torch.ones(3))
     assert resumed.step == 3 and not differences(everything(resumed), everything(stopped))
     found += [float(resumed.update()) for _ in range(4)]
     assert found == losses and resumed.step == 7

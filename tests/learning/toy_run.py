@@ -57,6 +57,7 @@ import os, sys
 from pathlib import Path
 from types import SimpleNamespace
 environment = dict(os.environ)
+from mp_lib.learning import fitting
 from mp_lib.learning import run as module
 from mp_lib.data.replay_buffer import ReplayBuffer
 from tests.conftest import TOY
@@ -64,7 +65,7 @@ from tests.learning.toy_run import CONFIG, kill_at
 os.environ.pop("WANDB_MODE")  # set by tests.conftest
 os.environ.update(environment)
 kill_at(int(os.environ.get("KILL_AT", -1)))
-module.SAVE_SECONDS = -1.0
+fitting.SAVE_SECONDS, fitting.SAVE_SHARE = -1.0, float("inf")
 module.train(CONFIG, TOY, ReplayBuffer.open(sys.argv[1]), Path(sys.argv[2]), device="cpu")
 """
 

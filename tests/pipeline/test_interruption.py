@@ -153,7 +153,7 @@ def make_checkout(folder):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".*", "__pycache__"))
     for name in ("pyproject.toml", "Snakefile"):
         shutil.copy(ROOT / name, folder)
-    module = folder / "mp_lib" / "learning" / "run.py"
+    module = folder / "mp_lib" / "learning" / "fitting.py"
     text = module.read_text()
     module.write_text(text.replace("SAVE_SECONDS = 60.0", "SAVE_SECONDS = 0.5"))
     assert module.read_text() != text

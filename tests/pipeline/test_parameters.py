@@ -39,7 +39,7 @@ TAKEN = [
     ("04_evaluate", "episodes", "None", None),
 ]
 IMPOSSIBLE = [
-    ("03_train", {"form": "eager"}, "unknown form 'eager'; choose one of: torch, compiled, cuda"),
+    ("03_train", {"form": "eager"}, "unknown form 'eager'; choose one of: auto, torch, compiled, cuda"),
     ("03_train", {"task": "metaworld_drawer"}, "unknown task 'metaworld_drawer'; choose one of: .*_drawer-open"),
     ("03_train", {"jobs": 0}, "03_train: jobs 0 given; it must be at least 1"),
     ("03_train", {"seed": -1}, "03_train: seed -1 given; it must be at least 0"),

@@ -7,7 +7,7 @@ import pytest
 
 from mp_lib.config import METHODS, SCALES, scale_config
 from mp_lib.drawing.success import DRAWN
-from mp_lib.learning.run import policy_config
+from mp_lib.learning.stages import policy_config
 from mp_lib.model.policy import build_policy
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.options import EXPERIMENTS

@@ -139,7 +139,6 @@ def test_an_evaluation_with_fewer_denoising_steps_is_a_row_of_its_own():
     }
     for name, change in (
         ("usual", {}),
-        ("other-backend", {"backend": "onnx"}),
         ("other-seeds", {"seeds": [0, 1]}),
         ("fewer", {"seeds": [FINAL_SEEDS], "successes": [0]}),
         ("same", {"num_inference_steps": 10}),
@@ -147,6 +146,7 @@ def test_an_evaluation_with_fewer_denoising_steps_is_a_row_of_its_own():
     ):
         (folder / f"{name}-2denoising.json").write_text(json.dumps(found | change))
     (folder / "damaged-2denoising.json").write_text('{"seeds"')
+    (folder / "other-2denoising-onnx.json").write_text(json.dumps(found | {"backend": "onnx"}))
     rows = load_runs()
     assert rows["num_inference_steps"].tolist() == [10, 2] and rows["successes"].tolist() == [1, 0]
     assert rows["changed"].tolist() == ["", "num_inference_steps=2"] and rows["commit"].tolist() == ["abc", "def"]

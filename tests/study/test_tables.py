@@ -12,7 +12,7 @@ from mp_lib.interfaces import RunResult
 from mp_lib.learning import evaluation
 from mp_lib.learning.folder import find_checkpoint, folder_of
 from mp_lib.learning.rollout import Episode
-from mp_lib.learning.run import policy_config
+from mp_lib.learning.stages import policy_config
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
 from mp_lib.sim.tasks import TASKS

@@ -1,0 +1,47 @@
+"""Who rolls the weights of trainings out: processes that simulate, and on a GPU a policy that one graph runs."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+from torch import Tensor
+
+from mp_lib.interfaces import TaskSpec
+from mp_lib.learning.journal import Journal
+from mp_lib.learning.rollout import rollout
+from mp_lib.learning.simulators import Episode, Simulators
+from mp_lib.model.backends import FrozenPolicy, freeze
+from mp_lib.model.policy import DiffusionPolicy
+
+
+class Player:
+    """Rolls out weights of policies of one shape under a backend, one rollout at a time."""
+
+    def __init__(self, device: torch.device, backend: str, simulators: Simulators):
+        self.device, self.backend, self.simulators = device, backend, simulators
+        self.frozen: FrozenPolicy | None = None
+
+    def play(
+        self,
+        policy: DiffusionPolicy,
+        weights: dict[str, Tensor] | None,
+        spec: TaskSpec,
+        seeds: range,
+        films: int,
+        journal: Journal,
+    ) -> list[Episode]:
+        """An episode a seed of ``policy``, or of other weights for it, a state dict; the rest as of ``rollout``."""
+        given = {"simulators": self.simulators, "films": films, "journal": journal}
+        if weights is None and self.backend == "torch":
+            return rollout(policy, spec, seeds, **given)
+        if self.frozen is None:
+            self.frozen = freeze(policy, self.backend)
+        with self.own_stream():
+            return rollout(self.frozen.refresh(weights or policy.state_dict()), spec, seeds, **given)
+
+    def own_stream(self) -> contextlib.AbstractContextManager:
+        """On a GPU a stream that goes before the training's, which may have queued many steps."""
+        if self.device.type != "cuda":
+            return contextlib.nullcontext()
+        return torch.cuda.stream(torch.cuda.Stream(self.device, priority=-1))
