@@ -68,6 +68,12 @@ def test_names_that_a_shell_would_part_are_quoted(tmp_path):
     assert pasted(error) == [str(folder / "a.ckpt"), str(folder / "b (copy).ckpt")]
 
 
+def played(policy, spec, seeds, *, journal, **how):
+    """A rollout that costs nothing."""
+    journal.add(0, [], FILM)
+    return [Episode(seed, True, 5) for seed in seeds]
+
+
 FOREIGN_RESULTS = [
     "[]",
     "{}",
@@ -81,14 +87,12 @@ FOREIGN_RESULTS = [
 @pytest.mark.parametrize("text", FOREIGN_RESULTS)
 def test_a_result_of_somebody_else_is_not_believed(text, tmp_path, monkeypatch):
     """Beside weights that are no run's nobody looks; beside a policy.safetensors it is left aside, or refused whole."""
-    played = []
-    monkeypatch.setattr(
-        evaluation, "rollout", lambda *given, journal, **_: played.extend(given[2]) or journal.add(0, [], FILM) or []
-    )
+    seen = []
+    monkeypatch.setattr(evaluation, "rollout", lambda *given, **how: seen.extend(given[2]) or played(*given, **how))
     save_as_released(tmp_path / "latest.ckpt", make_policy("simple_dp3"))
     (tmp_path / "result.json").write_text(text)
     evaluation.evaluate(tmp_path / "latest.ckpt", device="cpu", task="metaworld_assembly")
-    assert len(played) == 20
+    assert len(seen) == 20
     small(tmp_path / "policy.safetensors", task="metaworld_assembly")
     if not text.startswith("{"):
         with pytest.raises(ValueError, match=r"result.json (is damaged|holds no JSON object)"):
@@ -163,11 +167,6 @@ def test_the_task_is_the_files_or_the_one_that_is_given(tmp_path):
 
 
 def test_evaluations_of_files_from_elsewhere_go_to_a_folder_of_their_own(tmp_path, run, monkeypatch):
-
-    def played(policy, spec, seeds, *, journal, **how):
-        journal.add(0, [], FILM)
-        return [Episode(seed, True, 5) for seed in seeds]
-
     monkeypatch.setattr(evaluation, "rollout", played)
     save_as_released(tmp_path / "elsewhere" / "latest.ckpt", make_policy("simple_dp3"))
     path = find_checkpoint(str(tmp_path / "elsewhere" / "latest.ckpt"))
