@@ -4,10 +4,11 @@
 #   ./run_all.sh           the quick scale: 7 methods on one task             25 minutes
 #   ./run_all.sh smoke     the same steps, tiny: does everything work?         3 minutes
 #   ./run_all.sh paper     the paper's protocol: wants GPUs and days
+#   ./run_all.sh paper --plan   what that would take; nothing is run     half a minute
 #   ./run_all.sh report    claims, verdicts, tables, figures; nothing is run     2 minutes
 #   ./run_all.sh lab       JupyterLab in the same environment
 #   ./run_all.sh test      linter and tests; `test --all` with the slow ones   20 minutes
-#   ./run_all.sh --help    experiments, tasks, methods, seeds, device, jobs
+#   ./run_all.sh --help    experiments, tasks, methods, seeds, device, jobs, plan
 set -euo pipefail
 case "${MP_ROOT:-}" in  # made whole here, before the folder changes; what "~" stands for is left to Python
     "" | /* | "~"*) ;;
@@ -70,7 +71,7 @@ while [ $# -gt 0 ]; do
 done
 set -- ${arguments[@]+"${arguments[@]}"}
 extras=sim,lab,track,deploy,test
-case " $* " in " test "* | *" --engine snakemake "* | *" --engine=snakemake "*) extras=sim,lab,track,deploy,test,cluster ;; esac
+case " $* " in *" --plan "*) ;; " test "* | *" --engine snakemake "* | *" --engine=snakemake "*) extras=sim,lab,track,deploy,test,cluster ;; esac
 
 case "$environment" in
     active)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
 
+import torch
+
 from mp_lib.pipeline.cluster import check_snakemake, run_with_snakemake
+from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.options import experiment_of
+from mp_lib.pipeline.plan import Outlook
 from mp_lib.pipeline.report import build_report
 from mp_lib.pipeline.runner import Runner, spell_seconds
+from mp_lib.pipeline.schedule import TimeLeft
 from mp_lib.pipeline.steps import Step
-from mp_lib.system.device import apart, choose_device, visible_gpus
+from mp_lib.system.device import apart, choose_device, device_name, visible_gpus
 from mp_lib.system.errors import InputError
 from mp_lib.system.paths import notebooks_path, root
 from mp_lib.system.workers import default_jobs, usable_cores
@@ -26,20 +32,28 @@ def drive(options: argparse.Namespace) -> int:
         steps = experiment.steps(usable_cores())
         if not notebooks_path().is_dir():
             raise InputError(f"there are no notebooks in {root()}; run this in a checkout, or set MP_ROOT to one")
+        if options.plan:
+            print(plan(experiment, steps, options))
+            return 0
         if options.engine == "snakemake":
             check_snakemake(options.profile)
         if options.profile:  # where and on what is the cluster's affair
             print(f"{experiment.name}: {len(steps)} steps, by {options.profile}", flush=True)
             failed = run_with_snakemake(experiment.name, steps, options, options.jobs, options.profile)
         else:
-            device = apart(choose_device, options.device)  # an error now rather than in every training
-            gpus = apart(visible_gpus, options.device)
-            jobs = options.jobs or default_jobs(len(gpus) or int(device.type != "cpu"))
-            print(f"{experiment.name}: {len(steps)} steps, {jobs} side by side", flush=True)
+            device, name, gpus = apart(survey, options.device)  # an error now rather than in every training
+            jobs = jobs_on(device, gpus, options)
+            threads = share_of(jobs) if device.type == "cpu" else math.inf
+            clock = TimeLeft.of(steps, experiment.runs(), jobs, name, threads)
+            left = clock.words(steps, ())
+            print(
+                ", ".join([f"{experiment.name}: {len(steps)} steps, {jobs} side by side", *filter(None, [left])]),
+                flush=True,
+            )
             if options.engine == "snakemake":
                 failed = run_with_snakemake(experiment.name, steps, options, jobs)
             else:
-                failed = Runner(steps, jobs, gpus).run()
+                failed = Runner(steps, jobs, gpus, clock=clock).run()
         report = build_report(experiment, [step for step in steps if step.name not in failed])
     except BrokenPipeError:
         raise
@@ -54,6 +68,35 @@ def drive(options: argparse.Namespace) -> int:
         print(f"failed: {step.name}: {reason_of(step, failed, started)}", file=sys.stderr)
     print(report, flush=True)
     return 1 if failed else 0
+
+
+def survey(name: str) -> tuple[torch.device, str, list[str]]:
+    """The device of that name, what people call it, and the GPUs that steps are spread over."""
+    device = choose_device(name)
+    return device, device_name(device), visible_gpus(name)
+
+
+def jobs_on(device: torch.device, gpus: Sequence[str], options: argparse.Namespace) -> int:
+    """How many steps a call runs side by side on this machine."""
+    return options.jobs or default_jobs(len(gpus) or int(device.type != "cpu"))
+
+
+def share_of(jobs: int) -> int:
+    """The cores of a step, as ``Runner`` has it."""
+    return max(1, usable_cores() // jobs)
+
+
+def plan(experiment: Experiment, steps: Sequence[Step], options: argparse.Namespace) -> str:
+    """What the call would cost, in words; nothing is run, and nothing written."""
+    try:
+        device, _, gpus = survey(options.device)
+    except InputError:
+        if not options.profile:
+            raise
+        device, gpus = None, []  # where a cluster is called from there may be none
+    here = jobs_on(device, gpus, options) if device else default_jobs(0)
+    jobs = options.jobs if options.profile else here
+    return Outlook.of(experiment.name, steps, experiment.runs(), device, jobs, share_of(here)).text()
 
 
 def reason_of(step: Step, failed: Sequence[str], since: float) -> str:

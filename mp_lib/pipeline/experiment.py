@@ -91,6 +91,14 @@ class Experiment:
         pages = self.pages([*trainings.values(), *evaluations], cores)
         return [*recordings.values(), *trainings.values(), *evaluations, *pages]
 
+    def runs(self) -> dict[str, TrainConfig]:
+        """The run of each step that is no page, by the step's name; of a recording one of those that need it."""
+        found = {}
+        for config in self.configs():
+            trained = self.trained(config)
+            found |= {self.recording_name(config): config, trained.name: trained, config.name: config}
+        return found
+
     def trained(self, config: TrainConfig) -> TrainConfig:
         """The training that a run needs: itself, or that with the scale's own number of denoising steps."""
         if not self.design.after_training:

@@ -50,6 +50,7 @@ def make_parser() -> Parser:
     add("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
     add("--jobs", type=int, help="steps side by side (default: one a GPU, or by cores and memory)")
     add("--engine", default="papermill", help=f"one of: {', '.join(ENGINES)} (default: papermill)")
+    add("--plan", action="store_true", help="say what is due, how long it takes here and on clusters, and run nothing")
     add("--profile", default="", help="a folder with Snakemake's profile, such as profiles/slurm")
     return parser
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
 
+from mp_lib.pipeline.schedule import TimeLeft
 from mp_lib.pipeline.steps import ON_GPU, Execution, Step
 from mp_lib.sim.backend import egl_device
 from mp_lib.system.locks import InUseError, sole_user
@@ -28,13 +29,21 @@ class Runner:
     """Runs ``steps``, at most ``jobs`` at a time, those that compute on a GPU spread over ``gpus``.
 
     ``gpus`` are numbers or names as CUDA_VISIBLE_DEVICES takes them; if there are fewer than ``jobs``, they are shared.
-    A step has ``threads``, by default its share of the cores. One that another process runs is waited for.
+    A step has ``threads``, by default its share of the cores. One that another process runs is waited for. What is
+    printed says how long all of them still take if there is a ``clock``.
     """
 
-    def __init__(self, steps: list[Step], jobs: int, gpus: Sequence[str] = (), threads: int | None = None):
+    def __init__(
+        self,
+        steps: list[Step],
+        jobs: int,
+        gpus: Sequence[str] = (),
+        threads: int | None = None,
+        clock: TimeLeft | None = None,
+    ):
         self.waiting, self.jobs, self.gpus = list(steps), jobs, gpus
         self.threads = threads or max(1, usable_cores() // jobs)
-        self.total = len(steps)
+        self.total, self.clock = len(steps), clock or TimeLeft({}, jobs)
         self.running: list[Execution] = []
         self.finished: set[str] = set()
         self.failed: list[str] = []
@@ -50,7 +59,7 @@ class Runner:
                     self.start_ready()
                     with self.stop.hold():
                         self.collect_ended()
-                        self.screen.show(self.running)
+                        self.screen.show(self.running, self.clock.words(self.waiting, self.running))
                     if self.running or self.elsewhere:
                         time.sleep(POLL_SECONDS)
             finally:
@@ -146,6 +155,7 @@ class Runner:
             if execution.process.returncode == 0:
                 step.finish(execution.key, seconds)
                 self.finished.add(step.name)
+                self.clock.end(step, seconds)
                 self.screen.say(f"{self.place()} {step.title}: {spell_seconds(seconds)}")
             else:
                 self.failed.append(step.name)
@@ -158,17 +168,17 @@ class Runner:
 
 
 class Bars:
-    """One bar a running step, on a terminal."""
+    """One bar a running step, on a terminal, and one that says how long all steps still take."""
 
     def __init__(self):
-        self.bars: dict[str, tqdm] = {}
+        self.bars: dict[str, tqdm] = {}  # "" is that of all steps
 
     def say(self, text: str) -> None:
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
 
-    def show(self, running: list[Execution]) -> None:
-        for name in self.bars.keys() - {execution.step.name for execution in running}:
+    def show(self, running: list[Execution], left: str) -> None:
+        for name in self.bars.keys() - {"", *(execution.step.name for execution in running)}:
             self.bars.pop(name).close()
         for execution in running:
             bar = self.bars.get(execution.step.name)
@@ -178,6 +188,10 @@ class Bars:
                 bar.total, bar.n = progress["total"], progress["done"]
                 bar.set_description(f"{execution.step.title}: {progress['description']}", refresh=False)
             bar.refresh()
+        if left and "" not in self.bars:
+            self.bars[""] = tqdm(bar_format="{desc}", leave=False)
+        if "" in self.bars:
+            self.bars[""].set_description_str(f"all steps: {left}" if left else "")
 
     def close(self) -> None:
         for bar in self.bars.values():
@@ -193,7 +207,7 @@ class Lines:
     def say(self, text: str) -> None:
         print(text, flush=True)
 
-    def show(self, running: list[Execution]) -> None:
+    def show(self, running: list[Execution], left: str) -> None:
         if time.monotonic() - self.last < LINE_SECONDS:
             return
         self.last = time.monotonic()
@@ -201,6 +215,8 @@ class Lines:
             progress = execution.progress()
             state = "{description} {done}/{total}".format(**progress) if progress else "starting"
             print(f"      … {execution.step.title}: {state}, {spell_seconds(execution.seconds)}", flush=True)
+        if left:
+            print(f"      … all steps: {left}", flush=True)
 
     def close(self) -> None:
         pass

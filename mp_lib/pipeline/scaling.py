@@ -7,11 +7,10 @@ computed from the times of the single steps. Every worker has one core, and one 
 from __future__ import annotations
 
 import contextlib
-import heapq
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from unittest.mock import patch
 
 import pandas as pd
@@ -22,6 +21,7 @@ from mp_lib.drawing.figures import picture_bytes
 from mp_lib.drawing.style import BLACK, COLUMN, GREY, panels, styled
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.runner import Runner
+from mp_lib.pipeline.schedule import makespan
 from mp_lib.pipeline.steps import Step
 from mp_lib.study.designs import DESIGNS
 from mp_lib.system.files import read_json, write_atomically
@@ -36,18 +36,6 @@ def matrix() -> list[Step]:
     """The steps of twelve runs at scale smoke, on two tasks, and of their demonstrations."""
     experiment = Experiment("smoke", DESIGNS["width"], TASKS, METHODS, SEEDS, device="cpu")
     return [step for step in experiment.steps(cores=1) if step.kind != "page"]
-
-
-def makespan(steps: Sequence[Step], seconds: Mapping[str, float], workers: int) -> float:
-    """How long the steps take on so many workers, each on one; the first that is ready starts, in their order."""
-    waiting, running, done, now = list(steps), [], set(), 0.0
-    while waiting or running:
-        for step in [step for step in waiting if done.issuperset(step.needs)][: workers - len(running)]:
-            waiting.remove(step)
-            heapq.heappush(running, (now + seconds[step.name], step.name))
-        now, name = heapq.heappop(running)
-        done.add(name)
-    return now
 
 
 def measure(workers: int) -> tuple[float, dict[str, float]]:

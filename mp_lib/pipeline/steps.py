@@ -66,10 +66,10 @@ class Step:
         """What the notebook's process printed."""
         return self.stamp.with_suffix(".log")
 
-    def key(self) -> str:
-        """The digest of all that the step's result depends on."""
+    def key(self, digest: Callable[[Path], str] = file_hash) -> str:
+        """The digest of all that the step's result depends on; ``digest`` gives that of a file or folder."""
         found = (path for pattern in self.patterns for path in sorted(root().glob(pattern)))
-        inputs = {name_of(path): file_hash(supplied(path)) for path in (*self.inputs, *found)}
+        inputs = {name_of(path): digest(supplied(path)) for path in (*self.inputs, *found)}
         text = json.dumps([self.notebook, self.parameters, self.facts, inputs], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -83,12 +83,12 @@ class Step:
         """Its lock, a descriptor; an InUseError at once if another process runs the step."""
         return sole_user(self.stamp.with_suffix(".lock"), self.title, patience=0)
 
-    def is_done(self) -> bool:
+    def is_done(self, digest: Callable[[Path], str] = file_hash) -> bool:
         """Whether it was finished with the same parameters and inputs, and its products are there."""
         if not all(path.exists() for path in (self.stamp, self.executed, *self.products)):
             return False
         try:
-            return read_json(self.stamp)["key"] == self.key()
+            return read_json(self.stamp)["key"] == self.key(digest)
         except (OSError, ValueError, KeyError):  # a damaged stamp says nothing, nor one that was just taken away
             return False
 

@@ -99,9 +99,14 @@ def cost_tables(horizons: Sequence[int]) -> dict[int, pd.DataFrame]:
     return {horizon: cost_table(horizon) for horizon in horizons}
 
 
+def every_timing() -> pd.DataFrame:
+    """The kept benchmark, of all devices."""
+    return read_table(kept_path())
+
+
 def kept_timings() -> pd.DataFrame:
     """The kept benchmark, of the device that was measured last."""
-    return newest_device(read_table(kept_path()))
+    return newest_device(every_timing())
 
 
 def newest_device(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mp_lib.pipeline.scaling import MEASURED, makespan, matrix, table_of, wall_times
+from mp_lib.pipeline.scaling import MEASURED, matrix, table_of, wall_times
+from mp_lib.pipeline.schedule import makespan
 from mp_lib.pipeline.steps import Step
 
 
