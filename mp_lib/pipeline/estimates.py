@@ -34,20 +34,12 @@ log = logging.getLogger(__name__)
 OWN, ALIKE, BENCHMARK = "its last run here", "runs like it, same device", "kept benchmark, same device"
 MEASURED, FOREIGN, TYPICAL = "measured now", "runs on other devices", "typical of 2 CPU cores"
 # What a step's seconds depend on beside the device.
-SHAPE = (
-    *("method", "attention", "width_divisor", "blocks_per_level", "horizon", "n_obs_steps"),
-    "batch_size",
-    "num_points",
-)
-# Measured on an AMD EPYC with OpenGL: frames of six tasks of three suites took 6 to 9 ms; a notebook 13 to 27 s beside
+SHAPE = tuple("method attention width_divisor blocks_per_level horizon n_obs_steps batch_size num_points".split())
+# Measured on an AMD EPYC with OpenGL: frames of six tasks of three suites took 5 to 8 ms; a notebook 13 to 27 s beside
 # what it is for; pages 6 to 109 s at the scales smoke and quick, 45 s on average.
 FRAME_SECONDS, NOTEBOOK_SECONDS, PAGE_SECONDS = 0.008, 20.0, 45.0
 ENCODER_POINTS = 512  # of the benchmark's clouds (mp_lib.config.PolicyConfig)
-SMALL_BATCH = 16
-MEASURED_STEPS, ENOUGH_SECONDS = (
-    3,
-    4.0,
-)  # of a measurement: so many steps, or one, or as many as that time is enough for
+MEASURED_STEPS, SMALL_BATCH = 3, 16  # of a measurement
 
 
 @dataclass(frozen=True)
@@ -255,7 +247,7 @@ def last_time(step: Step, counted: float = 0.0) -> Estimate | None:
 
 
 def measure_step(config: TrainConfig, device: torch.device, threads: int) -> float:
-    """Seconds of a training step of a run on random frames, of a few the fastest: the first is slow.
+    """Seconds of a training step of a run on random frames, of three the fastest: the first is slow.
 
     On a CPU, where large batches take minutes, those of a small one in proportion, which are rather more.
     """
@@ -271,7 +263,7 @@ def measure_step(config: TrainConfig, device: torch.device, threads: int) -> flo
         torch.set_num_threads(threads)
         windows = ActionWindows(arrays, np.array([frames]), **lengths)
         trainer = Trainer(config, policy_config(config, spec), windows, device)
-        while len(seconds) < MEASURED_STEPS and sum(seconds) + min(seconds, default=0.0) < ENOUGH_SECONDS:
+        for _ in range(MEASURED_STEPS):
             began = time.perf_counter()
             trainer.update().item()  # which waits for a GPU
             seconds.append(time.perf_counter() - began)
