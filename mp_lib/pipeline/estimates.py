@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 OWN, ALIKE, BENCHMARK = "its last run here", "runs like it, same device", "kept benchmark, same device"
 MEASURED, FOREIGN, TYPICAL = "measured now", "runs on other devices", "typical of 2 CPU cores"
 # What a step's seconds depend on beside the device.
-SHAPE = tuple("method attention width_divisor blocks_per_level horizon n_obs_steps batch_size num_points".split())
+WIDTHS = ("method", "attention", "width_divisor", "blocks_per_level")
+SHAPE = (*WIDTHS, "horizon", "n_obs_steps", "batch_size", "num_points")
 # Measured on an AMD EPYC with OpenGL: frames of six tasks of three suites took 5 to 8 ms; a notebook 13 to 27 s beside
 # what it is for; pages 6 to 109 s at the scales smoke and quick, 45 s on average.
 FRAME_SECONDS, NOTEBOOK_SECONDS, PAGE_SECONDS = 0.008, 20.0, 45.0
