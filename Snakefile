@@ -17,12 +17,12 @@ PLAN = Plan.read(PLAN_FILE)
 
 rule all:
     input:
-        PLAN.stamps("recording", "training", "evaluation", "page"),
+        PLAN.stamps("recording", "group", "training", "evaluation", "page"),
 
 
 rule runs:
     input:
-        PLAN.stamps("recording", "training", "evaluation"),
+        PLAN.stamps("recording", "group", "training", "evaluation"),
 
 
 rule recording:
@@ -41,6 +41,15 @@ rule recording:
         runtime=240,
     shell:
         "exec {PYTHON:q} -m mp_lib step {PLAN_FILE:q} {wildcards.name:q} {threads}"
+
+
+use rule recording as group with:
+    wildcard_constraints:
+        name=PLAN.names("group"),
+    resources:
+        steps=1,
+        mem_mb=64000,
+        runtime=1440,
 
 
 use rule recording as training with:

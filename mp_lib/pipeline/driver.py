@@ -12,6 +12,7 @@ import torch
 
 from mp_lib.pipeline.cluster import check_snakemake, run_with_snakemake
 from mp_lib.pipeline.experiment import Experiment
+from mp_lib.pipeline.groups import USUAL
 from mp_lib.pipeline.options import experiment_of
 from mp_lib.pipeline.plan import Outlook
 from mp_lib.pipeline.report import build_report
@@ -28,6 +29,7 @@ def drive(options: argparse.Namespace) -> int:
     """Run what ``options.parse`` read and return the exit status; the last line printed is the report's path."""
     began, started = time.monotonic(), time.time()
     try:
+        options.together = together(options)
         experiment = experiment_of(options)
         steps = experiment.steps(usable_cores())
         if not notebooks_path().is_dir():
@@ -68,6 +70,16 @@ def drive(options: argparse.Namespace) -> int:
         print(f"failed: {step.name}: {reason_of(step, failed, started)}", file=sys.stderr)
     print(report, flush=True)
     return 1 if failed else 0
+
+
+def together(options: argparse.Namespace) -> int:
+    """How many trainings of one shape are one step: several on a GPU, here or on a cluster that was asked for one."""
+    if options.together:
+        return options.together
+    kind = options.device.partition(":")[0]
+    if kind == "auto" and not options.profile:
+        kind = apart(survey, "auto")[0].type
+    return USUAL if kind == "cuda" else 1
 
 
 def survey(name: str) -> tuple[torch.device, str, list[str]]:

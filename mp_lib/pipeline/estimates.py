@@ -17,7 +17,9 @@ import torch
 from mp_lib.config import METHODS, TrainConfig
 from mp_lib.data.windows import ActionWindows
 from mp_lib.learning.folder import is_finished
-from mp_lib.learning.run import policy_config, same_threads
+from mp_lib.learning.group import stepper
+from mp_lib.learning.run import same_threads
+from mp_lib.learning.stages import policy_config
 from mp_lib.learning.trainer import Trainer
 from mp_lib.pipeline.steps import Step
 from mp_lib.pipeline.workload import Workload
@@ -138,8 +140,8 @@ class Estimator:
 
     def of(self, step: Step) -> Estimate | None:
         """The estimate of a step that is due; None where nothing is known that it could come from."""
-        makers = {"recording": self.recording, "training": self.training, "evaluation": self.evaluation}
-        return makers.get(step.kind, self.page)(step)
+        kinds = ("recording", "group", "training", "evaluation")
+        return getattr(self, step.kind if step.kind in kinds else "page")(step)
 
     def page(self, step: Step) -> Estimate:
         return last_time(step) or Estimate(PAGE_SECONDS, TYPICAL)
@@ -150,12 +152,20 @@ class Estimator:
         guess = Estimate(counted + NOTEBOOK_SECONDS, TYPICAL, counted, work.bounded)
         return guess if work.recorded else last_time(step, counted) or guess
 
+    def group(self, step: Step) -> Estimate | None:
+        """At most as long as its runs take one after the other."""
+        runs = [self.training(replace(step, name=name)) for name in step.facts["runs"]]
+        if None in runs:
+            return None
+        seconds, counted = sum(run.seconds for run in runs), sum(run.counted for run in runs)
+        return Estimate(seconds - (len(runs) - 1) * NOTEBOOK_SECONDS, runs[0].source, counted, bounded=True)
+
     def training(self, step: Step) -> Estimate | None:
         config = self.runs[step.name]
         work, shape = Workload.of(config), shape_of(config)
         own = [run for run in self.known if run.here and run.name == step.name and run.device == self.device]
-        if is_finished(run_path(config.name)):
-            return Estimate(NOTEBOOK_SECONDS, OWN)  # its notebook alone is due
+        if step.after or is_finished(run_path(config.name)):
+            return Estimate(NOTEBOOK_SECONDS, TYPICAL)  # its notebook alone is due; a group trains it, or has
         if own and not work.trained:
             return Estimate(own[0].seconds + NOTEBOOK_SECONDS, OWN, work.steps * own[0].step)
         if not work.trained and (last := last_time(step)):
@@ -263,9 +273,9 @@ def measure_step(config: TrainConfig, device: torch.device, threads: int) -> flo
     with torch.random.fork_rng(), same_threads():
         torch.set_num_threads(threads)
         windows = ActionWindows(arrays, np.array([frames]), **lengths)
-        trainer = Trainer(config, policy_config(config, spec), windows, device)
+        take = stepper([Trainer(config, policy_config(config, spec), windows, device, "auto")])
         for _ in range(MEASURED_STEPS):
             began = time.perf_counter()
-            trainer.update().item()  # which waits for a GPU
+            take().item()  # which waits for a GPU
             seconds.append(time.perf_counter() - began)
     return min(seconds) * whole / config.batch_size

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mp_lib.config import ATTENTION, FINAL_SEEDS, METHODS, SCALES, TrainConfig, scale_config
@@ -11,6 +13,7 @@ from mp_lib.data.recording import store_path
 from mp_lib.interfaces import look_up
 from mp_lib.learning.evaluation import evaluation_path
 from mp_lib.learning.folder import KEPT, PRODUCTS
+from mp_lib.pipeline.groups import stacks
 from mp_lib.pipeline.steps import Step
 from mp_lib.sim.tasks import TASKS, check_expert_key
 from mp_lib.study import claims
@@ -44,6 +47,7 @@ class Experiment:
     attention: str = "paper"
     device: str = "auto"
     expert: str = "default"
+    together: int = 1  # trainings of one shape that are one step, at most
 
     def __post_init__(self):
         look_up(SCALES, self.scale, "scale")
@@ -85,11 +89,15 @@ class Experiment:
         trained = {config: self.trained(config) for config in configs}
         recordings = {store_path(config): self.demonstrations(config, cores) for config in configs}
         trainings = {config: self.training(config) for config in trained.values()}
+        grouped = stacks([*trainings], self.together) if self.together > 1 else []
+        groups = [self.group(members) for members in grouped]
+        for group, members in zip(groups, grouped, strict=True):
+            trainings |= {config: replace(trainings[config], after=(group.name,)) for config in members}
         evaluations = [
             self.evaluation(config, trainings[source]) for config, source in trained.items() if config != source
         ]
         pages = self.pages([*trainings.values(), *evaluations], cores)
-        return [*recordings.values(), *trainings.values(), *evaluations, *pages]
+        return [*recordings.values(), *groups, *trainings.values(), *evaluations, *pages]
 
     def runs(self) -> dict[str, TrainConfig]:
         """The run of each step that is no page, by the step's name; of a recording one of those that need it."""
@@ -151,6 +159,30 @@ class Experiment:
             products=tuple(folder / name for name in PRODUCTS),
             needs=(self.recording_name(config),),
             kind="training",
+        )
+
+    def group(self, members: Sequence[TrainConfig]) -> Step:
+        """Runs of one shape that are trained as one, before each has its own step, which then finds it finished."""
+        trainings = [self.training(config) for config in members]
+        names = [step.name for step in trainings]
+        digest = hashlib.blake2b(json.dumps(names).encode(), digest_size=4).hexdigest()
+        tasks = ", ".join(dict.fromkeys(config.task for config in members))
+        return Step(
+            name=f"{self.name}-group-{digest}",
+            title=f"train {len(members)} runs of {members[0].method} together on {tasks}",
+            notebook=str(package() / "pipeline" / "group.ipynb"),
+            executed=self.folder / f"group-{digest}.ipynb",
+            parameters={
+                "runs": [
+                    {name: value for name, value in step.parameters.items() if name != "device"} for step in trainings
+                ],
+                "device": self.device,
+            },
+            facts={"runs": names},
+            inputs=tuple(dict.fromkeys(path for step in trainings for path in step.inputs)),
+            products=tuple(step.products[0] for step in trainings),
+            needs=tuple(dict.fromkeys(name for step in trainings for name in step.needs)),
+            kind="group",
         )
 
     def evaluation(self, config: TrainConfig, training: Step) -> Step:

@@ -49,6 +49,7 @@ def make_parser() -> Parser:
     add("--expert", default="default", help="which of the task's experts demonstrates, e.g. dapg for Adroit")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
     add("--jobs", type=int, help="steps side by side (default: one a GPU, or by cores and memory)")
+    add("--together", type=int, help="trainings of one shape that a GPU computes as one, at most (default: 9; CPU: 1)")
     add("--engine", default="papermill", help=f"one of: {', '.join(ENGINES)} (default: papermill)")
     add("--plan", action="store_true", help="say what is due, how long it takes here and on clusters, and run nothing")
     add("--profile", default="", help="a folder with Snakemake's profile, such as profiles/slurm")
@@ -72,6 +73,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--device {options.device} was given; choose one of: auto, cpu, mps, cuda, cuda:1")
     if options.jobs is not None and options.jobs < 1:
         parser.error(f"--jobs {options.jobs} was given; it must be at least 1")
+    if options.together is not None and options.together < 1:
+        parser.error(f"--together {options.together} was given; it must be at least 1")
     if options.engine not in ENGINES:
         parser.error(f"--engine {options.engine} was given; choose one of: {', '.join(ENGINES)}")
     if options.profile and options.engine != "snakemake":
@@ -94,4 +97,5 @@ def experiment_of(options: argparse.Namespace) -> Experiment:
         options.attention,
         options.device,
         options.expert,
+        options.together or 1,
     )

@@ -16,7 +16,11 @@ from mp_lib.system.provenance import file_hash
 log = logging.getLogger(__name__)
 
 UNKNOWN = "the time left is not known: %s: %s"
-COUNTED = {"recording": "record ", "training": "train ", "evaluation": "roll out "}  # how a step's own bar begins
+COUNTED = {  # how a step's own bar begins
+    "recording": "record ",
+    **dict.fromkeys(("group", "training"), "train "),
+    "evaluation": "roll out ",
+}
 TELLING_SECONDS = 10  # of a bar before its speed is believed: first steps are slow
 THINK_SECONDS = 5  # between two estimates of what is left, which cost milliseconds each
 

@@ -27,8 +27,8 @@ from mp_lib.system.paths import checkout, name_of, notebooks_path, package, root
 from mp_lib.system.progress import FILE_VARIABLE
 from mp_lib.system.provenance import file_hash
 
-KINDS = ("recording", "training", "evaluation", "page")
-ON_GPU = ("training", "evaluation")  # those that compute on a GPU where there is one
+KINDS = ("recording", "group", "training", "evaluation", "page")
+ON_GPU = ("group", "training", "evaluation")  # those that compute on a GPU where there is one
 
 
 @dataclass(frozen=True)
