@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 os.environ["WANDB_MODE"] = "disabled"
+os.environ["MP_CACHE"] = "off"  # what tests compile is theirs
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in processes that tests start
 # Notebooks that tests execute run in this interpreter, as those of steps do.
 os.environ["JUPYTER_PATH"] = str(Path(__file__).parents[1] / "mp_lib" / "pipeline" / "jupyter")

@@ -87,10 +87,10 @@ def take_mamba2(mixer: nn.Module, x: Tensor) -> Mixing:
 
 
 def take_hydra(mixer: nn.Module, x: Tensor) -> Mixing:
-    z, xBC, *dt = mixer.in_proj(x).split(mixer.sizes, dim=-1)
+    z, xBC, dt = mixer.in_proj(x).split(mixer.sizes, dim=-1)
     xBC = short_conv(xBC, mixer.conv1d, left=mixer.conv1d.kernel_size[0] // 2)
     values, B_f, C_f, B_b, C_b = xBC.split([z.shape[-1]] + 4 * [mixer.d_state], dim=-1)
-    dt = tuple(functional.softplus(each + mixer.dt_bias) for each in dt)
+    dt = tuple(functional.softplus(each + mixer.dt_bias) for each in dt.chunk(2, dim=-1))
     matrix = quasiseparable_matrix(dt, -torch.exp(mixer.A_log), (B_f, B_b), (C_f, C_b))
     matrix = matrix + torch.diag_embed(functional.linear(values, mixer.fc_D.weight, mixer.D).transpose(1, 2))
     heads = rearrange(values, "b l (h p) -> b h l p", p=mixer.headdim)

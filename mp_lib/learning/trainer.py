@@ -20,6 +20,7 @@ from mp_lib.data.windows import ActionWindows
 from mp_lib.model.checkpoint import load_tensors, save_tensors
 from mp_lib.model.policy import build_policy
 from mp_lib.model.step_forms import make_optimizer, settle_form
+from mp_lib.system.code_cache import keep_compiled_code
 
 WEIGHTS, BATCHES, NOISE = range(3)  # streams of random numbers
 
@@ -57,6 +58,7 @@ class Trainer:
         self.num_steps = config.num_steps or config.num_epochs * self.steps_per_epoch
         self.step = 0
         if self.form == "compiled":  # not the encoder, of which a CPU computes another number of points at each step
+            keep_compiled_code()
             self.policy.model.compile(dynamic=False)
 
     def update(self) -> torch.Tensor:

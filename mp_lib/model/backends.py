@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from mp_lib.interfaces import look_up
 from mp_lib.model.graphs import Replay
 from mp_lib.model.policy import DiffusionPolicy
+from mp_lib.system.code_cache import keep_compiled_code
 from mp_lib.system.extras import missing_modules, require
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ def run_compiled(policy: DiffusionPolicy) -> FrozenPolicy:
     """torch.compile of the two parts, once for each batch size; a ValueError on a CPU without a C++ compiler."""
     if policy.device.type == "cpu" and not has_compiler():
         raise ValueError("backend compiled needs a C++ compiler (g++ or clang++), none was found; choose torch or onnx")
+    keep_compiled_code()
     # Every policy is another structure of the same classes: beyond this number of them torch compiles no more.
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     parts = [torch.compile(part.requires_grad_(False), dynamic=False) for part in (Condition(policy), Denoise(policy))]

@@ -11,13 +11,18 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
+from mp_lib.system.code_cache import keep_compiled_code
+
 LONGEST = 32  # steps of a sequence: kernels hold all of them, and matrices over them, in registers
 
 
 @functools.cache
 def installed() -> bool:
-    """Whether Triton is there, which comes with PyTorch for CUDA."""
-    return find_spec("triton") is not None
+    """Whether Triton is there, which comes with PyTorch for CUDA; what it compiles is kept."""
+    found = find_spec("triton") is not None
+    if found:
+        keep_compiled_code()
+    return found
 
 
 def usable(x: Tensor, steps: int = 1) -> bool:
