@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mp_lib.system import device
-from mp_lib.system.device import apart, choose_device, visible_gpus
+from mp_lib.system.device import apart, choose_device, device_name, visible_gpus
 from mp_lib.system.errors import InputError
 
 NO_KERNEL = "CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors might be ..."
@@ -103,3 +103,9 @@ def test_gpus_are_tried_in_another_process_so_that_this_one_holds_none(monkeypat
     assert apart(process_number) != here
     with pytest.raises(InputError, match="unknown device 'tpu'"):
         apart(device.choose_device, "tpu")
+
+
+def test_devices_of_one_machine_have_names_of_their_own(gpus):
+    """Episodes and evaluations of one are not taken for the other's."""
+    gpus("")
+    assert len({device_name(torch.device(kind)) for kind in ("cpu", "cuda", "mps")}) == 3
