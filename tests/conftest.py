@@ -62,6 +62,14 @@ class ToyEnv:
         pass
 
 
+class StaggeredEnv(ToyEnv):
+    """Its goal is met one step later with every seed."""
+
+    def step(self, action):
+        super().step(action)
+        return self.steps > self.seed % 12
+
+
 def positions(film):
     """The positions that a film of ``ToyEnv`` shows."""
     return [float(np.frombuffer(picture.flat[:8].tobytes(), np.float64)[0]) for picture in film]

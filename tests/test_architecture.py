@@ -135,6 +135,8 @@ def loaded_by(statement):
         ("import mp_lib.sim.tasks", {"torch", "mujoco", "metaworld"}),
         ("import mp_lib.data.recording", {"torch", "mujoco", "metaworld"}),
         ("import mp_lib.model.policy, mp_lib.model.checkpoint", {"mujoco", "metaworld", "zarr", "diffusers", "wandb"}),
+        # Every simulating process imports it.
+        ("import mp_lib.learning.simulators", {"torch", "mujoco", "metaworld", "zarr", "wandb"}),
         ("import mp_lib.learning.run", {"mujoco", "metaworld", "wandb", "imageio_ffmpeg", "diffusers", "matplotlib"}),
     ],
 )

@@ -7,9 +7,9 @@ import pytest
 
 from mp_lib.learning import rollout as module
 from mp_lib.learning.journal import Journal
-from mp_lib.learning.rollout import GROUP, rollout
+from mp_lib.learning.rollout import rollout
 from tests.conftest import TOY
-from tests.learning.test_rollout import NEVER, Script, trajectories
+from tests.learning.test_rollout import GROUP, NEVER, Script, trajectories
 
 SEEDS = list(range(50, 50 + 2 * GROUP + 3))
 ORIGIN = {"weights": "abc", "steps": (1, 2)}

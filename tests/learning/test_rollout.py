@@ -1,10 +1,7 @@
 """Episodes depend on their seeds alone, end by the rule of their suite, and see what they should."""
 
-import os
-import threading
 from dataclasses import replace
 from functools import partial
-from multiprocessing import Pipe
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,11 +11,18 @@ from torch import nn
 
 from mp_lib.config import PolicyConfig
 from mp_lib.interfaces import SuccessRule
-from mp_lib.learning.rollout import GROUP, rollout, serve
+from mp_lib.learning import rollout as module
+from mp_lib.learning.rollout import GROUPS, ON_A_GPU, Group, group_on, rollout, settle_jobs
+from mp_lib.learning.simulators import Simulators
+from mp_lib.model.backends import GraphPolicy
 from mp_lib.model.policy import build_policy
-from tests.conftest import TOY, ToyEnv, positions
+from tests.conftest import TOY, StaggeredEnv, ToyEnv, positions
+from tests.model.test_graphs import captures  # noqa: F401 (a fixture)
 
+GROUP = GROUPS["cpu"].size
 NEVER = replace(TOY, make_env=partial(ToyEnv, goal=()))
+
+STAGGERED = replace(TOY, make_env=StaggeredEnv)
 
 
 class Script(nn.Module):
@@ -74,13 +78,67 @@ def test_a_policy_moves_alike_in_any_company():
         np.testing.assert_allclose(found[seed][2], expected[seed][2], atol=1e-4)
 
 
-def test_processes_change_nothing():
+@pytest.mark.parametrize("group", [GROUPS["cpu"], Group(3, padded=True)])
+def test_processes_change_nothing_neither_new_nor_used_ones(group, monkeypatch):
+    monkeypatch.setitem(GROUPS, "cpu", group)
     policy, seeds = make_policy(), [4, 0, 9, 2, 7]
-    alone = rollout(policy, TOY, seeds, films=2)
-    together = rollout(policy, TOY, seeds, films=2, jobs=2)
-    assert [episode.seed for episode in together] == seeds
-    assert trajectories(alone) == trajectories(together)
-    assert [len(episode.film) for episode in alone] == [7, 7, 0, 0, 0]
+    alone = rollout(policy, STAGGERED, seeds, films=2)
+    assert [len(episode.film) for episode in alone] == [6, 2, 0, 0, 0]
+    with Simulators(2) as simulators:
+        for _ in range(2):
+            together = rollout(policy, STAGGERED, seeds, simulators=simulators, films=2)
+            assert [episode.seed for episode in together] == seeds
+            assert trajectories(alone) == trajectories(together)
+            rollout(Script(), STAGGERED, range(7), simulators=simulators, films=7)
+    assert trajectories(rollout(policy, STAGGERED, seeds, jobs=2, films=2)) == trajectories(alone)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:1", "mps"])
+def test_on_a_gpu_all_calls_have_the_size_of_the_group(name):
+    assert group_on(torch.device(name)) == ON_A_GPU and ON_A_GPU.padded
+    assert not group_on(torch.device("cpu")).padded
+
+
+def calls_of(policy, seeds, group, monkeypatch):
+    """The actions (B, Ta, A) of each policy call of a rollout in such groups."""
+    calls, act = [], policy.act
+    monkeypatch.setitem(GROUPS, "cpu", group)
+    monkeypatch.setattr(policy, "act", lambda *given: (calls.append(act(*given)), calls[-1])[1])
+    rollout(policy, STAGGERED, seeds)
+    monkeypatch.undo()
+    return calls
+
+
+def test_padding_changes_no_action_and_a_padded_policy_sees_one_size(monkeypatch):
+    policy = make_policy()
+    bare = calls_of(policy, range(6), Group(4, padded=False), monkeypatch)
+    padded = calls_of(policy, range(6), Group(4, padded=True), monkeypatch)
+    assert [len(call) for call in bare] == [4, 1, 2, 2] and [len(call) for call in padded] == [4] * 4
+    for expected, found in zip(bare, padded, strict=True):
+        torch.testing.assert_close(found[: len(expected)], expected, atol=1e-5, rtol=0)
+
+
+def test_on_a_gpu_one_graph_serves_a_whole_rollout(captures, monkeypatch):  # noqa: F811
+    policy, seeds = make_policy().eval(), range(ON_A_GPU.size + 3)
+    expected = trajectories(rollout(policy, STAGGERED, seeds, films=len(seeds)))
+    monkeypatch.setitem(GROUPS, "cpu", ON_A_GPU)
+    found = trajectories(rollout(GraphPolicy(policy), STAGGERED, seeds, films=len(seeds)))
+    assert len(captures) == 1
+    for seed in seeds:
+        assert found[seed][:2] == expected[seed][:2]
+        np.testing.assert_allclose(found[seed][2], expected[seed][2], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "threads", "cores", "jobs"),
+    [("cpu", 4, 64, 4), ("cpu", 64, 2, 10), ("cuda", 1, 3, 3), ("cuda:1", 4, 64, 20), ("mps", 64, 8, 8)],
+)
+def test_by_default_processes_are_as_many_as_threads_or_on_a_gpu_as_cores(name, threads, cores, jobs, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(module, "usable_cores", lambda: cores)
+    device = torch.device(name)
+    assert settle_jobs(None, device) == jobs
+    assert settle_jobs(7, device) == 7
 
 
 def test_the_users_generator_is_left_alone():
@@ -169,98 +227,3 @@ def test_environments_are_closed_also_after_an_error(monkeypatch):
     with pytest.raises(KeyError, match="no such drawer in seed 1"):
         rollout(Script(), replace(TOY, make_env=partial(ToyEnv, fails=1)), range(3))
     assert len(closed) == 6
-
-
-def test_a_process_that_dies_is_one_clear_error():
-    with pytest.raises(RuntimeError, match="a simulating process died .*run again with fewer jobs") as caught:
-        rollout(Script(), replace(TOY, make_env=partial(ToyEnv, dies=3)), range(6), jobs=2)
-    assert "\n" not in str(caught.value)
-
-
-def make_env_that_ends_its_process(num_points):
-    os._exit(1)
-
-
-@pytest.mark.slow
-def test_a_process_that_dies_at_once_is_the_same_error():
-    with pytest.raises(RuntimeError, match="a simulating process died"):
-        rollout(Script(), replace(TOY, make_env=make_env_that_ends_its_process), range(6), jobs=2)
-
-
-@pytest.mark.slow
-def test_an_error_in_a_process_is_raised_here():
-    with pytest.raises(KeyError, match="no such drawer in seed 3") as caught:
-        rollout(Script(), replace(TOY, make_env=partial(ToyEnv, fails=3)), range(6), jobs=2)
-    assert "conftest.py" in "".join(caught.value.__notes__)
-
-
-class Stubborn(Exception):
-    """An error that cannot be unpickled: its constructor takes two arguments and keeps one."""
-
-    def __init__(self, drawer, seed):
-        super().__init__(f"drawer {drawer} in seed {seed}")
-
-
-class Clash:
-    """An environment with errors of all kinds."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def reset(self, seed):
-        raise self.error
-
-    def close(self):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("error", "found", "text"),
-    [
-        (KeyError("drawer"), KeyError, "drawer"),
-        (OSError(28, "no space left"), OSError, "no space left"),
-        (Stubborn(3, 4), RuntimeError, "Stubborn in a simulating process: drawer 3 in seed 4"),
-    ],
-)
-def test_any_error_travels(error, found, text):
-    threads = torch.get_num_threads()
-    ours, theirs = Pipe()
-    spec = replace(TOY, make_env=lambda num_points: Clash(error))
-    worker = threading.Thread(target=serve, args=(theirs, spec, 8, 2))
-    worker.start()
-    for _ in range(2):  # it goes on serving
-        ours.send(("start", [(0, False)]))
-        assert ours.poll(10)
-        answer = ours.recv()
-        assert type(answer) is found and text in str(answer)
-    ours.close()
-    worker.join(10)
-    assert not worker.is_alive()
-    torch.set_num_threads(threads)
-
-
-def test_a_server_ends_quietly_when_nobody_waits_for_its_answer():
-    ours, theirs = Pipe()
-    errors = []
-    waiting, answered = threading.Event(), threading.Event()
-
-    class Slow(ToyEnv):
-        def reset(self, seed):
-            waiting.set()
-            assert answered.wait(10)
-            super().reset(seed)
-
-    def work():
-        try:
-            serve(theirs, replace(TOY, make_env=Slow), 8, 2)
-        except BaseException as error:
-            errors.append(error)
-
-    worker = threading.Thread(target=work)
-    worker.start()
-    ours.send(("start", [(0, False)]))
-    assert waiting.wait(10)
-    ours.close()
-    answered.set()
-    worker.join(10)
-    assert not worker.is_alive() and not errors

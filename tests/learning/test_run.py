@@ -1,5 +1,6 @@
 """One run: its folder holds everything, is finished once, resumed when it was stopped, and never mixed up."""
 
+import contextlib
 import json
 import math
 import os
@@ -21,6 +22,7 @@ from mp_lib.learning.stages import training_windows
 from mp_lib.learning.trainer import Trainer
 from mp_lib.model.checkpoint import load_policy, load_tensors
 from tests.conftest import TOY
+from tests.learning.test_simulators import started  # noqa: F401 (a fixture)
 from tests.learning.toy_run import CONFIG, FILES, rows, stop_at
 from tests.study.finished import comparable
 
@@ -170,6 +172,27 @@ def test_the_curve_is_evaluated_after_the_first_and_every_nth_epoch(curved):
     assert all(row["successes"] == row["episodes"] == 3 for row in result.curve)
     rates = {row["step"]: row["success_rate"] for row in rows(folder) if "success_rate" in row}
     assert rates == {4: 1.0, 14: 1.0, 24: 1.0}
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, RuntimeError])
+def test_simulating_processes_live_as_long_as_the_run(curved, toy_demos, tmp_path, monkeypatch, started, error):  # noqa: F811
+    if error:
+        stop_at(monkeypatch, 12, error)  # behind the first evaluation
+    with pytest.raises(error) if error else contextlib.nullcontext():
+        result = train(curved[0], TOY, toy_demos, tmp_path, device="cpu", jobs=2)
+        assert comparable(asdict(result)) == comparable(asdict(curved[2]))
+    assert len(started) == 2 and not any(process.is_alive() for process in started)
+
+
+def test_how_many_simulate_is_settled_for_the_device_that_was_chosen(toy_demos, tmp_path, monkeypatch):
+    def settle_jobs(jobs, device):
+        raise ValueError(f"{jobs} on {device}")
+
+    monkeypatch.setattr(module, "choose_device", lambda name: torch.device("cuda" if name == "auto" else name))
+    monkeypatch.setattr(module, "settle_jobs", settle_jobs)
+    with pytest.raises(ValueError, match="None on cuda"):
+        train(CONFIG, TOY, toy_demos, tmp_path / "run", jobs=None)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_the_seeds_of_curve_final_and_demonstrations_are_apart(curved, toy_demos, tmp_path, monkeypatch):
