@@ -80,8 +80,10 @@ class FilmBlock(ConvBlock):
 
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
         """x (B, D', L), scales and biases (B, 2 D) -> (B, D, L)."""
-        if fused.usable(x, x.shape[2]):
-            return self.run_fused(x, modulation)
+        return self.run_fused(x, modulation) if fused.usable(x, x.shape[2]) else self.run_plain(x, modulation)
+
+    def run_plain(self, x: Tensor, modulation: Tensor) -> Tensor:
+        """The block as operations of the library."""
         scale, bias = modulation[..., None].chunk(2, dim=1)
         return torch.addcmul(bias, self.block(x), scale)
 
@@ -132,12 +134,13 @@ class MixerBlock(nn.Module):
     def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
         """``kept`` (branches, B): 1 where a branch is kept, 0 where it is dropped; None keeps all as they are."""
         x = x.transpose(1, 2)
-        first, second = (None, None) if kept is None else kept
-        if fused.usable(x, x.shape[1]):
-            return self.run_fused(x, first, second).transpose(1, 2)
+        run = self.run_fused if fused.usable(x, x.shape[1]) else self.run_plain
+        return run(x, *((None, None) if kept is None else kept)).transpose(1, 2)
+
+    def run_plain(self, x: Tensor, first: Tensor | None, second: Tensor | None) -> Tensor:
+        """The block as operations of the library; x (B, L, D)."""
         x = self.add(x, lambda rest: self.mixer(self.norm1(rest)), first)
-        x = self.add(x, lambda rest: self.mlp(self.norm2(rest)), second)
-        return x.transpose(1, 2)
+        return self.add(x, lambda rest: self.mlp(self.norm2(rest)), second)
 
     def run_fused(self, x: Tensor, first: Tensor | None, second: Tensor | None) -> Tensor:
         """The block with what lies between its products as one kernel each; x (B, L, D)."""

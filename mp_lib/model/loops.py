@@ -1,4 +1,5 @@
-"""Slow twins of the mixers: plain recurrences, line by line as in their papers and public implementations.
+"""Slow twins: the mixers as plain recurrences, line by line as in their papers and public implementations, and the rest
+as operations of the library, on a GPU as well.
 
 They have the parameters of the fast forms and are what the benchmark calls the official formulation:
 eager, one step of the scan after the other, library convolutions, both directions as separate scans.
@@ -13,9 +14,11 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mp_lib.model.blocks import Conv1d, MixerBlock
+from mp_lib.model.blocks import Conv1d, ConvBlock, FilmBlock, MixerBlock
+from mp_lib.model.encoder import PointNet
 from mp_lib.model.mixers import Attention, BiMamba, Hydra, Mamba1, Mamba2
 from mp_lib.model.scan import selective_scan_reference, ssd_reference
+from mp_lib.model.unet import Upsample
 
 
 def library_conv(x: Tensor, conv: nn.Conv1d) -> Tensor:
@@ -89,9 +92,44 @@ class MaskedMixerBlock(MixerBlock):
 
     add_dropping = staticmethod(add_masked)
 
+    def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
+        first, second = (None, None) if kept is None else kept
+        return self.run_plain(x.transpose(1, 2), first, second).transpose(1, 2)
+
+
+class LibraryConvBlock(ConvBlock):
+    """A convolution block without fused kernels."""
+
+    def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
+        return self.block(x)
+
+
+class LibraryFilmBlock(FilmBlock):
+    """A convolution block with FiLM without fused kernels."""
+
+    forward = FilmBlock.run_plain
+
+
+class LibraryUpsample(Upsample):
+    """The library's transposed convolution everywhere."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class LibraryPointNet(PointNet):
+    """All points, with and without gradient."""
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.final_projection(self.mlp(points).amax(1))
+
 
 LOOP_FORMS = {
     Conv1d: nn.Conv1d,
+    ConvBlock: LibraryConvBlock,
+    FilmBlock: LibraryFilmBlock,
+    Upsample: LibraryUpsample,
+    PointNet: LibraryPointNet,
     MixerBlock: MaskedMixerBlock,
     Mamba1: LoopMamba1,
     BiMamba: LoopBiMamba,

@@ -117,7 +117,7 @@ def test_missing_packages_are_named(monkeypatch):
     assert freeze(make_policy("simple_dp3"), "auto").backend == "torch"
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="captures a CUDA graph, and there is no CUDA GPU")
+@pytest.mark.cuda
 @pytest.mark.parametrize("method", METHODS)
 def test_graph_acts_as_the_policy_does(method):
     policy = make_policy(method).cuda()

@@ -5,8 +5,11 @@ import copy
 import pytest
 import torch
 
+from mp_lib.config import METHODS, PolicyConfig
+from mp_lib.model import fused
 from mp_lib.model.loops import LOOP_FORMS, use_loops
 from mp_lib.model.mixers import MIXERS
+from mp_lib.model.policy import build_policy
 
 LENGTHS = (1, 2, 3, 4, 8, 16, 37, 64, 256)
 
@@ -81,3 +84,17 @@ def test_loops_reach_every_mixer_of_a_network():
     denoiser = use_loops(build_denoiser("dp3_mamba_hydra", 4, 32, (32, 64)))
     assert not any(type(module) in LOOP_FORMS for module in denoiser.modules())
     assert any(type(module) in LOOP_FORMS.values() for module in denoiser.modules())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_slow_twins_of_a_policy_ask_for_no_fused_kernel_and_give_the_same(method, monkeypatch):
+    torch.manual_seed(0)
+    policy = build_policy(PolicyConfig(method, 9, 4, down_dims=(32, 64), num_points=32)).train()
+    history = {"point_cloud": torch.rand(3, 2, 32, 3), "state": torch.rand(3, 2, 9)}
+    given = torch.rand(3, 16, 4), torch.arange(3), policy.encode(**history)
+    kept = policy.model.draw_kept(3, policy.device)
+    expected = policy.model(*given, kept)
+    slow = use_loops(policy)
+    monkeypatch.setattr(fused, "usable", lambda *given: pytest.fail("a slow twin asked for fused kernels"))
+    torch.testing.assert_close(slow.encode(**history), given[2], rtol=0, atol=1e-5)
+    torch.testing.assert_close(slow.model(*given, kept), expected, rtol=0, atol=1e-4)
