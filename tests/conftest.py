@@ -96,6 +96,15 @@ TOY = TaskSpec(
 )
 
 
+def pytest_runtest_setup(item):
+    """Skip what is marked cuda where there is no CUDA GPU."""
+    if item.get_closest_marker("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no CUDA GPU")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def heard_interrupts():
     """SIGINT as a terminal's user has it; a shell's "&" and nohup leave it ignored."""
