@@ -17,7 +17,7 @@ from mp_lib.pipeline import options
 from mp_lib.system.errors import InputError, one_line, shown
 from mp_lib.system.paths import given_path
 
-WHAT = ("chunk", "denoiser", "train_step", "encoder_step")  # mp_lib.timing.workloads.MAKERS, which needs torch
+WHAT = ("chunk", "denoiser", "train_step", "encoder_step", "decision")  # timing.workloads.MAKERS, which needs torch
 
 
 def option(*names: str, **settings) -> tuple[tuple, dict]:
@@ -83,19 +83,24 @@ def check(given: argparse.Namespace) -> None:
 def benchmark(given: argparse.Namespace) -> None:
     # Spinning threads slow small operations down; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    if given.path and not given.table:
-        raise ValueError(f"--path {given.path} was given, which is for --table")
+    for name in (name for name in (PART if given.table else TABLE) if getattr(given, name) is not None):
+        instead = "not for the whole table; --only picks parts of it" if given.table else "for --table"
+        raise InputError(f"--{name.replace('_', '-')} was given, which is {instead}")
     if given.table:
         from mp_lib.timing.table import fill_table, kept_path
 
-        for sheet in fill_table(given.path or kept_path(), given.device):
-            print(f"horizon {sheet.horizon}: {sheet.what}, batch {sheet.batch}, {sheet.threads} threads", flush=True)
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("mp_lib.timing").setLevel(logging.INFO)
+        for row in fill_table(
+            given.path or kept_path(), given.device, given.precision, given.only or (), given.minutes
+        ):
+            print(json.dumps(row), flush=True)
         return
-    from mp_lib.timing.benchmark import benchmark
+    from mp_lib.timing.benchmark import benchmark as measure
 
-    chosen = {key: value for key, value in vars(given).items() if key not in ("json", "table", "path")}
-    look_up(ATTENTION, given.attention, "attention")
-    for row in benchmark(**chosen):
+    chosen = {name: getattr(given, name) for name in (*PART, "device", "precision") if getattr(given, name) is not None}
+    look_up(ATTENTION, chosen.get("attention", "paper"), "attention")
+    for row in measure(**{"methods": list(METHODS), "horizons": [16], "what": "chunk"} | chosen):
         print(json.dumps(asdict(row)) if given.json else row, flush=True)
 
 
@@ -172,19 +177,25 @@ CHECK = (
     option("--json", action="store_true", help="print one line of JSON"),
 )
 BENCHMARK = (
-    option("--methods", nargs="+", default=list(METHODS), metavar="METHOD"),
-    option("--horizons", nargs="+", type=int, default=[16], metavar="T"),
-    option("--what", default="chunk", help=f"one of: {', '.join(WHAT)} (default: chunk)"),
-    option("--attention", default="paper", help=f"one of: {', '.join(ATTENTION)} (default: paper)"),
+    option("--methods", nargs="+", metavar="METHOD", help=f"of: {', '.join(METHODS)} (default: all)"),
+    option("--horizons", nargs="+", type=int, metavar="T", help="default: 16"),
+    option("--what", help=f"one of: {', '.join(WHAT)} (default: chunk)"),
+    option("--attention", help=f"one of: {', '.join(ATTENTION)} (default: paper)"),
     option("--backends", nargs="+", metavar="BACKEND", help="default: all that can run here"),
-    option("--threads", type=int, default=1),
+    option("--threads", type=int, help="default: 1"),
     option("--batch", type=int, help="default: 1, for training steps 128"),
-    option("--turns", type=int, default=7, help="how often each is measured (default: 7)"),
+    option("--turns", type=int, help="how often each is measured (default: 7)"),
+    option("--num-inference-steps", type=int, help="of denoising, in a chunk (default: 10)"),
     option("--device", default="cpu"),
-    option("--json", action="store_true", help="one JSON object a line, and nothing else on stdout"),
-    option("--table", action="store_true", help="make the whole table, or go on with it; takes hours"),
+    option("--precision", default="auto", help="float32, tf32, or auto: tf32 on a GPU that has it (default: auto)"),
+    option("--json", action="store_true", help="one JSON object a line, and nothing else on stdout; --table always"),
+    option("--table", action="store_true", help="make the whole table, or go on with it; takes hours on a CPU"),
     option("--path", type=given_path, help="of that table (default: data/results/benchmark.csv)"),
+    option("--only", nargs="+", metavar="NAME", help="kinds of row, methods, forms that it is to have"),
+    option("--minutes", type=float, help="after which no more of it is begun"),
 )
+TABLE = ("path", "only", "minutes")  # options that are for --table, and those that are not
+PART = ("methods", "horizons", "what", "attention", "backends", "threads", "batch", "turns", "num_inference_steps")
 INSPECT = (option("path", help="of a data set, weights, a run, or a folder of these"),)
 FETCH = (
     option("suite", help="adroit: DAPG's policies"),

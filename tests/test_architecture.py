@@ -19,7 +19,7 @@ ROOMS = {  # what a room may import beside itself; the same table stands in mp_l
     "data": "sim ground system",
     "model": "ground system",
     "drawing": "ground system",
-    "timing": "model ground system",
+    "timing": "model sim ground system",
     "learning": "model data sim ground system",
     "study": "learning timing drawing model sim ground system",
     "insight": "study learning drawing model data sim ground system",

@@ -117,7 +117,7 @@ def plain_log(axis: Axis, ticks: Sequence[float] = ()) -> None:
 def costs(table: pd.DataFrame) -> Figure:
     """What each method costs as a share of DP3's, a panel a quantity.
 
-    ``table``: method, attention, quantity, share, text (written behind the bar).
+    ``table``: method, attention, quantity, share, text (written behind the bar), share_eager (a tick, where known).
     """
     quantities = list(table["quantity"].unique())
     names = kinds_in(table)
@@ -129,13 +129,15 @@ def costs(table: pd.DataFrame) -> Figure:
             position, color = names.index((row.method, row.attention)), look_of(row.method)["color"]
             face = "white" if row.attention == "released" else color
             place.barh(position, row.share, 0.6, color=face, edgecolor=color, linewidth=0.8)
+            place.plot(row.share_eager, position, "|k", markersize=5, markeredgewidth=1)
             place.text(row.share + 0.04 * rows["share"].max(), position, row.text, va="center", fontsize=6.5)
         place.set_title(quantity.replace(", ", "\n"))
         place.set(xlim=(0, 1.5 * rows["share"].max()), xticks=[0, 1])
         place.set(yticks=range(len(names)), yticklabels=[kind_name(*name) for name in names])
         place.tick_params(left=False)
     axes[0, 0].invert_yaxis()
-    figure.supxlabel("as a share of DP3")
+    ticks = "; ticks: of DP3 in eager PyTorch" if table["share_eager"].notna().any() else ""
+    figure.supxlabel(f"as a share of DP3{ticks}")
     return figure
 
 
@@ -143,7 +145,7 @@ def costs(table: pd.DataFrame) -> Figure:
 def latency_by_length(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
     """Time of one denoiser call against the horizon, a panel a backend and structure; dotted, its products alone.
 
-    ``table`` has method, attention, horizon, backend and median_seconds, as ``timing.table.read_table``; ``labels``
+    ``table`` has method, attention, horizon, backend and median_seconds, as ``efficiency.read_table``; ``labels``
     are the backends to draw and their titles.
     """
     structures = {"paper": "", "released": NO_ATTENTION}

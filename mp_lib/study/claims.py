@@ -109,9 +109,9 @@ def judge_cost(scale: str, expert: str) -> Iterable[Finding]:
     """(f): counted multiply-adds, and kept measurements of memory and time, at DP3's horizon, in both structures."""
     costs = efficiency.cost_table().set_index(["method", "attention"])["multiply_adds"]
     yield shares("multiply-adds of a denoiser call", costs, "counted, T = 16")
-    devices = efficiency.kept_timings()["device"].unique()
     for column, told, where in MEASURED_COSTS:
         batch, threads = f"batch {where['batch']}", count(where["threads"], "thread")
+        devices = efficiency.measured_rows(column, **where)["device"].unique()
         how = [efficiency.BACKEND_LABELS[where["backend"]], batch, threads, *devices]
         yield shares(told, efficiency.measured(column, **where), ", ".join(how))
 

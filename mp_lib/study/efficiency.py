@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -13,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from mp_lib.config import METHODS, kind_name, kinds
 from mp_lib.model.policy import build_denoiser
 from mp_lib.model.unet import UNet1D
-from mp_lib.study.sentences import join
+from mp_lib.study.sentences import count, join
 from mp_lib.timing.benchmark import Measurement, check_horizons
-from mp_lib.timing.table import KEY, kept_path, read_table
+from mp_lib.timing.table import COLUMNS, KEY, KINDS, kept_path, read_rows
 
 ACTION_DIM, COND_DIM = 26, 256  # Adroit's hammer with two observed steps, the sizes of the official counts
 BACKEND_LABELS = {
@@ -26,24 +27,37 @@ BACKEND_LABELS = {
     "cuda": "CUDA graph",
 }
 # Which rows of the benchmark: an action chunk, a denoiser call, many calls at once, a training step.
-CHUNK, CALL = {"what": "chunk", "batch": 1, "threads": 1}, {"what": "denoiser", "batch": 1, "threads": 1}
-MANY, STEP = {"what": "denoiser", "batch": 64, "threads": 2}, {"what": "train_step", "batch": 128, "threads": 2}
+USUAL = {"num_inference_steps": 10, "stacked": 1}
+CHUNK, CALL = ({"what": what, "batch": 1, "threads": 1} | USUAL for what in ("chunk", "denoiser"))
+MANY = {"what": "denoiser", "batch": 64, "threads": 2} | USUAL
+STEP, STEP_ON_GPU = ({"what": "train_step", "batch": 128, "threads": threads} | USUAL for threads in (2, 1))
+FEW = CHUNK | {"num_inference_steps": 2}
 READING = (  # name, column of ``with_readings``, rows
     *(
         (f"{noun} {BACKEND_LABELS[name]} (ms)", "milliseconds", where | {"backend": name})
-        for noun, where in (("call,", CALL), ("chunk,", CHUNK))
-        for name in ("official", "torch", "onnx")
+        for noun, where in (("call,", CALL), ("chunk,", CHUNK), ("chunk of two steps,", FEW))
+        for name in ("official", "torch", "onnx", "cuda")
     ),
-    ("chunk, ONNX Runtime: times as fast as DP3 eager", "against_dp3", CHUNK | {"backend": "onnx"}),
-    ("chunk, ONNX Runtime: times as fast as official", "against_official", CHUNK | {"backend": "onnx"}),
+    *(
+        (f"chunk, {BACKEND_LABELS[name]}: times as fast as {other}", column, CHUNK | {"backend": name})
+        for name in ("onnx", "cuda")
+        for other, column in (
+            (f"DP3 by {BACKEND_LABELS[name]}", "against_same"),
+            ("DP3 eager", "against_dp3"),
+            ("official", "against_official"),
+        )
+    ),
+    ("chunk: floor by bandwidth (ms)", "floor_milliseconds", CHUNK | {"backend": "torch"}),
     *(
         (f"calls a second, batch 64, {BACKEND_LABELS[name]}", "samples_per_second", MANY | {"backend": name})
         for name in ("torch", "onnx")
     ),
     ("training step (ms)", "milliseconds", STEP | {"backend": "torch"}),
     ("training step: times as fast as official", "against_official", STEP | {"backend": "torch"}),
+    ("training step, CUDA graph (ms)", "milliseconds", STEP_ON_GPU | {"backend": "cuda"}),
     ("memory of a chunk (MB)", "peak_megabytes", CHUNK | {"backend": "torch"}),
     ("memory of a training step (MB)", "peak_megabytes", STEP | {"backend": "torch"}),
+    ("memory of a training step, CUDA graph (MB)", "peak_megabytes", STEP_ON_GPU | {"backend": "cuda"}),
 )
 
 
@@ -104,14 +118,45 @@ def every_timing() -> pd.DataFrame:
     return read_table(kept_path())
 
 
+def read_table(path: Path) -> pd.DataFrame:
+    """``timing.table.read_rows`` as a table; ``ratio_to_dp3_same``, where it was not noted, from rows of one sheet."""
+    table = pd.DataFrame(read_rows(path), columns=COLUMNS)
+    table = table.astype({name: float for name, kind in KINDS.items() if kind.startswith("float")})
+    return table.assign(ratio_to_dp3_same=table["ratio_to_dp3_same"].fillna(quotients(table)))
+
+
+def quotients(table: pd.DataFrame) -> pd.Series:
+    """A row's median as a share of that of DP3 in its sheet, whose methods were timed in turn.
+
+    Training steps have none: theirs of one horizon are two sheets, of which one has no DP3.
+    """
+    sheet = [name for name in KEY if name not in ("method", "attention")] + ["torch", "commit"]
+    timed = table["median_seconds"].where(table["what"] != "train_step")
+    return timed / timed.where(table["method"] == "dp3").groupby([table[name] for name in sheet]).transform("max")
+
+
 def kept_timings() -> pd.DataFrame:
     """The kept benchmark, of the device that was measured last."""
     return newest_device(every_timing())
 
 
 def newest_device(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the device that was measured last: numbers of two devices do not belong side by side."""
-    return table[table["device"] == table["device"].iloc[-1]] if len(table) else table
+    """The rows of the device and precision that were measured last: numbers of two do not belong side by side."""
+    last = table.iloc[-1:][["device", "precision"]].to_dict("records")
+    return pick(table, **last[0]) if last else table
+
+
+def devices_in(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows of each device and precision."""
+    return [rows for _, rows in table.groupby(["device", "precision"], sort=False)]
+
+
+def device_text(table: pd.DataFrame) -> str:
+    """What ``table``, of one device, was measured on: its name and precision, and its bandwidth where that was."""
+    found = table.dropna(subset="bandwidth").groupby("threads")["bandwidth"].median()
+    read = [f"{speed:.0f} GB/s with {count(threads, 'thread')}" for threads, speed in found.items()]
+    said = [*sorted({*table["device"]}), *sorted({*table["precision"]}), f"it reads {join(read)}" if read else ""]
+    return ", ".join(filter(None, said)) or "not measured yet"
 
 
 def pick(table: pd.DataFrame, **values) -> pd.DataFrame:
@@ -119,26 +164,39 @@ def pick(table: pd.DataFrame, **values) -> pd.DataFrame:
     return table[(table[list(values)] == pd.Series(values)).all(axis=1)]
 
 
+def measured_rows(column: str, horizon: int = 16, **where) -> pd.DataFrame:
+    """Rows of the kept benchmark that have a column, of the device on which such were measured last."""
+    return newest_device(pick(read_table(kept_path()), horizon=horizon, **where).dropna(subset=column))
+
+
 def measured(column: str, horizon: int = 16, **where) -> pd.Series:
-    """A column of ``kept_timings`` by (method, attention), where it was measured."""
-    return pick(kept_timings(), horizon=horizon, **where).set_index(["method", "attention"])[column].dropna()
+    """A column of ``measured_rows`` by (method, attention)."""
+    return measured_rows(column, horizon, **where).set_index(["method", "attention"])[column]
 
 
 def with_readings(table: pd.DataFrame) -> pd.DataFrame:
-    """``timing.table.read_table`` with milliseconds, samples a second, and how many times as fast as another it is."""
+    """``read_table`` with milliseconds, samples a second, and how many times as fast as another it is."""
     return table.assign(
         milliseconds=1e3 * table["median_seconds"],
+        floor_milliseconds=1e3 * table["floor_seconds"],
         samples_per_second=table["batch"] / table["median_seconds"],
         against_dp3=1 / table["ratio_to_dp3_eager"],
+        against_same=1 / table["ratio_to_dp3_same"],
         against_official=1 / table["ratio_to_official"],
     )
 
 
-def relative_costs(counted: dict[int, pd.DataFrame], table: pd.DataFrame, backends: Sequence[str]) -> pd.DataFrame:
-    """Costs as ``plots.costs`` draws them: method, attention, quantity, value, share of DP3's, text.
+def forms_in(table: pd.DataFrame) -> list[str]:
+    """The forms, but the official one, in which chunks of ``table`` were timed."""
+    timed = {*pick(table, **CHUNK)["backend"]}
+    return [name for name in BACKEND_LABELS if name in timed - {"official", "compiled"}]
 
-    ``counted`` is a ``cost_table`` a horizon, ``table`` as ``timing.table.read_table``; latencies are those of a chunk
-    at the last horizon, against DP3 in eager PyTorch.
+
+def relative_costs(counted: dict[int, pd.DataFrame], table: pd.DataFrame, backends: Sequence[str]) -> pd.DataFrame:
+    """Costs as ``plots.costs`` draws them: method, attention, quantity, value, share of DP3's, share_eager, text.
+
+    ``counted`` is a ``cost_table`` a horizon, ``table`` as ``read_table``; latencies are those of a chunk at the last
+    horizon, against DP3 by the same backend, and as share_eager against DP3 in eager PyTorch.
     """
     first, last = next(iter(counted.values())), list(counted)[-1]
     frames = [cost_rows(first, "parameters, that run", "parameters_that_run", 1e-6, "{:.1f} M")]
@@ -146,7 +204,8 @@ def relative_costs(counted: dict[int, pd.DataFrame], table: pd.DataFrame, backen
         frames.append(cost_rows(costs, f"multiply-adds, T = {horizon}", "multiply_adds", 1e-6, "{:.0f} M"))
     for backend in backends:
         timed = pick(table, horizon=last, backend=backend, **CHUNK)
-        timed = timed.assign(median_seconds_share=timed["ratio_to_dp3_eager"])
+        shares = {"median_seconds_share": "ratio_to_dp3_same", "median_seconds_eager": "ratio_to_dp3_eager"}
+        timed = timed.assign(**{name: timed[ratio] for name, ratio in shares.items()})
         frames.append(cost_rows(timed, f"chunk, {BACKEND_LABELS[backend]}", "median_seconds", 1e3, "{:.0f} ms"))
     return pd.concat(frames, ignore_index=True)
 
@@ -155,13 +214,14 @@ def cost_rows(table: pd.DataFrame, quantity: str, column: str, unit: float, text
     """The rows of one quantity."""
     values = unit * table[column]
     rows = table[["method", "attention"]].assign(quantity=quantity, value=values, share=table[f"{column}_share"])
+    rows["share_eager"] = table.get(f"{column}_eager", float("nan"))
     return rows.assign(text=[text.format(value) for value in values])
 
 
 def benchmark_reading(table: pd.DataFrame, horizon: int) -> pd.DataFrame:
     """The kept benchmark as a reader wants it: a row a quantity, a column a method and attention.
 
-    ``table`` as ``timing.table.read_table``, of one device. What was not measured is empty, or has no row.
+    ``table`` as ``read_table``, of one device. What was not measured is empty, or has no row.
     """
     costs, table = cost_table(horizon), with_readings(table)
     names = [kind_name(*kind) for kind in kinds()]
@@ -183,30 +243,36 @@ def benchmark_reading(table: pd.DataFrame, horizon: int) -> pd.DataFrame:
 def benchmark_text(table: pd.DataFrame, horizon: int = 16) -> str:
     """What an action chunk of Mamba Policy takes as a share of DP3's, for each way to compute it."""
     said, commits = [], set()
-    for backend in ("official", "torch", "onnx"):
+    for backend in ("official", *forms_in(table)):
         rows = pick(table, horizon=horizon, backend=backend, **CHUNK)
         rows = rows[rows["method"].map(lambda name: METHODS[name].mixer is not None)]
         if len(rows):
-            low, high = rows["ratio_to_dp3_eager"].min(), rows["ratio_to_dp3_eager"].max()
-            said.append(f"{100 * low:.1f} to {100 * high:.1f} % {BACKEND_LABELS[backend]}")
+            same, eager = (percent(rows[f"ratio_to_dp3_{other}"]) for other in ("same", "eager"))
+            said.append(f"{same} {BACKEND_LABELS[backend]} ({eager})")
             commits |= {*rows["commit"]}
     if not said:
         return "The benchmark has not been made yet: `python -m mp_lib benchmark --table`."
-    devices = join(sorted(table["device"].unique()))
     return (
-        f"At horizon {horizon}, batch 1 and 1 thread, an action chunk of Mamba Policy takes, of the time of DP3 in "
-        f"eager PyTorch, {join(said)}. Measured on {devices} at commit {join(sorted(commits))}."
+        f"At horizon {horizon}, batch 1 and 1 thread, an action chunk of Mamba Policy takes, of the time of DP3 by the "
+        f"same means (in brackets: of DP3 in eager PyTorch), {join(said)}. Measured on {device_text(table)}, at commit "
+        f"{join(sorted(commits))}."
     )
+
+
+def percent(shares: pd.Series) -> str:
+    """The lowest and the highest of shares."""
+    return f"{100 * shares.min():.1f} to {100 * shares.max():.1f} %"
 
 
 def anew_text(rows: Sequence[Measurement], table: pd.DataFrame) -> str:
     """What was measured just now beside what is kept, a sentence a row."""
     said = []
     for row in rows:
-        kept = pick(table, **{key: getattr(row, key) for key in KEY if key != "device"})["ratio_to_dp3_eager"]
+        kept = pick(table, **{key: getattr(row, key) for key in KEY if key != "device"})["ratio_to_dp3_same"]
         beside = f" ({100 * kept.iloc[0]:.1f} % in the kept table)" if len(kept) else ""
         said.append(
             f"{kind_name(row.method, row.attention)}, {BACKEND_LABELS[row.backend]}: {1e3 * row.median_seconds:.0f} "
-            f"ms, {100 * row.ratio_to_dp3_eager:.1f} % of the time of DP3 in eager PyTorch{beside}."
+            f"ms, {100 * row.ratio_to_dp3_same:.1f} % of the time of DP3 by the same means{beside}, "
+            f"{100 * row.ratio_to_dp3_eager:.1f} % of that in eager PyTorch."
         )
     return " ".join(said or ["Nothing was measured anew."])

@@ -1,16 +1,19 @@
 """How long denoiser calls, action chunks and training steps take, and against what.
 
-Every row is measured in turn with two references in the same process, so that the machine's drift hits
-all alike: DP3 in eager PyTorch, and the official formulation of the row's own method (loop scans, eager,
-the same structure; ``mp_lib.model.loops``). Ratios are taken turn by turn; below 1 is faster.
+Every row is measured in turn with three references in the same process, so that the machine's drift hits all alike:
+DP3 in eager PyTorch with ten denoising steps, which is what people run; DP3 in the row's own form, with as many steps;
+and the official formulation of the row's method (loop scans, eager, the same structure; ``mp_lib.model.loops``). All
+have the row's precision. Ratios are taken turn by turn; below 1 is faster.
 """
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 from mp_lib.config import METHODS
@@ -18,16 +21,22 @@ from mp_lib.interfaces import look_up
 from mp_lib.system.errors import InputError
 
 if TYPE_CHECKING:
-    from mp_lib.timing.workloads import Subject
+    from mp_lib.timing.subjects import Subject
 
-BATCHES = {"denoiser": 1, "chunk": 1, "train_step": 128, "encoder_step": 128}
+BATCHES = {"denoiser": 1, "chunk": 1, "train_step": 128, "encoder_step": 128, "decision": 1}
 TURN_SECONDS = 0.2  # a turn repeats what is faster than this
 ROW_SECONDS = 45  # slow calls get fewer turns than asked for, but three, so that a row ends in about this time
+ARRAY_BYTES, READS = 2**29, 5  # what is read for the bandwidth: more than caches hold
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One row: seconds of one call, their spread (slowest less fastest, over the median), and the two ratios."""
+    """One row: seconds of one call, their spread (slowest less fastest, over the median), and the ratios.
+
+    ``ratio_to_dp3_eager`` is to DP3 in eager PyTorch with ten denoising steps, ``ratio_to_dp3_same`` to DP3 with this
+    row's backend, precision and steps. ``bandwidth`` (GB/s) is the processor's with this row's threads;
+    ``floor_seconds`` is how long the weights of the call take at that. What has a default was not noted at first.
+    """
 
     method: str
     attention: str
@@ -40,6 +49,12 @@ class Measurement:
     spread: float
     ratio_to_dp3_eager: float
     ratio_to_official: float | None
+    precision: str = "float32"
+    num_inference_steps: int = 10
+    stacked: int = 1
+    ratio_to_dp3_same: float | None = None
+    bandwidth: float | None = None
+    floor_seconds: float | None = None
 
 
 def benchmark(
@@ -53,21 +68,26 @@ def benchmark(
     backends: list[str] | None = None,
     turns: int = 7,
     device: str = "cpu",
+    precision: str = "auto",
+    num_inference_steps: int = 10,
 ) -> Iterator[Measurement]:
     """Measure each method and horizon under each backend that can do ``what`` here, at the paper's widths.
 
-    ``what`` is "denoiser" (one call), "chunk" (encoder and ten steps), "train_step" (of the denoiser,
-    optimiser included) or "encoder_step". Raises a ValueError that lists the choices for an unknown name, or that says
-    which horizons there can be.
+    ``what`` is "denoiser" (one call), "chunk" (encoder and all denoising steps), "train_step" (of the denoiser,
+    optimiser included), "encoder_step" or "decision" (a chunk and a simulator). Raises a ValueError that lists the
+    choices for an unknown name, or that says which horizons there can be.
     """
     import torch
 
     from mp_lib.system.device import choose_device
-    from mp_lib.timing.workloads import MAKERS, ONLY_WHEN_ASKED, Subject, usable
+    from mp_lib.system.precision import use_precision
+    from mp_lib.timing.subjects import Subject
+    from mp_lib.timing.workloads import MAKERS, ONLY_WHEN_ASKED, usable
 
     if min(threads, turns, BATCHES.get(what, 1) if batch is None else batch) < 1:
         raise ValueError(f"threads {threads}, turns {turns}, batch {batch} given; each must be at least 1")
-    device = str(choose_device(device))
+    chosen_device = choose_device(device)
+    device = str(chosen_device)
     makers = look_up(MAKERS, what, "measurement")
     check_horizons(horizons)
     for method in methods:
@@ -76,11 +96,12 @@ def benchmark(
         look_up(makers, name, "backend")
     usual = [name for name in makers if name != "official" and (what, name, device) not in ONLY_WHEN_ASKED]
     chosen = list(dict.fromkeys(["official", *(backends or [name for name in usual if usable(name, device)])]))
+    precision = use_precision(precision, chosen_device)
     torch.set_num_threads(threads)
-    for horizon in horizons:
-        for method in methods:
-            subject = Subject(method, attention if METHODS[method].mixer else "", horizon, device)
-            yield from measure([subject], what, chosen, BATCHES[what] if batch is None else batch, turns)
+    for horizon, method in product(horizons, methods):
+        subject = Subject(method, attention if METHODS[method].mixer else "", horizon, device, num_inference_steps)
+        subject.config()  # refuses numbers of steps that cannot be
+        yield from measure([subject], what, chosen, BATCHES[what] if batch is None else batch, turns, precision)
 
 
 def check_horizons(horizons: Sequence[int]) -> None:
@@ -90,30 +111,47 @@ def check_horizons(horizons: Sequence[int]) -> None:
         raise InputError(f"horizons {list(horizons)} given; give one or more multiples of {multiple}, such as [4, 16]")
 
 
-def measure(subjects: list[Subject], what: str, backends: list[str], batch: int, turns: int) -> Iterator[Measurement]:
-    """A row a subject and backend, all measured in turn with DP3 in eager PyTorch; the subjects' horizons are the same.
+def measure(
+    subjects: list[Subject], what: str, backends: list[str], batch: int, turns: int, precision: str
+) -> Iterator[Measurement]:
+    """A row a subject and backend, all measured in turn with both references; the subjects differ in method alone.
 
-    Where "official" is not among the backends, there is nothing to compare with and that ratio is None.
+    Where "official" is not among the backends, there is nothing to compare with and that ratio is None. ``precision``
+    is what ``use_precision`` has set.
     """
     import torch
 
-    from mp_lib.timing.workloads import MAKERS, Subject
+    from mp_lib.timing.floors import bytes_read
+    from mp_lib.timing.subjects import Subject
+    from mp_lib.timing.workloads import MAKERS
 
-    makers, reference = MAKERS[what], Subject("dp3", "", subjects[0].horizon, subjects[0].device)
-    calls: dict = {"reference": makers["official"](reference, batch)}
-    for subject in subjects:
-        for name in backends:
-            same = (subject.method, name) == ("dp3", "official")  # built once, since it takes gigabytes
-            calls[subject, name] = calls["reference"] if same else makers[name](subject, batch)
-    seconds = take_turns(calls, turns)
-    for subject in subjects:
-        for name in backends:
-            taken, official = seconds[subject, name], seconds.get((subject, "official"))
-            yield Measurement(
-                *(subject.method, subject.attention, subject.horizon, name, batch, torch.get_num_threads(), what),
-                *(statistics.median(taken), spread_of(taken), median_ratio(taken, seconds["reference"])),
-                median_ratio(taken, official) if official else None,
-            )
+    first, threads = subjects[0], torch.get_num_threads()
+    eager = Subject("dp3", "", first.horizon, first.device)
+    same = next((each for each in subjects if each.method == "dp3"), replace(first, method="dp3", attention=""))
+    if (same.num_inference_steps, same.stacked) == (eager.num_inference_steps, eager.stacked):
+        eager = same  # built once, since it takes gigabytes
+    wanted = dict.fromkeys([(eager, "official"), *product([same, *subjects], backends)])
+    seconds = take_turns({(each, name): MAKERS[what][name](each, batch) for each, name in wanted}, turns)
+    read = bandwidth(first.device, threads)
+    for subject, name in product(subjects, backends):
+        taken, official = seconds[subject, name], seconds[subject, "official"] if "official" in backends else None
+        yield Measurement(
+            *(subject.method, subject.attention, subject.horizon, name, batch, threads, what),
+            *(statistics.median(taken), spread_of(taken), median_ratio(taken, seconds[eager, "official"])),
+            median_ratio(taken, official) if official else None,
+            *(precision, subject.num_inference_steps, subject.stacked, median_ratio(taken, seconds[same, name])),
+            *(read, bytes_read(subject.sketch(), what) / (1e9 * read)),
+        )
+
+
+@functools.cache  # once for each number of threads
+def bandwidth(device: str, threads: int) -> float:
+    """GB/s at which torch's ``threads`` threads, or a GPU, read an array; the fastest of READS."""
+    import torch
+
+    array = torch.ones(ARRAY_BYTES // 4, device=device)
+    array.sum()
+    return ARRAY_BYTES / 1e9 / min(timed(array.sum, 1) for _ in range(READS))
 
 
 def take_turns(calls: dict[Hashable, Callable[[], object]], turns: int) -> dict[Hashable, list[float]]:

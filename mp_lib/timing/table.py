@@ -1,113 +1,57 @@
 """The whole table of ``mp_lib.timing.benchmark``, made once and kept.
 
 Sheets are measured in the order of what they tell, each is written as soon as it is whole, and the next call goes on
-where one was stopped. All methods of a sheet are timed in turn, so that every two rows of it can be compared. Rows
-that a GPU would fill stay out where there is none.
+where one was stopped. All methods of a sheet are timed in turn, so that every two rows of it can be compared. Rows of
+another device stay as they are. Nothing here needs more than torch, numpy, einops and safetensors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, fields
-from multiprocessing import get_context
+import csv
+import io
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import pandas as pd
+import torch
 
-from mp_lib.config import METHODS, kinds
+from mp_lib.system.device import choose_device, device_name
+from mp_lib.system.errors import InputError
+from mp_lib.system.extras import how_to_install, missing_modules
 from mp_lib.system.files import write_atomically
 from mp_lib.system.paths import results_path, supplied
-from mp_lib.system.provenance import commit, versions
+from mp_lib.system.precision import use_precision
+from mp_lib.system.provenance import commit
+from mp_lib.system.workers import check_main
 from mp_lib.timing.benchmark import Measurement, measure
+from mp_lib.timing.memory import peak_megabytes
+from mp_lib.timing.sheets import Sheet, chosen_sheets
+from mp_lib.timing.subjects import Subject
+from mp_lib.timing.workloads import NEEDED_EXTRAS
 
-if TYPE_CHECKING:
-    from mp_lib.timing.workloads import Subject
+log = logging.getLogger(__name__)
 
 KEY = ["what", "batch", "threads", "backend", "method", "attention", "horizon", "device"]
-COLUMNS = [
-    *KEY,
-    *(each.name for each in fields(Measurement) if each.name not in KEY),
-    *("peak_megabytes", "torch", "commit"),
-]
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """Measurements of one kind and horizon, for each of ``methods`` and attention.
-
-    ``memory`` names the backends whose peak memory is measured, too, each in a process of its own.
-    """
-
-    what: str
-    batch: int
-    threads: int
-    backends: tuple[str, ...]
-    horizon: int
-    turns: int = 5
-    memory: tuple[str, ...] = ()
-    methods: tuple[str, ...] = tuple(METHODS)
-
-    def usable_backends(self, device: str) -> list[str]:
-        """Those of its backends that can run here."""
-        from mp_lib.timing.workloads import usable
-
-        return [name for name in self.backends if name == "official" or usable(name, device)]
-
-    def keys(self, device: str, device_name: str) -> list[tuple]:
-        """The keys of its rows on a device."""
-        return [
-            (self.what, self.batch, self.threads, name, *kind, self.horizon, device_name)
-            for kind in kinds(self.methods)
-            for name in self.usable_backends(device)
-        ]
-
-
-def sheets() -> Iterator[Sheet]:
-    """All sheets, those that tell most first.
-
-    Training by loop scans keeps every step's states for the gradient: beyond horizon 16, a batch of 128 does not fit
-    into 20 GB with Mamba-2's, so there the official formulation is left out.
-    """
-    yield calls(16)
-    yield from chunks(16)
-    yield Sheet("chunk", 1, 2, ("official", "torch", "onnx"), 16, 3)
-    yield Sheet("encoder_step", 128, 1, ("official", "torch"), 16, methods=("dp3",))  # that of all
-    yield calls(4)
-    yield from chunks(4)
-    yield calls(32)
-    yield from steps(16, ("official", "torch", "cuda", "matrix_products"))
-    yield calls(64)
-    yield from steps(4, ("official", "torch", "cuda"))
-    for horizon in (32, 64):
-        yield from chunks(horizon)
-        yield from steps(horizon, ("torch", "cuda"))
-    yield Sheet("chunk", 1, 1, ("compiled",), 16, 3)  # compiling takes minutes a row
-
-
-def calls(horizon: int) -> Sheet:
-    """Single denoiser calls at a horizon, and their floors."""
-    backends = ("official", "torch", "onnx", "matrix_products", "weight_traffic")
-    return Sheet("denoiser", 1, 1, backends, horizon, turns_at(horizon))
-
-
-def chunks(horizon: int) -> Iterator[Sheet]:
-    """Action chunks at a horizon, and many denoiser calls at once."""
-    backends = ("official", "torch", "onnx", "cuda")
-    yield Sheet("chunk", 1, 1, backends, horizon, turns_at(horizon), memory=("torch",))
-    yield Sheet("denoiser", 64, 2, ("torch", "onnx"), horizon, 3)
-
-
-def turns_at(horizon: int) -> int:
-    """How often each call is measured: fewer times where it takes long."""
-    return 5 if horizon <= 16 else 3
-
-
-def steps(horizon: int, backends: tuple[str, ...]) -> Iterator[Sheet]:
-    """Training steps at a horizon, in two sheets: the optimisers of all methods do not fit into 24 GB."""
-    for methods in (tuple(METHODS)[:5], tuple(METHODS)[5:]):
-        yield Sheet("train_step", 128, 2, backends, horizon, 3, memory=("torch",), methods=methods)
+KEY += ["precision", "num_inference_steps", "stacked"]
+KINDS = {
+    **dict.fromkeys(KEY, "str"),
+    **{each.name: each.type for each in fields(Measurement)},
+    "peak_megabytes": "float | None",
+    "torch": "str",
+    "commit": "str",
+}
+COLUMNS = [*KINDS]
+READERS: dict[str, Callable] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "float | None": lambda text: float(text) if text else None,
+}
+# Of columns that older tables do not have.
+DEFAULTS = {each.name: each.default for each in fields(Measurement) if each.default is not MISSING}
 
 
 def kept_path() -> Path:
@@ -115,88 +59,105 @@ def kept_path() -> Path:
     return results_path("benchmark.csv")
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """The rows that were measured before, also those that come with the project; none if there is no such file."""
+def read_rows(path: Path) -> list[dict]:
+    """The rows that were measured before, also those that come with the project; none if there is no such file.
+
+    Raises an InputError for a file that is no such table.
+    """
     path = supplied(path)
     if not path.exists():
-        return pd.DataFrame(columns=COLUMNS)
-    numbers = ("peak_megabytes", "ratio_to_official")
-    return pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in numbers})
+        return []
+    with open(path, newline="", encoding="utf-8", errors="replace") as file:
+        reader = csv.DictReader(file, restval="")
+        found = {*(reader.fieldnames or ())}
+        if wrong := sorted(({*COLUMNS} - {*DEFAULTS} - found) | (found - {*COLUMNS})):
+            raise InputError(f"{path} is no table of the benchmark: {', '.join(wrong)}; give another --path")
+        try:
+            return [DEFAULTS | {name: READERS[KINDS[name]](text) for name, text in row.items()} for row in reader]
+        except (KeyError, ValueError) as error:
+            line = f"{path}, line {reader.line_num}"
+            raise InputError(f"{line}, is damaged ({error}); restore it from a copy, or give another --path") from error
 
 
-def fill_table(path: Path, device: str = "cpu") -> Iterator[Sheet]:
-    """Measure the sheets that ``path`` lacks and write each when it is whole; yields one before it is measured."""
-    import torch
-
-    from mp_lib.system.device import choose_device, device_name
-    from mp_lib.system.workers import check_main
-    from mp_lib.timing.workloads import Subject
-
-    check_main()  # now rather than when peaks are measured
-    device = str(choose_device(device))
-    name, subjects = device_name(torch.device(device)), {}
-    for sheet in sheets():
-        keys, table = sheet.keys(device, name), read_table(path)
-        if {*keys} <= {*table[KEY].itertuples(index=False, name=None)}:
-            continue
-        yield sheet
-        # What was exported serves all sheets of a horizon; training needs the memory.
-        places = [(*kind, sheet.horizon, device) for kind in kinds(sheet.methods) if sheet.what != "train_step"]
-        subjects = {place: subjects.get(place) or Subject(*place) for place in places}
-        rows = measure_sheet(sheet, device, list(subjects.values()))
-        origin = {"device": name, "torch": versions()["torch"], "commit": commit()}
-        added = pd.DataFrame([row | origin for row in rows], columns=COLUMNS)
-        # A row that is measured again replaces what was there.
-        table = table[[key not in {*keys} for key in table[KEY].itertuples(index=False, name=None)]]
-        write_atomically(path, pd.concat([table, added] if len(table) else [added]).to_csv(index=False).encode())
+def write_rows(path: Path, rows: list[dict]) -> None:
+    """Write rows as ``read_rows`` gives them, atomically."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)  # None is written as nothing
+    write_atomically(path, text.getvalue().encode())
 
 
-def measure_sheet(sheet: Sheet, device: str, subjects: list[Subject]) -> Iterator[dict]:
-    """A dictionary a row: the measurement, and peak_megabytes where the sheet asks for it."""
-    import torch
-
-    from mp_lib.timing.workloads import Subject
-
-    torch.set_num_threads(sheet.threads)
-    subjects = subjects or [Subject(*kind, sheet.horizon, device) for kind in kinds(sheet.methods)]
-    rows = list(measure(subjects, sheet.what, sheet.usable_backends(device), sheet.batch, sheet.turns))
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        for row in rows:
-            peak = None
-            if row.backend in sheet.memory:
-                kind = (sheet.what, row.backend, row.method, row.attention, row.horizon, row.threads, row.batch)
-                peak = pool.submit(measure_peak, *kind, device).result()
-            yield asdict(row) | {"peak_megabytes": peak}
+def key_of(row: dict) -> tuple:
+    """What tells a row from all others."""
+    return tuple(row[name] for name in KEY)
 
 
-def measure_peak(what, backend, method, attention, horizon, threads, batch, device) -> float | None:
-    """Megabytes that a call needs: the most that this process holds meanwhile, less what it held before the policy.
+def fill_table(
+    path: Path, device: str = "cpu", precision: str = "auto", only: Sequence[str] = (), minutes: float | None = None
+) -> Iterator[dict]:
+    """Measure what ``path`` lacks of the sheets that ``only`` names; yields the rows of a sheet when it is written.
 
-    On a GPU the most that its tensors take. None where the system does not tell.
+    No sheet is begun after that many minutes; what is left then is said in the log, as is what is left out because a
+    simulator is missing. A sheet that fails, as for want of memory, leaves the others; a RuntimeError names it at the
+    end.
     """
-    import torch
+    check_main()  # now rather than when peaks are measured
+    end = check_minutes(minutes) * 60 + time.monotonic()
+    chosen = choose_device(device)
+    device, name, precision = str(chosen), device_name(chosen), use_precision(precision, chosen)
+    origin = {"device": name, "torch": str(torch.__version__), "commit": commit()}
+    done = {key_of(row) for row in read_rows(path)}
+    waiting = [sheet for sheet in chosen_sheets(device, only) if not {*sheet.keys(device, name, precision)} <= done]
+    waiting = [sheet for sheet in waiting if not lacks_simulator(sheet)]
+    subjects: dict[tuple, Subject] = {}
+    failed = []
+    while waiting and time.monotonic() < end:
+        sheet = waiting.pop(0)
+        log.info("%s", sheet.title)
+        torch.set_num_threads(sheet.threads)
+        # What was exported serves all sheets of a horizon; training needs the memory.
+        subjects = {each: subjects.get(each) for each in sheet.places(device) if sheet.what != "train_step"}
+        subjects = {each: held or Subject(*each) for each, held in subjects.items()}
+        try:
+            rows = [*measure_sheet(sheet, device, precision, [*subjects.values()] or sheet.subjects(device))]
+        except RuntimeError as error:  # torch's for memory, kernels and compilers
+            log.warning("%s failed: %s", sheet.title, str(error).strip().split("\n")[0])
+            failed, subjects = [*failed, sheet.title], {}
+            continue
+        keys, rows = {*sheet.keys(device, name, precision)}, [row | origin for row in rows]
+        # A row that is measured again replaces what was there.
+        write_rows(path, [row for row in read_rows(path) if key_of(row) not in keys] + rows)
+        yield from rows
+    if waiting:
+        left = "; ".join(sheet.title for sheet in waiting)
+        log.warning("the time of %g minutes is over, and the same command goes on; left are: %s", minutes, left)
+    if failed:
+        raise RuntimeError(f"not measured, while all others are in {path}: {'; '.join(failed)}")
 
-    from mp_lib.timing.workloads import MAKERS, Subject
 
-    torch.set_num_threads(threads)
-    held = memory_of_process("VmRSS")
-    call = MAKERS[what][backend](Subject(method, attention, horizon, device), batch)
-    call()
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
-        call()
-        return round(torch.cuda.max_memory_allocated() / 1e6, 1)
-    if held is None:
-        return None
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak, which exporting has raised
-    call()
-    return round((memory_of_process("VmHWM") - held) / 1e6, 1)
+def check_minutes(minutes: float | None) -> float:
+    """These minutes, without end for None; an InputError unless they are more than 0."""
+    if minutes is not None and not minutes > 0:
+        raise InputError(f"minutes {minutes:g} given; give more than 0, or none for the whole table")
+    return math.inf if minutes is None else minutes
 
 
-def memory_of_process(name: str) -> int | None:
-    """Bytes by a name of /proc/self/status; None where there is no such file."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+def lacks_simulator(sheet: Sheet) -> bool:
+    """Whether a sheet cannot be measured for want of an extra, which is said in the log."""
+    extra = NEEDED_EXTRAS.get(sheet.what)
+    missing = missing_modules(extra) if extra else []
+    if missing:
+        log.warning("left out: %s; %s", sheet.title, how_to_install(extra, missing))
+    return bool(missing)
+
+
+def measure_sheet(sheet: Sheet, device: str, precision: str, subjects: list[Subject]) -> Iterator[dict]:
+    """A dictionary a row: the measurement, and peak_megabytes where the sheet asks for it."""
+    backends = sheet.usable_backends(device)
+    for row in list(measure(subjects, sheet.what, backends, sheet.batch, sheet.turns, precision)):
+        peak = None
+        if row.backend in sheet.memory:
+            subject = Subject(row.method, row.attention, row.horizon, device, row.num_inference_steps, row.stacked)
+            peak = peak_megabytes(subject, sheet.what, row.backend, sheet.batch, sheet.threads, precision)
+        yield asdict(row) | {"peak_megabytes": peak}

@@ -7,57 +7,13 @@ from functools import partial
 
 import torch
 
-from mp_lib.config import PolicyConfig
-from mp_lib.model.backends import FrozenPolicy, freeze, has_compiler
+from mp_lib.model.backends import has_compiler
 from mp_lib.model.graphs import Replay
 from mp_lib.model.loops import use_loops
-from mp_lib.model.policy import DiffusionPolicy, build_policy
 from mp_lib.model.step_forms import make_optimizer
 from mp_lib.system.extras import missing_modules
-
-STATE_DIM, ACTION_DIM = 24, 26  # Adroit's hammer, at which the published parameter counts are given
-EXAMPLES = 1  # seed of the inputs
-MIXING_LAYERS = ("dt_proj", "dt_proj_b", "fc_D", "conv1d", "conv1d_b")  # parts of what mixes the steps
-
-
-class Subject:
-    """A method that is measured: it makes policies with fresh weights, always the same ones, at the paper's widths."""
-
-    def __init__(self, method: str, attention: str, horizon: int, device: str = "cpu"):
-        self.method, self.attention, self.horizon, self.device = method, attention, horizon, device
-        self.frozen_policies: dict[str, FrozenPolicy] = {}
-
-    def policy(self) -> DiffusionPolicy:
-        """A policy of its own for a form that changes it."""
-        sizes = {"horizon": self.horizon, "n_action_steps": min(8, self.horizon - 1)}
-        config = PolicyConfig(self.method, STATE_DIM, ACTION_DIM, attention=self.attention or "paper", **sizes)
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            return build_policy(config).to(self.device)
-
-    def frozen(self, backend: str) -> FrozenPolicy:
-        """The policy under a backend, exported or compiled once for all that is timed of it."""
-        if backend not in self.frozen_policies:
-            self.frozen_policies[backend] = freeze(self.policy(), backend)
-        return self.frozen_policies[backend]
-
-
-def inputs_of(policy: DiffusionPolicy, batch: int) -> dict:
-    """Random inputs of the policy's shapes, always the same: a history, noise, a condition and a diffusion step."""
-    config, device = policy.config, policy.device
-    with torch.random.fork_rng():
-        torch.manual_seed(EXAMPLES)
-        given = {
-            "history": {
-                "point_cloud": torch.rand(batch, config.n_obs_steps, config.num_points, 3),
-                "state": torch.rand(batch, config.n_obs_steps, config.state_dim),
-            },
-            "noise": torch.randn(batch, config.horizon, config.action_dim),
-            "cond": torch.randn(batch, config.n_obs_steps * policy.obs_encoder.size),
-            "step": torch.arange(batch) % config.num_train_steps,
-        }
-    history = {key: value.to(device) for key, value in given.pop("history").items()}
-    return {"history": history} | {key: value.to(device) for key, value in given.items()}
+from mp_lib.timing.floors import matrix_products, step_products, weight_traffic
+from mp_lib.timing.subjects import EXAMPLES, TASK, Subject, inputs_of
 
 
 def official_denoiser(subject: Subject, batch: int) -> Callable[[], object]:
@@ -96,93 +52,6 @@ def frozen_chunk(backend: str, subject: Subject, batch: int) -> Callable[[], obj
     frozen = subject.frozen(backend)
     given = inputs_of(frozen.policy, batch)
     return lambda: frozen.predict(given["history"], given["noise"])
-
-
-def weight_traffic(subject: Subject, batch: int) -> Callable[[], object]:
-    """Read the weights of a denoiser call once: what it cannot be faster than at batch 1.
-
-    Those that make the modulation are left out, since ``frozen_denoiser`` has that at hand.
-    """
-    made_once = ("cond_encoder", "diffusion_step_encoder")
-    named = subject.policy().model.named_parameters()
-    weights = [each.detach().flatten() for name, each in named if not any(part in name for part in made_once)]
-
-    def read() -> None:
-        for weight in weights:
-            torch.sum(weight)
-
-    return read
-
-
-def matrix_products(subject: Subject, batch: int) -> Callable[[], object]:
-    """The matrix products of a denoiser call and nothing else: each linear layer and convolution as one product.
-
-    What mixes the steps (with Mamba-1's dt_proj and Hydra's fc_D, which belong to it), norms, activations and moving
-    data come on top of this floor; the modulation is at hand as in ``frozen_denoiser``.
-    """
-    policy = subject.policy().eval()
-    given = inputs_of(policy, batch)
-    with torch.no_grad():
-        modulation = policy.step_table()[:1] + policy.model.cond_modulation(given["cond"])
-        shapes = product_shapes(policy.model, lambda: policy.model.denoise(given["noise"], modulation))
-    products = factors(shapes, policy.device)
-
-    def multiply() -> None:
-        for left, right in products:
-            torch.mm(left, right)
-
-    return multiply
-
-
-def product_shapes(module: torch.nn.Module, call: Callable[[], object]) -> list[tuple[int, int, int]]:
-    """(rows, inner, out) of each linear layer and convolution that runs during ``call``, as one matrix product.
-
-    Those of MIXING_LAYERS are left out.
-    """
-    shapes = []
-
-    def note(name, layer, inputs, output) -> None:
-        if name.endswith(MIXING_LAYERS):  # whether they are called as layers depends on what is installed
-            return
-        transposed = isinstance(layer, torch.nn.ConvTranspose1d)
-        inner, out = layer.weight.flatten(1).shape if transposed else layer.weight.flatten(1).T.shape
-        shapes.append((inputs[0].numel() // inner if transposed else output.numel() // out, inner, out))
-
-    kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.ConvTranspose1d)
-    hooks = [
-        each.register_forward_hook(partial(note, name))
-        for name, each in module.named_modules()
-        if isinstance(each, kinds)
-    ]
-    call()
-    for hook in hooks:
-        hook.remove()
-    return shapes
-
-
-def factors(shapes: list[tuple[int, int, int]], device: torch.device) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Random matrices to multiply, (rows, inner) and (inner, out) each."""
-    return [(torch.randn(rows, inner).to(device), torch.randn(inner, out).to(device)) for rows, inner, out in shapes]
-
-
-def step_products(subject: Subject, batch: int) -> Callable[[], object]:
-    """The matrix products of a training step and nothing else: of each layer the value and both gradients.
-
-    Their sizes are those of one step, in which stochastic depth has left out a fifth of the samples.
-    """
-    policy = subject.policy().train()
-    given = inputs_of(policy, batch)
-    with torch.no_grad():
-        shapes = product_shapes(policy.model, lambda: policy.model(given["noise"], given["step"], given["cond"]))
-    products = factors(shapes, policy.device)
-
-    def multiply() -> None:
-        for left, right in products:
-            out = torch.mm(left, right)
-            torch.mm(out, right.T)
-            torch.mm(left.T, out)
-
-    return multiply
 
 
 STEP_FORMS: dict[str, Callable] = {  # (step, denoiser) -> step
@@ -225,6 +94,35 @@ def encoder_step(plain: bool, subject: Subject, batch: int) -> Callable[[], obje
     return step
 
 
+def decision(make_chunk: Callable, subject: Subject, batch: int) -> Callable[[], object]:
+    """What an episode repeats, in each of ``batch`` simulators of TASK: a chunk, its actions, and looking at the end.
+
+    A MissingExtraError where the simulator is missing.
+    """
+    from mp_lib.sim.tasks import TASKS
+
+    config, chunk = subject.config(), make_chunk(subject, batch)
+    envs = [TASKS[TASK].make_env(num_points=config.num_points) for _ in range(batch)]
+    start = config.n_obs_steps - 1
+    looking = config.n_action_steps - config.n_obs_steps  # from this action on, as rollouts do
+
+    def decide() -> None:
+        for env, actions in zip(envs, chunk()[:, start : start + config.n_action_steps].cpu().numpy(), strict=True):
+            env.reset(EXAMPLES)  # actions of fresh weights lead nowhere that an episode would be
+            for index, action in enumerate(actions):
+                env.step(action)
+                if index >= looking:
+                    env.observe()
+
+    return decide
+
+
+CHUNKS: dict[str, Callable] = {
+    "official": official_chunk,
+    **{name: partial(frozen_chunk, name) for name in ("torch", "compiled", "onnx", "cuda")},
+}
+# By what is timed and by form: a maker takes a subject and a batch and returns the call. One that trains several
+# policies at once takes their number from the subject.
 MAKERS: dict[str, dict[str, Callable]] = {
     "denoiser": {
         "official": official_denoiser,
@@ -232,16 +130,15 @@ MAKERS: dict[str, dict[str, Callable]] = {
         "matrix_products": matrix_products,
         **{name: partial(frozen_denoiser, name) for name in ("torch", "compiled", "onnx")},
     },
-    "chunk": {
-        "official": official_chunk,
-        **{name: partial(frozen_chunk, name) for name in ("torch", "compiled", "onnx", "cuda")},
-    },
+    "chunk": CHUNKS,
     "train_step": {
         "matrix_products": step_products,
         **{name: partial(train_step, name) for name in ("official", "torch", "compiled", "cuda")},
     },
     "encoder_step": {"official": partial(encoder_step, True), "torch": partial(encoder_step, False)},
+    "decision": {name: partial(decision, make) for name, make in CHUNKS.items()},
 }
+NEEDED_EXTRAS = {"decision": "sim"}  # by what is timed
 ONLY_WHEN_ASKED = {("train_step", "compiled", "cpu")}  # minutes a method to compile, and slower than the native loops
 
 
