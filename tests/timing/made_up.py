@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from mp_lib.system.device import device_name
 from mp_lib.timing import table
 from mp_lib.timing.table import COLUMNS, DEFAULTS, KEY, fill_table
 
@@ -17,7 +16,7 @@ def measured(monkeypatch):
         done.append((sheet, subjects))
         numbers = {"median_seconds": 1.0, "spread": 0.0, "ratio_to_dp3_eager": 0.5, "ratio_to_official": 0.2}
         row = dict.fromkeys(COLUMNS) | DEFAULTS | numbers | {"ratio_to_dp3_same": 0.25}
-        for key in sheet.keys(device, device_name(torch.device(device)), precision):
+        for key in sheet.keys(device, table.device_name(torch.device(device)), precision):
             yield row | dict(zip(KEY, key, strict=True))
 
     monkeypatch.setattr(table, "measure_sheet", measure)

@@ -5,8 +5,9 @@ import torch
 
 from mp_lib.config import METHODS, PolicyConfig
 from mp_lib.model.policy import build_policy
-from mp_lib.timing.memory import CARDS, COPIES, training_bytes, what_fits
+from mp_lib.timing.memory import CARDS, COPIES, peak_megabytes, training_bytes, what_fits
 from mp_lib.timing.subjects import Subject
+from mp_lib.timing.workloads import MAKERS
 from tests import ROOT
 
 
@@ -43,6 +44,19 @@ def test_what_is_kept_are_the_inputs_of_products_and_activations():
             return self.net(batch["state"]).sum()
 
     assert training_bytes(Toy(), 16) == (COPIES * 4 * (4 * 8 + 8 + 8 * 2 + 2), 4 * 16 * (4 + 8))
+
+
+def test_a_gpu_s_peak_is_what_tensors_took_beside_those_that_were_there(monkeypatch):
+    called = []
+    monkeypatch.setitem(MAKERS["chunk"], "cuda", lambda subject, batch: lambda: called.append(batch))
+    for name, value in {
+        "memory_allocated": 10**6,
+        "reset_peak_memory_stats": None,
+        "max_memory_allocated": 5e6,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert peak_megabytes(Subject("dp3", "", 16, "cuda"), "chunk", "cuda", 3, 1, "float32") == 4.0
+    assert called == [3, 3]
 
 
 def test_the_documented_table_is_what_is_computed():

@@ -5,6 +5,7 @@ import logging
 import time
 
 import pytest
+import torch
 
 from mp_lib.config import METHODS
 from mp_lib.study.efficiency import read_table
@@ -143,6 +144,15 @@ def test_a_backend_that_comes_later_replaces_the_rows_of_its_sheet(measured, mon
     table = read_table(path)
     assert "onnx" in {*table["backend"]} and not table.duplicated(KEY).any()
     assert not table[table["backend"] == "official"].empty
+
+
+def test_a_gpu_s_table_has_its_own_order_name_and_precision(measured, monkeypatch, tmp_path):
+    for name, value in {"choose_device": torch.device("cuda"), "device_name": "GPU", "use_precision": "tf32"}.items():
+        monkeypatch.setattr(table, name, lambda *given, value=value: value)
+    rows = fill(tmp_path / "benchmark.csv", device="auto")
+    assert [sheet for sheet, _ in measured] == chosen_sheets("cuda") and rows == read_rows(tmp_path / "benchmark.csv")
+    assert {(row["device"], row["precision"]) for row in rows} == {("GPU", "tf32")}
+    assert not fill(tmp_path / "benchmark.csv", device="auto")
 
 
 def test_rows_of_another_device_stay_and_are_read_as_they_were_written(measured, tmp_path):
