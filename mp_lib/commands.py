@@ -17,7 +17,7 @@ from mp_lib.pipeline import options
 from mp_lib.system.errors import InputError, one_line, shown
 from mp_lib.system.paths import given_path
 
-WHAT = ("chunk", "denoiser", "train_step", "encoder_step", "decision")  # timing.workloads.MAKERS, which needs torch
+WHAT = ("chunk", "denoiser", "train_step", "training", "encoder_step", "decision")  # timing.workloads.MAKERS
 
 
 def option(*names: str, **settings) -> tuple[tuple, dict]:

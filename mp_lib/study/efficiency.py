@@ -30,7 +30,8 @@ BACKEND_LABELS = {
 USUAL = {"num_inference_steps": 10, "stacked": 1}
 CHUNK, CALL = ({"what": what, "batch": 1, "threads": 1} | USUAL for what in ("chunk", "denoiser"))
 MANY = {"what": "denoiser", "batch": 64, "threads": 2} | USUAL
-STEP, STEP_ON_GPU = ({"what": "train_step", "batch": 128, "threads": threads} | USUAL for threads in (2, 1))
+STEP = {"what": "train_step", "batch": 128, "threads": 2} | USUAL
+STEP_ON_GPU = {"what": "training", "batch": 128, "threads": 1} | USUAL
 FEW = CHUNK | {"num_inference_steps": 2}
 READING = (  # name, column of ``with_readings``, rows
     *(

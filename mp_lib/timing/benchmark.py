@@ -23,7 +23,7 @@ from mp_lib.system.errors import InputError
 if TYPE_CHECKING:
     from mp_lib.timing.subjects import Subject
 
-BATCHES = {"denoiser": 1, "chunk": 1, "train_step": 128, "encoder_step": 128, "decision": 1}
+BATCHES = {"denoiser": 1, "chunk": 1, "train_step": 128, "training": 128, "encoder_step": 128, "decision": 1}
 TURN_SECONDS = 0.2  # a turn repeats what is faster than this
 ROW_SECONDS = 45  # slow calls get fewer turns than asked for, but three, so that a row ends in about this time
 ARRAY_BYTES, READS = 2**29, 5  # what is read for the bandwidth: more than caches hold
@@ -74,7 +74,8 @@ def benchmark(
     """Measure each method and horizon under each backend that can do ``what`` here, at the paper's widths.
 
     ``what`` is "denoiser" (one call), "chunk" (encoder and all denoising steps), "train_step" (of the denoiser,
-    optimiser included), "encoder_step" or "decision" (a chunk and a simulator). Raises a ValueError that lists the
+    optimiser included), "training" (a whole step, as trainings take it), "encoder_step" or "decision" (a chunk and a
+    simulator). Raises a ValueError that lists the
     choices for an unknown name, or that says which horizons there can be.
     """
     import torch

@@ -39,6 +39,7 @@ def bytes_read(policy: DiffusionPolicy, what: str) -> int:
         "chunk": chunk,
         "decision": chunk,
         "train_step": READS_OF_A_STEP * size(policy.model.parameters()),
+        "training": READS_OF_A_STEP * size(policy.parameters()),
         "encoder_step": READS_OF_A_GRADIENT * size(encoder),
     }
     return read[what]

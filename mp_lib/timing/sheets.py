@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PAIR = ("dp3_mamba_v2", "dp3")
 PAPER, RELEASED = ("paper",), ("released",)
+STACK = 9  # trainings in a group: three seeds of three tasks
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def cpu_sheets() -> Iterator[Sheet]:
     for horizon in (32, 64):
         yield from chunks(horizon)
         yield from steps(horizon, ("torch",))
+    yield from steps(16, ("torch",), "training")
     yield Sheet("chunk", 1, 1, ("compiled",), 16, 3)  # compiling takes minutes a row
     yield Sheet("decision", 1, 1, ("official", "torch", "onnx"), 16, 3, methods=PAIR, attention=RELEASED)
 
@@ -130,21 +132,27 @@ def gpu_sheets() -> Iterator[Sheet]:
     mamba = tuple(name for name, method in METHODS.items() if method.mixer)
     for count in (10, 2):
         yield Sheet("chunk", 1, 1, forms, 16, 5, (), PAIR, RELEASED, count)
-    for methods in (PAIR, ("dp3_mamba", "dp3_mamba_bi"), ("dp3_mamba_hydra", "simple_dp3", "dp3_narrow")):
-        yield Sheet("train_step", 128, 1, ("cuda",), 16, 5, ("cuda",), methods, PAPER)
+    for methods, stacked in (
+        (PAIR, 1),
+        (PAIR[:1], STACK),
+        (("dp3_mamba", "dp3_mamba_bi"), 1),
+        (("dp3_mamba_hydra", "simple_dp3", "dp3_narrow"), 1),
+        *(((name,), STACK) for name in METHODS if name not in PAIR[:1]),
+    ):
+        yield Sheet("training", 128, 1, ("cuda",), 16, 5, ("cuda",), methods, PAPER, stacked=stacked)
     for count in (10, 2):
         yield Sheet("chunk", 1, 1, forms, 16, 5, (), others, RELEASED, count)
         yield Sheet("chunk", 1, 1, forms, 16, 5, (), mamba, PAPER, count)
-    yield Sheet("train_step", 128, 1, ("cuda",), 16, 5, ("cuda",), mamba, RELEASED)
+    yield Sheet("training", 128, 1, ("cuda",), 16, 5, ("cuda",), mamba, RELEASED)
     for method in METHODS:  # the optimisers of few fit together
-        yield Sheet("train_step", 128, 1, ("official", "torch"), 16, 3, ("torch",), (method,))
+        yield Sheet("training", 128, 1, ("official", "torch"), 16, 3, ("torch",), (method,))
     yield Sheet("denoiser", 64, 1, ("torch",), 16)
     yield Sheet("denoiser", 1, 1, ("official", "torch", "matrix_products", "weight_traffic"), 16)
     for horizon in (4, 32, 64):
         yield Sheet("chunk", 1, 1, ("torch", "cuda"), horizon)
         yield Sheet("denoiser", 1, 1, ("official", "torch", "matrix_products", "weight_traffic"), horizon)
     yield Sheet("chunk", 1, 1, ("compiled",), 16, 3, methods=PAIR, attention=RELEASED)  # minutes to compile
-    yield Sheet("train_step", 128, 1, ("compiled",), 16, 3, methods=PAIR, attention=PAPER)
+    yield Sheet("training", 128, 1, ("compiled",), 16, 3, methods=PAIR, attention=PAPER)
     yield Sheet("decision", 1, 1, ("official", "torch", "cuda"), 16, 3, methods=PAIR, attention=RELEASED)
 
 
@@ -165,7 +173,7 @@ def turns_at(horizon: int) -> int:
     return 5 if horizon <= 16 else 3
 
 
-def steps(horizon: int, backends: tuple[str, ...]) -> Iterator[Sheet]:
+def steps(horizon: int, backends: tuple[str, ...], what: str = "train_step") -> Iterator[Sheet]:
     """Training steps at a horizon, in two sheets: the optimisers of all methods do not fit into 24 GB."""
     for methods in (tuple(METHODS)[:5], tuple(METHODS)[5:]):
-        yield Sheet("train_step", 128, 2, backends, horizon, 3, memory=("torch",), methods=methods)
+        yield Sheet(what, 128, 2, backends, horizon, 3, memory=("torch",), methods=methods)

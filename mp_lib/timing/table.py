@@ -93,6 +93,9 @@ def key_of(row: dict) -> tuple:
     return tuple(row[name] for name in KEY)
 
 
+TRAINING = ("train_step", "training")  # what takes the memory of policies that are held for chunks
+
+
 def fill_table(
     path: Path, device: str = "cpu", precision: str = "auto", only: Sequence[str] = (), minutes: float | None = None
 ) -> Iterator[dict]:
@@ -117,7 +120,7 @@ def fill_table(
         log.info("%s", sheet.title)
         torch.set_num_threads(sheet.threads)
         # What was exported serves all sheets of a horizon; training needs the memory.
-        subjects = {each: subjects.get(each) for each in sheet.places(device) if sheet.what != "train_step"}
+        subjects = {each: subjects.get(each) for each in sheet.places(device) if sheet.what not in TRAINING}
         subjects = {each: held or Subject(*each) for each, held in subjects.items()}
         try:
             rows = [*measure_sheet(sheet, device, precision, [*subjects.values()] or sheet.subjects(device))]

@@ -8,12 +8,12 @@ from functools import partial
 import torch
 
 from mp_lib.model.backends import has_compiler
-from mp_lib.model.graphs import Replay
 from mp_lib.model.loops import use_loops
 from mp_lib.model.step_forms import make_optimizer
 from mp_lib.system.extras import missing_modules
 from mp_lib.timing.floors import matrix_products, step_products, weight_traffic
 from mp_lib.timing.subjects import EXAMPLES, TASK, Subject, inputs_of
+from mp_lib.timing.trainings import official_training, training
 
 
 def official_denoiser(subject: Subject, batch: int) -> Callable[[], object]:
@@ -58,7 +58,6 @@ STEP_FORMS: dict[str, Callable] = {  # (step, denoiser) -> step
     "official": lambda step, denoiser: use_loops(denoiser) and step,  # every part has its slow form
     "torch": lambda step, denoiser: step,
     "compiled": lambda step, denoiser: denoiser.compile(dynamic=False) or step,
-    "cuda": lambda step, denoiser: Replay(step),
 }
 
 
@@ -133,13 +132,20 @@ MAKERS: dict[str, dict[str, Callable]] = {
     "chunk": CHUNKS,
     "train_step": {
         "matrix_products": step_products,
-        **{name: partial(train_step, name) for name in ("official", "torch", "compiled", "cuda")},
+        **{name: partial(train_step, name) for name in ("official", "torch", "compiled")},
+    },
+    "training": {
+        "official": official_training,
+        **{name: partial(training, name) for name in ("torch", "compiled", "cuda")},
     },
     "encoder_step": {"official": partial(encoder_step, True), "torch": partial(encoder_step, False)},
     "decision": {name: partial(decision, make) for name, make in CHUNKS.items()},
 }
 NEEDED_EXTRAS = {"decision": "sim"}  # by what is timed
-ONLY_WHEN_ASKED = {("train_step", "compiled", "cpu")}  # minutes a method to compile, and slower than the native loops
+ONLY_WHEN_ASKED = {
+    ("train_step", "compiled", "cpu"),
+    ("training", "compiled", "cpu"),
+}  # minutes a method to compile, and slower than the native loops
 
 
 def usable(backend: str, device: str) -> bool:

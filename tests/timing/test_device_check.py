@@ -34,11 +34,11 @@ class Hiding:
 sys.meta_path = [Hiding(finder) for finder in sys.meta_path]
 
 from mp_lib.__main__ import main
-from mp_lib.model.policy import build_policy
 from mp_lib.timing import benchmark, subjects
 
 benchmark.TURN_SECONDS, benchmark.ARRAY_BYTES = 0.0, 2**20
-subjects.Subject.policy = lambda self: build_policy(replace(self.config(), down_dims=(32, 64)))
+config = subjects.Subject.config
+subjects.Subject.config = lambda self: replace(config(self), down_dims=(32, 64))
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -62,7 +62,7 @@ def with_what_it_requires(package):
 def test_the_table_needs_torch_numpy_einops_and_safetensors_alone(tmp_path):
     packages = {"mp_lib", "torchgen", "functorch"}.union(*map(with_what_it_requires, NEEDED))
     assert not packages & {"pandas", "tqdm", "psutil", "zarr", "mujoco"}
-    only = ["chunk", "train_step", "decision", "dp3", "official"]
+    only = ["chunk", "training", "decision", "dp3", "torch"]
     command = ["benchmark", "--table", "--device", "cpu", "--path", str(tmp_path / "table.csv"), "--only", *only]
     code = RUN.replace("PACKAGES", repr(packages))
     done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, cwd=ROOT)
@@ -72,7 +72,7 @@ def test_the_table_needs_torch_numpy_einops_and_safetensors_alone(tmp_path):
     assert {(row["what"], row["num_inference_steps"]) for row in rows} == {
         ("chunk", 10),
         ("chunk", 2),
-        ("train_step", 10),
+        ("training", 10),
     }
     [left_out] = [line for line in done.stderr.splitlines() if line.startswith("left out")]
     assert "mujoco" in left_out and "decision" in left_out
@@ -101,7 +101,7 @@ def test_all_forms_of_a_chunk_agree_on_a_gpu(method, precision):
 
 @pytest.mark.cuda
 def test_a_gpu_s_rows_name_it_its_precision_its_bandwidth_and_their_memory(tmp_path):
-    rows = list(fill_table(tmp_path / "table.csv", "cuda", only=["train_step", "cuda", "simple_dp3"]))
+    rows = list(fill_table(tmp_path / "table.csv", "cuda", only=["training", "cuda", "simple_dp3"]))
     assert [row["method"] for row in rows] == ["simple_dp3"] and rows == read_rows(tmp_path / "table.csv")
     [row] = rows
     usual = "tf32" if torch.cuda.get_device_capability() >= (8, 0) else "float32"

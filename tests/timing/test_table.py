@@ -12,7 +12,17 @@ from mp_lib.study.efficiency import read_table
 from mp_lib.timing import table, workloads
 from mp_lib.timing.sheets import Sheet, chosen_sheets
 from mp_lib.timing.subjects import Subject
-from mp_lib.timing.table import COLUMNS, DEFAULTS, KEY, fill_table, kept_path, key_of, measure_sheet, read_rows
+from mp_lib.timing.table import (
+    COLUMNS,
+    DEFAULTS,
+    KEY,
+    TRAINING,
+    fill_table,
+    kept_path,
+    key_of,
+    measure_sheet,
+    read_rows,
+)
 from mp_lib.timing.workloads import MAKERS
 from tests.timing.made_up import fill, measured
 
@@ -36,17 +46,17 @@ def test_a_gpu_tells_first_what_is_asked_first():
     assert [each for each in order if each[1]][:3] == [
         ("chunk", "released", 10),
         ("chunk", "released", 2),
-        ("train_step", "paper", 10),
+        ("training", "paper", 10),
     ]
-    steps = list(dict.fromkeys(row["method"] for row in rows if row["what"] == "train_step"))
+    steps = list(dict.fromkeys(row["method"] for row in rows if row["what"] == "training"))
     assert steps[:2] == ["dp3_mamba_v2", "dp3"] and {*steps} == {*METHODS}
-    assert next(row for row in rows if row["what"] == "train_step")["backend"] == "cuda"
+    assert next(row for row in rows if row["what"] == "training")["backend"] == "cuda"
     late = [index for index, row in enumerate(rows) if row["backend"] == "compiled" or row["what"] == "decision"]
     assert late == list(range(len(rows) - len(late), len(rows))) and rows[-1]["what"] == "decision"
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("only", [["chunk"], ["dp3"], ["torch"], ["chunk", "train_step", "dp3_mamba", "torch"]])
+@pytest.mark.parametrize("only", [["chunk"], ["dp3"], ["torch"], ["chunk", "training", "dp3_mamba", "torch"]])
 def test_only_picks_by_kind_of_row_method_and_form(device, only):
     everything = [key for sheet in chosen_sheets(device) for key in sheet.keys(device, "", "")]
     picked = [key for sheet in chosen_sheets(device, only) for key in sheet.keys(device, "", "")]
@@ -94,8 +104,8 @@ def test_sheets_of_one_horizon_share_what_was_exported_and_training_has_the_memo
     fill(tmp_path / "benchmark.csv")
     (first, subjects), (second, others), *rest = measured
     assert first.horizon == second.horizon and subjects == others and len(subjects) > len(METHODS)
-    steps = [subject for sheet, used in rest if sheet.what == "train_step" for subject in used]
-    assert not {*steps} & {subject for sheet, used in measured if sheet.what != "train_step" for subject in used}
+    steps = [subject for sheet, used in rest if sheet.what in TRAINING for subject in used]
+    assert not {*steps} & {subject for sheet, used in measured if sheet.what not in TRAINING for subject in used}
     assert not {*subjects} & {each for sheet, used in rest if sheet.horizon != first.horizon for each in used}
 
 
