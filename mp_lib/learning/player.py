@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -40,8 +41,11 @@ class Player:
         with self.own_stream():
             return rollout(self.frozen.refresh(weights or policy.state_dict()), spec, seeds, **given)
 
-    def own_stream(self) -> contextlib.AbstractContextManager:
+    @contextlib.contextmanager
+    def own_stream(self) -> Iterator[None]:
         """On a GPU a stream that goes before the training's, which may have queued many steps."""
         if self.device.type != "cuda":
-            return contextlib.nullcontext()
-        return torch.cuda.stream(torch.cuda.Stream(self.device, priority=-1))
+            yield
+            return
+        with torch.cuda.device(self.device), torch.cuda.stream(torch.cuda.Stream(self.device, priority=-1)):
+            yield

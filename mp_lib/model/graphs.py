@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+RECORDING = threading.Lock()  # one at a time: a training's thread and that of its evaluation share a GPU
 WARM_UPS = 3  # calls before recording, in which libraries choose and allocate what they will use
 
 
@@ -20,18 +22,18 @@ def capture(
     Before that ``rehearse`` is called, by default the function itself, which is to warm up all that it uses.
     ``generators`` are those that it draws from: at each replay they give what their seed says then.
     """
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # warm-up on another stream, as capturing asks for
-        for _ in range(WARM_UPS):
-            (rehearse or function)()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    for generator in generators:
-        graph.register_generator_state(generator)
-    # Another thread, which evaluates, may use the GPU meanwhile.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        output = function()
+    with RECORDING:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # warm-up on another stream, as capturing asks for
+            for _ in range(WARM_UPS):
+                (rehearse or function)()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        for generator in generators:
+            graph.register_generator_state(generator)
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # others may use the GPU meanwhile
+            output = function()
     return graph, output
 
 

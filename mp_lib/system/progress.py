@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,8 @@ FILE_SECONDS = 0.5
 class Progress:
     """Counts to ``total``; made by ``track``."""
 
-    def __init__(self, total: int, description: str, file: Path | None):
-        self._bar = tqdm(total=total, desc=description, mininterval=BAR_SECONDS, dynamic_ncols=False)
+    def __init__(self, total: int, description: str, file: Path | None, shown: bool = True):
+        self._bar = tqdm(total=total, desc=description, mininterval=BAR_SECONDS, dynamic_ncols=False, disable=not shown)
         self._file = file
         self._written = float("-inf")
         self._write()
@@ -57,10 +58,12 @@ def track(total: int, description: str) -> Iterator[Progress]:
     """Show a bar for ``total`` steps while the block runs.
 
     If the environment variable MP_PROGRESS names a file, ``{"description", "done", "total"}`` is written
-    to it as JSON at the start, at the end and at most twice a second between.
+    to it as JSON at the start, at the end and at most twice a second between. Only the main thread is told of: what
+    others do, they do beside that.
     """
-    file = os.environ.get(FILE_VARIABLE)
-    progress = Progress(total, description, Path(file) if file else None)
+    shown = threading.current_thread() is threading.main_thread()
+    file = os.environ.get(FILE_VARIABLE) if shown else None
+    progress = Progress(total, description, Path(file) if file else None, shown)
     try:
         yield progress
     finally:

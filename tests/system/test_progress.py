@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,17 @@ def test_the_bar_shows_description_count_and_note(capsys, monkeypatch):
     shown = capsys.readouterr()
     assert shown.out == ""
     assert all(text in shown.err for text in ("record toy", "2/2", "loss 0.5"))
+
+
+def test_what_another_thread_does_is_neither_shown_nor_written(file, capsys):
+    def work():
+        with track(3, "beside") as progress:
+            progress.advance(3)
+
+    with track(5, "before all") as progress:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        progress.advance(2)
+    assert json.loads(file.read_text()) == {"description": "before all", "done": 2, "total": 5}
+    assert "beside" not in capsys.readouterr().err
