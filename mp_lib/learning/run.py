@@ -101,7 +101,7 @@ def train_group(
         due = [each for each in unfinished if each.folder not in failures and not is_finished(each.folder)]
         if due:
             with torch.random.fork_rng(), same_threads(), Stop() as stop:
-                for how, part in parts(due, form, precision, chosen):
+                for how, part in parts(due, form, precision, chosen, failures):
                     with precision_of(how, chosen), Simulators(settle_jobs(jobs, chosen)) as simulators:
                         failures |= fit_in_memory(part, how, Player(chosen, how.backend, simulators), stop)
         for each in trainings:
@@ -141,12 +141,15 @@ def same_threads() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def parts(due: Sequence[Training], form: str, precision: str, device: torch.device) -> list[tuple[How, list[Training]]]:
-    """The trainings that are computed as one, and how."""
+def parts(
+    due: Sequence[Training], form: str, precision: str, device: torch.device, failures: dict[Path, Exception]
+) -> list[tuple[How, list[Training]]]:
+    """The trainings that are computed as one, and how; those whose store and task do not fit are failures."""
     found: dict[tuple, list[Training]] = {}
     for place, each in enumerate(due):
-        how = settle(form, precision, device, began_with(each.folder))
-        found.setdefault((how, each.shape() if how.form == "cuda" else place), []).append(each)
+        with kept(failures, each.folder):
+            how = settle(form, precision, device, began_with(each.folder))
+            found.setdefault((how, each.shape() if how.form == "cuda" else place), []).append(each)
     return [(how, part) for (how, _), part in found.items()]
 
 

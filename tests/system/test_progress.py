@@ -63,13 +63,13 @@ def test_the_bar_shows_description_count_and_note(capsys, monkeypatch):
 
 def test_what_another_thread_does_is_neither_shown_nor_written(file, capsys):
     def work():
-        with track(3, "beside") as progress:
-            progress.advance(3)
+        with progress.track(3, "beside") as bar:
+            bar.advance(3)
 
-    with track(5, "before all") as progress:
+    with progress.track(5, "before all") as bar:
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
-        progress.advance(2)
+        bar.advance(2)
     assert json.loads(file.read_text()) == {"description": "before all", "done": 2, "total": 5}
     assert "beside" not in capsys.readouterr().err
