@@ -1,8 +1,8 @@
-"""Ways to run a finished policy: eager PyTorch, compiled, ONNX Runtime, one CUDA graph.
+"""Ways to run a finished policy: eager PyTorch, compiled, ONNX Runtime, one CUDA graph, weights in bfloat16.
 
 All of them condition on the history once and then denoise step by step with the same update, so they
-differ in who multiplies the matrices and not in what is computed. What depends on the diffusion step
-alone is a table made once.
+differ in who multiplies the matrices and not in what is computed, but for bfloat16, which rounds more and so
+runs only where it is asked for. What depends on the diffusion step alone is a table made once.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from mp_lib.interfaces import look_up
+from mp_lib.model.bfloat16 import check_processor, round_layers
 from mp_lib.model.graphs import Replay
 from mp_lib.model.policy import DiffusionPolicy
 from mp_lib.system.code_cache import keep_compiled_code
+from mp_lib.system.errors import InputError
 from mp_lib.system.extras import missing_modules, require
 
 log = logging.getLogger(__name__)
@@ -157,6 +159,17 @@ def run_onnx(policy: DiffusionPolicy) -> FrozenPolicy:
     return FrozenPolicy(policy, "onnx", OnnxPart(Condition(policy)), OnnxPart(Denoise(policy)))
 
 
+def run_bfloat16(policy: DiffusionPolicy) -> FrozenPolicy:
+    """Large layers with weights in bfloat16; an InputError off the CPU, or where the processor has no such products."""
+    if policy.device.type != "cpu":
+        raise InputError(
+            f"backend bfloat16 runs on device cpu, the policy is on {policy.device}; move it or choose auto"
+        )
+    check_processor()
+    round_layers(policy)
+    return FrozenPolicy(policy, "bfloat16", Condition(policy), Denoise(policy))
+
+
 class GraphPolicy(FrozenPolicy):
     """Encoder and all denoising steps as one CUDA graph for each batch size: one launch a chunk."""
 
@@ -183,6 +196,7 @@ BACKENDS: dict[str, Callable[[DiffusionPolicy], FrozenPolicy]] = {
     "compiled": run_compiled,
     "onnx": run_onnx,
     "cuda": run_graph,
+    "bfloat16": run_bfloat16,
 }
 
 

@@ -52,12 +52,16 @@ class Upsample(nn.Module):
 
     def multiply(self, x: Tensor) -> Tensor:
         """The transposed convolution as one product and four shifted sums (see ``Conv1d``)."""
-        taps = x.transpose(1, 2) @ self.conv.weight.flatten(1)  # (B, L, D 4)
-        taps = taps.unflatten(2, (-1, 4))
-        none = torch.zeros_like(taps[:, :1, :, 0])
-        even = taps[..., 1] + torch.cat([none, taps[:, :-1, :, 3]], dim=1)
-        odd = taps[..., 2] + torch.cat([taps[:, 1:, :, 0], none], dim=1)
-        return torch.stack([even, odd], dim=2).flatten(1, 2).transpose(1, 2) + self.conv.bias[:, None]
+        return add_taps(x.transpose(1, 2) @ self.conv.weight.flatten(1), self.conv.bias)
+
+
+def add_taps(product: Tensor, bias: Tensor) -> Tensor:
+    """What each step adds to the four of twice the length that it reaches (B, L, D 4), added up: (B, D, 2 L)."""
+    taps = product.unflatten(2, (-1, 4))
+    none = torch.zeros_like(taps[:, :1, :, 0])
+    even = taps[..., 1] + torch.cat([none, taps[:, :-1, :, 3]], dim=1)
+    odd = taps[..., 2] + torch.cat([taps[:, 1:, :, 0], none], dim=1)
+    return torch.stack([even, odd], dim=2).flatten(1, 2).transpose(1, 2) + bias[:, None]
 
 
 class UNet1D(nn.Module):
