@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from mp_lib.config import BOUNDS, FINAL_SEEDS, PolicyConfig
 from mp_lib.interfaces import TaskSpec
 from mp_lib.learning.folder import stored_result
@@ -17,7 +19,7 @@ from mp_lib.model.backends import FrozenPolicy, freeze, scoring_backend
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.ddim import DDIM
 from mp_lib.sim.tasks import TASKS, find_task
-from mp_lib.statistics import wilson_interval
+from mp_lib.statistics import contrast, wilson_interval
 from mp_lib.system.device import choose_device, device_name
 from mp_lib.system.errors import InputError, at_least_one
 from mp_lib.system.files import read_json, write_json
@@ -118,6 +120,23 @@ def evaluate(
         write_json(path, found)
         journal.forget()
     return found
+
+
+def compare_backends(checkpoint: Path, backend: str, usual: str = "torch", episodes: int = 50, **given) -> dict:
+    """A checkpoint on the same environment seeds and noise under a backend and the ``usual`` one.
+
+    ``given`` is for ``evaluate``, which keeps both. Keys: episodes, successes (by backend), alike (episodes that ended
+    alike), and difference, the backend's success rate less the usual one's with its interval for paired episodes
+    (``mp_lib.statistics.contrast``).
+    """
+    found = {name: evaluate(checkpoint, episodes, backend=name, **given)["successes"] for name in (backend, usual)}
+    ours, theirs = (np.array([each]) for each in found.values())
+    return {
+        "episodes": episodes,
+        "successes": {name: sum(each) for name, each in found.items()},
+        "alike": int((ours == theirs).sum()),
+        "difference": contrast([[ours], [theirs]], (1, -1)),
+    }
 
 
 def outcome(played: Sequence[Episode]) -> dict:

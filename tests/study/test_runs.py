@@ -7,10 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from mp_lib.__main__ import main
 from mp_lib.config import FINAL_SEEDS, METHODS
 from mp_lib.drawing.display import Markdown
+from mp_lib.interfaces import How
+from mp_lib.learning.evaluation import evaluation_path
+from mp_lib.learning.how import deviation
+from mp_lib.model.backends import BACKENDS
 from mp_lib.sim.tasks import PAPER_TASKS
 from mp_lib.study import ablations, claims, paper_tables, tables
 from mp_lib.study.designs import ABLATIONS, DESIGNS
@@ -146,7 +151,10 @@ def test_an_evaluation_with_fewer_denoising_steps_is_a_row_of_its_own():
     ):
         (folder / f"{name}-2denoising.json").write_text(json.dumps(found | change))
     (folder / "damaged-2denoising.json").write_text('{"seeds"')
-    (folder / "other-2denoising-onnx.json").write_text(json.dumps(found | {"backend": "onnx"}))
+    for backend in {*BACKENDS} - {"torch"}:
+        under = deviation(How(backend=backend), torch.device("cpu"))
+        path = evaluation_path(run_path(config.name) / "policy.safetensors", 2, FINAL_SEEDS, 2, under)
+        path.write_text(json.dumps(found | {"backend": backend}))
     rows = load_runs()
     assert rows["num_inference_steps"].tolist() == [10, 2] and rows["successes"].tolist() == [1, 0]
     assert rows["changed"].tolist() == ["", "num_inference_steps=2"] and rows["commit"].tolist() == ["abc", "def"]

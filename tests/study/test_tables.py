@@ -13,6 +13,7 @@ from mp_lib.learning import evaluation
 from mp_lib.learning.folder import find_checkpoint, folder_of
 from mp_lib.learning.rollout import Episode
 from mp_lib.learning.stages import policy_config
+from mp_lib.model import bfloat16
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
 from mp_lib.sim.tasks import TASKS
@@ -283,6 +284,23 @@ def test_other_denoising_steps_are_another_evaluation(monkeypatch):
     found = evaluation.evaluate(path, num_inference_steps=2, device="cpu")
     assert calls[0][1] == 2 and found["file"] == f"{FINAL_SEEDS}-2-2denoising.json"
     assert "Not comparable seed by seed" in sentences.of_evaluation(found, path)
+
+
+def test_another_backend_is_another_evaluation_which_is_no_row_and_is_compared_seed_by_seed(monkeypatch):
+    monkeypatch.setattr(bfloat16, "processor_flags", lambda: "flags: avx512_bf16")
+    path, calls = make_checkpoint(write_run(TASK, "simple_dp3", [1, 0, 1, 1]), monkeypatch, [1, 0, 1, 1])
+    under = evaluation.evaluate(path, num_inference_steps=2, device="cpu", backend="bfloat16")
+    assert under["backend"] == "bfloat16" and under["file"] == f"{FINAL_SEEDS}-4-2denoising-bfloat16.json"
+    assert len(load_runs()) == 1
+    found = evaluation.compare_backends(path, "bfloat16", episodes=4, device="cpu")
+    assert found["successes"] == {"bfloat16": 3, "torch": 3} and found["alike"] == found["episodes"] == 4
+    assert found["difference"].value == 0 and found["difference"].low < 0 < found["difference"].high
+    assert len(calls) == 3 and calls[1] == calls[2]
+    (name,) = (path.parent / "evaluations").glob(f"{FINAL_SEEDS}-4-bfloat16.json")
+    name.write_text(json.dumps(json.loads(name.read_text()) | {"successes": [0, 0, 1, 0]}))
+    worse = evaluation.compare_backends(path, "bfloat16", episodes=4, device="cpu")
+    assert worse["successes"] == {"bfloat16": 1, "torch": 3} and worse["alike"] == 2
+    assert worse["difference"].value == -0.5 and len(calls) == 3
 
 
 def test_without_a_run_there_is_no_checkpoint():
