@@ -25,8 +25,13 @@ READ = ("dt_proj", "dt_proj_b", "fc_D")  # layers whose weights the mixers' loop
 FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}  # of processors with instructions for such products; the last is ARM's
 
 
+def has_bfloat16() -> bool:
+    """Whether the processor has products of bfloat16 and this torch a library that uses them."""
+    return bool(FLAGS & {*processor_flags().split()}) and torch.backends.mkldnn.is_available()
+
+
 def check_processor() -> None:
-    """Raise an InputError unless the processor has products of bfloat16 and this torch a library that uses them."""
+    """Raise an InputError that says what is missing unless ``has_bfloat16``."""
     if not FLAGS & {*processor_flags().split()}:
         model = processor_model() or "unknown"
         found = f"the processor ({model}) has none of {', '.join(sorted(FLAGS))} in /proc/cpuinfo"

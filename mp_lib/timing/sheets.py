@@ -107,7 +107,7 @@ def cpu_sheets() -> Iterator[Sheet]:
     yield calls(16)
     yield from chunks(16)
     yield Sheet("chunk", 1, 2, ("official", "torch", "onnx"), 16, 3)
-    yield Sheet("chunk", 1, 1, ("official", "torch", "onnx"), 16, num_inference_steps=2)
+    yield Sheet("chunk", 1, 1, ("official", "torch", "onnx", "bfloat16"), 16, num_inference_steps=2)
     yield Sheet("encoder_step", 128, 1, ("official", "torch"), 16, methods=("dp3",))  # that of all
     yield calls(4)
     yield from chunks(4)
@@ -164,7 +164,8 @@ def calls(horizon: int) -> Sheet:
 
 def chunks(horizon: int) -> Iterator[Sheet]:
     """Action chunks at a horizon, and many denoiser calls at once."""
-    yield Sheet("chunk", 1, 1, ("official", "torch", "onnx"), horizon, turns_at(horizon), memory=("torch",))
+    forms = ("official", "torch", "onnx", "bfloat16")
+    yield Sheet("chunk", 1, 1, forms, horizon, turns_at(horizon), memory=("torch",))
     yield Sheet("denoiser", 64, 2, ("torch", "onnx"), horizon, 3)
 
 

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 from mp_lib.model.backends import has_compiler
+from mp_lib.model.bfloat16 import has_bfloat16
 from mp_lib.model.loops import use_loops
 from mp_lib.model.step_forms import make_optimizer
 from mp_lib.system.extras import missing_modules
@@ -118,7 +119,7 @@ def decision(make_chunk: Callable, subject: Subject, batch: int) -> Callable[[],
 
 CHUNKS: dict[str, Callable] = {
     "official": official_chunk,
-    **{name: partial(frozen_chunk, name) for name in ("torch", "compiled", "onnx", "cuda")},
+    **{name: partial(frozen_chunk, name) for name in ("torch", "compiled", "onnx", "bfloat16", "cuda")},
 }
 # By what is timed and by form: a maker takes a subject and a batch and returns the call. One that trains several
 # policies at once takes their number from the subject.
@@ -156,6 +157,7 @@ def usable(backend: str, device: str) -> bool:
         "matrix_products": True,
         "compiled": device != "cpu" or has_compiler(),
         "onnx": device == "cpu" and not missing_modules("deploy"),
+        "bfloat16": device == "cpu" and has_bfloat16(),
         "cuda": device.startswith("cuda"),
     }
     return available[backend]
