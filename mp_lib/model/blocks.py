@@ -11,26 +11,36 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mp_lib.model import fused
+from mp_lib.model import fused, native
 from mp_lib.model.mixers import MIXERS
 from mp_lib.model.tracing import traced, under_vmap
+from mp_lib.model.windows import WindowProduct, windows_of
 
-FEW_ROWS = 32  # steps of all samples up to which a convolution is cheaper as a product
+FEW_ROWS = 32  # steps of all samples up to which a convolution without gradient is cheaper as a product
+LARGE = 2**18  # weights from which one with gradient is, layout of its neighbours included (AMD EPYC, batch 16)
 
 
 class Conv1d(nn.Conv1d):
-    """The library's convolution; as one matrix product on a GPU, and on a CPU for few steps without gradient.
+    """The library's convolution, or one product of its windows (B L, D K) with the weights as they are.
 
-    At each call the library brings the weights into an order of its own, which for an action chunk of one sample
-    takes up to six times as long as the product of its windows (B L, D K) with the weights as they are.
+    The library brings the weights into an order of its own at each call, and their gradient back out of it, which for
+    an action chunk takes up to six times as long as the product, in training two and a half times. On a GPU it is
+    always a product; on a CPU never where it is compiled or exported.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or under_vmap():
             return self.multiply(x)
-        if torch.is_grad_enabled() or torch.compiler.is_compiling():  # where a look at the size would fix it
+        if torch.compiler.is_compiling():  # where a look at the number of samples would fix it
             return super().forward(x)
+        if torch.is_grad_enabled():
+            return self.multiply_for_gradient(x) if self.weight.numel() >= LARGE else super().forward(x)
         return self.multiply(x) if x.shape[0] * x.shape[2] <= FEW_ROWS else super().forward(x)
+
+    def multiply_for_gradient(self, x: Tensor) -> Tensor:
+        """The convolution of x (B, D, L) as a product, whose gradient is a product, too."""
+        given = (x.transpose(1, 2), self.weight, self.bias, self.stride[0], self.padding[0])
+        return WindowProduct.apply(*given).transpose(1, 2)
 
     def multiply(self, x: Tensor) -> Tensor:
         """The convolution of x (B, D, L) as a product."""
@@ -39,17 +49,26 @@ class Conv1d(nn.Conv1d):
     def windows(self, x: Tensor) -> Tensor:
         """The windows (B, L', D K) of x (B, D, L)."""
         (taps,), (stride,), (padding,) = self.kernel_size, self.stride, self.padding
+        steps = x.transpose(1, 2)
         if (taps, stride) == (1, 1):
-            return x.transpose(1, 2)
+            return steps
         if fused.usable(x, x.shape[2]):
-            return fused.windows(x.transpose(1, 2), taps, stride, padding)
-        padded = nn.functional.pad(x, (padding, padding))
-        if torch.is_grad_enabled():  # slices: the gradient of unfold() may be added up in any order
-            last = padded.shape[2] - taps
-            parts = torch.stack([padded[..., tap : tap + last + 1 : stride] for tap in range(taps)], dim=-1)
-        else:
-            parts = padded.unfold(2, taps, stride)
-        return parts.transpose(1, 2).flatten(2)
+            return fused.windows(steps, taps, stride, padding)
+        if not torch.is_grad_enabled():
+            return windows_of(steps, taps, stride, padding)
+        # Slices: the gradient of unfold() may be added up in any order.
+        padded = nn.functional.pad(steps, (0, 0, padding, padding))
+        reach = padded.shape[1] - taps + 1
+        return torch.stack([padded[:, tap : tap + reach : stride] for tap in range(taps)], dim=-1).flatten(2)
+
+
+class Mish(nn.Mish):
+    """x tanh(softplus(x)); with gradient on a CPU by a native loop, since the library goes number by number."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and native.usable(x.numel(), x):
+            return native.Mish.apply(x)
+        return super().forward(x)
 
 
 class ConvBlock(nn.Module):
@@ -62,7 +81,7 @@ class ConvBlock(nn.Module):
         self.block = nn.Sequential(
             Conv1d(in_channels, out_channels, kernel_size, padding=kernel_size // 2),
             nn.GroupNorm(num_groups, out_channels),
-            nn.Mish(),
+            Mish(),
         )
 
     def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:

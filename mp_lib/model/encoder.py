@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mp_lib.model import fused
+from mp_lib.model import fused, native
 from mp_lib.model.tracing import traced
 
 
@@ -56,6 +56,14 @@ class PointNet(nn.Module):
         size = max(1, 2048 * 3 // rows[0].numel())  # 2048 points
         return torch.cat([function(part) for part in rows.split(size)])
 
+    def strongest(self, points: Tensor) -> Tensor:
+        """The point at which each feature of clouds (M, N, 3) is greatest (M, features); without gradient."""
+        if not all(native.usable(norm.normalized_shape[0], points) for norm in self.mlp[1::3]):
+            return self.mlp(points).argmax(1)
+        for linear, norm in zip(self.mlp[::3], self.mlp[1::3], strict=True):
+            points = native.norm_relu(linear(points), norm.weight, norm.bias, norm.eps)
+        return native.argmax(points)
+
     @torch.no_grad()
     def critical_points(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Which points (M, N) are some feature's maximum, and the place of each feature's among them (M, features).
@@ -64,7 +72,7 @@ class PointNet(nn.Module):
         set): no other point gets a gradient, so the pass with gradient needs only these. Exact, but
         that a tie goes to one point instead of being shared.
         """
-        winners = self.in_parts(lambda clouds: self.mlp(clouds).argmax(1), points)
+        winners = self.in_parts(self.strongest, points)
         chosen = torch.zeros(points.shape[:2], dtype=torch.bool, device=points.device).scatter_(1, winners, True)
         places = chosen.flatten().cumsum(0).view_as(chosen) - 1
         return chosen, places.gather(1, winners)

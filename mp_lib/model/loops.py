@@ -14,7 +14,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mp_lib.model.blocks import Conv1d, ConvBlock, FilmBlock, MixerBlock
+from mp_lib.model.blocks import Conv1d, ConvBlock, FilmBlock, Mish, MixerBlock
 from mp_lib.model.encoder import PointNet
 from mp_lib.model.mixers import Attention, BiMamba, Hydra, Mamba1, Mamba2
 from mp_lib.model.scan import selective_scan_reference, ssd_reference
@@ -126,6 +126,7 @@ class LibraryPointNet(PointNet):
 
 LOOP_FORMS = {
     Conv1d: nn.Conv1d,
+    Mish: nn.Mish,
     ConvBlock: LibraryConvBlock,
     FilmBlock: LibraryFilmBlock,
     Upsample: LibraryUpsample,

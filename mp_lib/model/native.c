@@ -1,7 +1,8 @@
-// The inner loops of the mixers for a CPU, float32, forward and backward: what torch does in one pass over memory an
-// operation, done in one pass in all. Built and called by native.py, which also says which shapes each array has.
+// Inner loops for a CPU, float32: of the mixers and of Mish forward and backward, of the encoder forward. What torch does
+// in one pass over memory an operation is done in one pass in all. Built and called by native.py, which also says which
+// shapes each array has.
 //
-// All arrays are row-major with the channels D last; D is a multiple of W, so that a vector is W channels of one step.
+// All arrays are row-major with the channels D last; D is a multiple of UNIT, so that a vector is W channels of one step.
 // Each function works on the samples (or rows) first to last-1, so that threads can share the work; sums over samples
 // are added to arrays of the thread's own. Each returns 0, or 1 where there is no memory for its states.
 
@@ -9,7 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+// As wide as the processor's registers: of wider vectors compilers keep what a loop carries in memory.
+#if defined __AVX512F__
 enum { W = 16 };
+#elif defined __AVX__
+enum { W = 8 };
+#else
+enum { W = 4 };
+#endif
+enum { UNIT = 16 }; // WIDTH of native.py: what D, and the number of numbers that mish takes, is a multiple of
 typedef float vec __attribute__((vector_size(4 * W)));
 typedef int bits __attribute__((vector_size(4 * W)));
 typedef float loose __attribute__((vector_size(4 * W), aligned(4), may_alias));
@@ -268,4 +277,72 @@ int norm_gradient(long first, long last, long D, long stride, long gate_first, c
         }
     }
     return 0;
+}
+
+// tanh(log(1 + e^x)) = n / (n + 2) with n = e^x (e^x + 2); from 20 on it is 1.
+static inline vec tanh_softplus(vec x) {
+    const vec e = exponential(choose(x > 20.0f, splat(20.0f), x)), n = e * (e + 2.0f);
+    return n / (n + 2.0f);
+}
+
+// x tanh(softplus(x)) of vectors `first` to last-1.
+int mish(long first, long last, const float *x, float *y) {
+    for (long at = first * UNIT; at < last * UNIT; at += W) {
+        const vec value = load(x + at);
+        store(y + at, value * tanh_softplus(value));
+    }
+    return 0;
+}
+
+int mish_gradient(long first, long last, const float *x, const float *gy, float *gx) {
+    for (long at = first * UNIT; at < last * UNIT; at += W) {
+        const vec value = load(x + at), t = tanh_softplus(value);
+        store(gx + at, load(gy + at) * (t + value * (1.0f - t * t) * sigmoid(value)));
+    }
+    return 0;
+}
+
+// ReLU of the layer norm of rows x (D,), in place.
+int norm_relu(long first, long last, long D, float eps, const float *weight, const float *shift, float *x) {
+    for (long row = first; row < last; row++) {
+        float *values = x + row * D;
+        vec sum = splat(0.0f), squares = splat(0.0f);
+        for (long d = 0; d < D; d += W) sum += load(values + d);
+        const float mean = total(sum) / D;
+        for (long d = 0; d < D; d += W) {
+            const vec centred = load(values + d) - mean;
+            squares += centred * centred;
+        }
+        const float scale = 1.0f / __builtin_sqrtf(total(squares) / D + eps);
+        for (long d = 0; d < D; d += W) {
+            const vec y = (load(values + d) - mean) * scale * load(weight + d) + load(shift + d);
+            store(values + d, choose(y < 0.0f, splat(0.0f), y)); // a NaN stays one
+        }
+    }
+    return 0;
+}
+
+// The first n of the greatest x[m, n, d], of a NaN if there is one: found (M, D) of x (M, N, D).
+int argmax(long first, long last, long N, long D, const float *x, long long *found) {
+    int *place = malloc(D * sizeof(int));
+    float *best = malloc(D * sizeof(float));
+    if (place && best)
+        for (long m = first; m < last; m++) {
+            const float *cloud = x + m * N * D;
+            memcpy(best, cloud, D * sizeof(float));
+            memset(place, 0, D * sizeof(int));
+            for (long n = 1; n < N; n++)
+                for (long d = 0; d < D; d += W) {
+                    const vec value = load(cloud + n * D + d), top = load(best + d);
+                    const bits taken = (value > top) | ((value != value) & (top == top));
+                    const vec at = load((const float *)place + d), here = (vec)((bits){0} + (int)n);
+                    store((float *)place + d, choose(taken, here, at));
+                    store(best + d, choose(taken, value, top));
+                }
+            for (long d = 0; d < D; d++) found[m * D + d] = place[d];
+        }
+    const int failed = !(place && best);
+    free(place);
+    free(best);
+    return failed;
 }

@@ -1,4 +1,4 @@
-"""The mixers' inner loops in C (``native.c``), compiled when first needed: convolution, scan, gated norm.
+"""Inner loops in C (``native.c``), compiled when first needed: a mixer's convolution, scan, gated norm; Mish; points.
 
 They run for float32 tensors on a CPU where a C compiler is found; elsewhere, and where a graph is traced, the
 torch forms of the same functions run, which is said once. ``MP_NATIVE=off`` leaves them out.
@@ -19,7 +19,7 @@ from mp_lib.model.tracing import traced
 from mp_lib.system.compiler import build
 
 SOURCE = Path(__file__).with_suffix(".c")
-WIDTH = 16  # W of native.c: channels of a vector
+WIDTH = 16  # UNIT of native.c: numbers in the widest vector
 SHARED_FROM = 1 << 16  # numbers in a tensor from which threads share the work; below, waking them costs more
 
 
@@ -151,3 +151,37 @@ class GatedNorm(torch.autograd.Function):
         given = (*ctx.sizes, y, z, weight, scale, gout.contiguous(), gy, gz)
         (gweight,) = call("norm_gradient", scale.numel(), y.numel(), *given, sums=(weight,))
         return gy, gz, gweight, None, None
+
+
+class Mish(torch.autograd.Function):
+    """x tanh(softplus(x)) of x, as many numbers as a multiple of WIDTH."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        x = x.contiguous()
+        ctx.save_for_backward(x)
+        y = torch.empty_like(x)
+        call("mish", x.numel() // WIDTH, x.numel(), x, y)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gy: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        gx = torch.empty_like(x)
+        call("mish_gradient", x.numel() // WIDTH, x.numel(), x, gy.contiguous(), gx)
+        return gx
+
+
+def norm_relu(x: Tensor, weight: Tensor, shift: Tensor, eps: float) -> Tensor:
+    """ReLU of the layer norm of x (…, D), written over x; without gradient."""
+    x = x.contiguous()
+    call("norm_relu", x.numel() // x.shape[-1], x.numel(), x.shape[-1], float(eps), weight, shift, x)
+    return x
+
+
+def argmax(x: Tensor) -> Tensor:
+    """The first place n of the greatest of x (M, N, D) for each m and d (M, D), of a NaN if there is one."""
+    found = torch.empty(len(x), x.shape[2], dtype=torch.int64)
+    call("argmax", len(x), x.numel(), *x.shape[1:], x.contiguous(), found)
+    return found

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mp_lib.model.blocks import ConditionedBlock, Conv1d, ConvBlock
+from mp_lib.model.blocks import LARGE, ConditionedBlock, Conv1d, ConvBlock
 from mp_lib.model.tracing import under_vmap
 
 
@@ -46,9 +46,9 @@ class Upsample(nn.Module):
         self.conv = nn.ConvTranspose1d(channels, channels, 4, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type == "cpu" and not under_vmap():
-            return self.conv(x)
-        return self.multiply(x)
+        on_cpu = x.device.type == "cpu" and not under_vmap()
+        large = torch.is_grad_enabled() and self.conv.weight.numel() >= LARGE and not torch.compiler.is_compiling()
+        return self.conv(x) if on_cpu and not large else self.multiply(x)
 
     def multiply(self, x: Tensor) -> Tensor:
         """The transposed convolution as one product and four shifted sums (see ``Conv1d``)."""

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from mp_lib.model import native
 from mp_lib.model.blocks import add_kept
+from mp_lib.model.encoder import PointNet
 from mp_lib.model.loops import add_masked, use_loops
 from mp_lib.model.mixers import MIXERS, GatedNorm
 from mp_lib.model.unet import UNet1D
@@ -209,3 +210,34 @@ def test_the_official_formulation_computes_what_it_drops():
     denoiser = use_loops(build_denoiser("dp3_mamba", 4, 32, (32, 64)))
     assert isinstance(denoiser, UNet1D)
     assert {block.add_dropping for block in denoiser.modules() if hasattr(block, "add_dropping")} == {add_masked}
+
+
+def test_native_mish_equals_the_librarys():
+    x = torch.cat([torch.linspace(-30, 30, 992), torch.tensor([-1e4, -90.0, 20.0, 20.1, 1e4, torch.nan] + 10 * [0.0])])
+    inputs = [x.clone().requires_grad_() for _ in range(2)]
+    found, expected = native.Mish.apply(inputs[0]), functional.mish(inputs[1])
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6, equal_nan=True)
+    weights = torch.linspace(-1, 1, len(x))
+    gradients = [torch.autograd.grad(y, given, weights)[0] for y, given in zip((found, expected), inputs, strict=True)]
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6, equal_nan=True)
+
+
+def test_native_norm_and_argmax_equal_the_librarys():
+    torch.manual_seed(0)
+    norm, x = torch.nn.LayerNorm(48), torch.randn(5, 7, 48)
+    torch.nn.init.normal_(norm.weight), torch.nn.init.normal_(norm.bias)
+    with torch.no_grad():
+        expected = torch.relu(norm(x))
+        torch.testing.assert_close(native.norm_relu(x.clone(), norm.weight, norm.bias, norm.eps), expected)
+        x[0, 3, 5], x[2, :, 1], x[1, 0, 0] = torch.nan, 4.0, torch.inf  # a NaN, a tie
+        assert native.argmax(x).equal(x.argmax(1))
+        assert native.norm_relu(x.clone(), norm.weight, norm.bias, norm.eps)[0, 3].isnan().all()
+
+
+def test_the_encoder_finds_the_same_critical_points_natively(monkeypatch):
+    torch.manual_seed(0)
+    encoder, points = PointNet(16, (16, 32, 48)), torch.randn(9, 40, 3)
+    found = encoder.critical_points(points)
+    monkeypatch.setattr(native, "usable", lambda *given: False)
+    for one, other in zip(found, encoder.critical_points(points), strict=True):
+        assert one.equal(other)

@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from mp_lib.config import ATTENTION, METHODS, mixers_of
+from mp_lib.model import blocks, unet
 from mp_lib.model.blocks import FEW_ROWS, MLP, ConditionedBlock, Conv1d, ConvBlock, MixerBlock, add_kept, conv_tail
 from mp_lib.model.loops import add_masked
 from mp_lib.model.policy import build_denoiser
-from mp_lib.model.unet import StepEmbedding, UNet1D
+from mp_lib.model.unet import StepEmbedding, UNet1D, Upsample
 
 EVERY = [(method, attention) for method in METHODS for attention in ATTENTION]
 COND = 256
@@ -207,6 +208,44 @@ def test_a_convolution_of_few_steps_is_the_same_as_a_product(kernel, stride, mon
         torch.testing.assert_close(found, nn.Conv1d.forward(conv, x))
         torch.testing.assert_close(conv(x), found)  # with gradient
     assert called == [1, 2]
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 2), (5, 1)])
+@pytest.mark.parametrize("steps", [4, 7])
+def test_a_large_convolution_is_a_product_in_training_too(kernel, stride, steps, monkeypatch):
+    """Values and gradients in float64, also where the input itself has none."""
+    torch.manual_seed(0)
+    conv, x = Conv1d(6, 4, kernel, stride=stride, padding=kernel // 2).double(), torch.randn(3, 6, steps).double()
+
+    def run(given):
+        y = conv(given)
+        leaves = [*conv.parameters(), *([given] if given.requires_grad else [])]
+        return [y, *torch.autograd.grad((y * torch.arange(y.numel()).view_as(y)).sum(), leaves)]
+
+    for given in (x, x.clone().requires_grad_()):
+        expected, called = run(given), []
+        with monkeypatch.context() as patch:
+            patch.setattr(blocks, "LARGE", 1)
+            multiply = conv.multiply_for_gradient
+            patch.setattr(
+                conv, "multiply_for_gradient", lambda x, do=multiply, called=called: called.append(1) or do(x)
+            )
+            torch.testing.assert_close(run(given), expected)
+        assert called == [1]
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_a_large_transposed_convolution_is_a_product_in_training(length, monkeypatch):
+    torch.manual_seed(0)
+    up, x = Upsample(6).double(), torch.randn(3, 6, length).double().requires_grad_()
+
+    def run():
+        y = up(x)
+        return [y, *torch.autograd.grad(y.square().sum(), [*up.parameters(), x])]
+
+    expected = run()
+    monkeypatch.setattr(unet, "LARGE", 1)
+    torch.testing.assert_close(run(), expected)
 
 
 def test_a_convolution_can_be_exported_for_any_number_of_samples():
