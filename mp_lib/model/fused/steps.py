@@ -9,6 +9,23 @@ from mp_lib.model.fused.grouped import Grouped, even, even_rows, power
 
 
 @triton.jit
+def convolved(
+    x, weight, bias, at, channel, live, sample, group, L, stride, apart,
+    TAPS: tl.constexpr, LEFT: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The depthwise convolution at the steps ``at`` of one sample, before SiLU."""
+    total = (
+        tl.zeros([STEPS, BLOCK], tl.float32) + tl.load(bias + group * apart + channel, mask=live, other=0.0)[None, :]
+    )
+    for tap in tl.static_range(TAPS):
+        seen_at = at + tap - LEFT
+        inside = ((seen_at >= 0) & (seen_at < L))[:, None] & live[None, :]
+        seen = tl.load(x + (sample * L + seen_at)[:, None] * stride + channel[None, :], mask=inside, other=0.0)
+        total += seen * tl.load(weight + group * apart + channel * TAPS + tap, mask=live, other=0.0)[None, :]
+    return total
+
+
+@triton.jit
 def conv_forward(
     x, weight, bias, y, samples, L, stride, D, apart, TAPS: tl.constexpr, LEFT: tl.constexpr,
     STEPS: tl.constexpr, BLOCK: tl.constexpr,
@@ -18,14 +35,7 @@ def conv_forward(
     channel = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     step = tl.arange(0, STEPS)
     live = channel < D
-    total = (
-        tl.zeros([STEPS, BLOCK], tl.float32) + tl.load(bias + group * apart + channel, mask=live, other=0.0)[None, :]
-    )
-    for tap in tl.static_range(TAPS):
-        at = step + tap - LEFT
-        inside = ((at >= 0) & (at < L))[:, None] & live[None, :]
-        seen = tl.load(x + (sample * L + at)[:, None] * stride + channel[None, :], mask=inside, other=0.0)
-        total += seen * tl.load(weight + group * apart + channel * TAPS + tap, mask=live, other=0.0)[None, :]
+    total = convolved(x, weight, bias, step, channel, live, sample, group, L, stride, apart, TAPS, LEFT, STEPS, BLOCK)
     here = (step < L)[:, None] & live[None, :]
     tl.store(y + (sample * L + step)[:, None] * D + channel[None, :], total * tl.sigmoid(total), mask=here)
 
@@ -36,14 +46,7 @@ def conv_slope(
     TAPS: tl.constexpr, LEFT: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Gradient of what SiLU takes at the steps ``at``; 0 outside the sequence."""
-    total = (
-        tl.zeros([STEPS, BLOCK], tl.float32) + tl.load(bias + group * apart + channel, mask=live, other=0.0)[None, :]
-    )
-    for tap in tl.static_range(TAPS):
-        seen_at = at + tap - LEFT
-        inside = ((seen_at >= 0) & (seen_at < L))[:, None] & live[None, :]
-        seen = tl.load(x + (sample * L + seen_at)[:, None] * stride + channel[None, :], mask=inside, other=0.0)
-        total += seen * tl.load(weight + group * apart + channel * TAPS + tap, mask=live, other=0.0)[None, :]
+    total = convolved(x, weight, bias, at, channel, live, sample, group, L, stride, apart, TAPS, LEFT, STEPS, BLOCK)
     sigmoid = tl.sigmoid(total)
     here = ((at >= 0) & (at < L))[:, None] & live[None, :]
     given = tl.load(gy + (sample * L + at)[:, None] * D + channel[None, :], mask=here, other=0.0)
