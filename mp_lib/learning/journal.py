@@ -9,18 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from mp_lib.learning.film import write_film
+from mp_lib.model.noise import SCHEME
 from mp_lib.system.files import read_json, write_atomically
 
 
 class Journal:
     """The file ``path`` with a row an episode, a dict with "seed" in it; at ``film``, if given, the first one's film.
 
-    ``origin`` is JSON-able and says all that the episodes depend on; a file of another origin is forgotten.
+    ``origin`` is JSON-able and says all that the episodes depend on, but for how their noise is drawn; a file of
+    another origin, or of episodes with other noise, is forgotten.
     """
 
     def __init__(self, path: Path, origin: dict, film: Path | None = None):
         self.path, self.film = path, film
-        self.origin = json.loads(json.dumps(origin))
+        self.origin = json.loads(json.dumps(origin | {"noise": SCHEME}))
         self.rows: list[dict] = self._read()
 
     def _read(self) -> list[dict]:

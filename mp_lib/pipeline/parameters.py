@@ -27,6 +27,7 @@ CHOICES = {  # what a parameter of that name, or an item of it, has to be one of
     "scale": ("scale", SCALES),
     "form": ("form", FORMS),
     "backend": ("backend", BACKENDS | {"auto": None}),
+    "backends": ("backend", BACKENDS),
     "precision": ("precision", PRECISIONS | {"auto": None}),
 }
 MAY_BE_EMPTY = (("04_evaluate", "task"), ("04_evaluate", "method"))  # of CHOICES: the weights say it themselves

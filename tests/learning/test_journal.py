@@ -79,6 +79,11 @@ def test_a_journal_of_another_origin_is_played_again(stopped, monkeypatch):
     assert played(stopped, monkeypatch, origin={"weights": "abd"})[0] == SEEDS
 
 
+def test_a_journal_of_other_noise_is_played_again(stopped, monkeypatch):
+    monkeypatch.setattr("mp_lib.learning.journal.SCHEME", "of before")
+    assert played(stopped, monkeypatch)[0] == SEEDS
+
+
 def test_other_seeds_replace_the_rows_from_their_place_on(stopped):
     journal = make_journal(stopped)
     assert journal.recall(0, [1, 2]) is None and journal.recall(0, SEEDS[:GROUP])

@@ -131,7 +131,7 @@ def test_on_a_gpu_one_graph_serves_a_whole_rollout(captures, monkeypatch):  # no
 
 @pytest.mark.parametrize(
     ("name", "threads", "cores", "jobs"),
-    [("cpu", 4, 64, 4), ("cpu", 64, 2, 10), ("cuda", 1, 3, 3), ("cuda:1", 4, 64, 20), ("mps", 64, 8, 8)],
+    [("cpu", 4, 64, 4), ("cpu", 64, 2, GROUP), ("cuda", 1, 3, 3), ("cuda:1", 4, 64, 20), ("mps", 64, 8, 8)],
 )
 def test_by_default_processes_are_as_many_as_threads_or_on_a_gpu_as_cores(name, threads, cores, jobs, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
