@@ -148,48 +148,50 @@ class StateSpaceDuality(Grouped):
 
 
 @triton.jit
-def attention_forward(qkv, y, L, scale, H: tl.constexpr, P: tl.constexpr, STEPS: tl.constexpr,
+def attention_forward(qkv, y, L, scale, H: tl.constexpr, P: tl.constexpr, STEPS: tl.constexpr, WIDE: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """softmax(q kᵀ scale) v of one sample and head."""
+    """softmax(q kᵀ scale) v of one sample and head, whose P channels are filled up to WIDE."""
     sample, head = tl.program_id(0), tl.program_id(1)
-    step, channel = tl.arange(0, STEPS), tl.arange(0, P)
+    step, channel = tl.arange(0, STEPS), tl.arange(0, WIDE)
     inside = step < L
+    here = inside[:, None] & (channel < P)[None, :]
     start = qkv + ((sample * L + step) * 3 * H + head)[:, None] * P + channel[None, :]
-    q = tl.load(start, mask=inside[:, None], other=0.0) * scale
-    k = tl.load(start + H * P, mask=inside[:, None], other=0.0)
-    v = tl.load(start + 2 * H * P, mask=inside[:, None], other=0.0)
+    q = tl.load(start, mask=here, other=0.0) * scale
+    k = tl.load(start + H * P, mask=here, other=0.0)
+    v = tl.load(start + 2 * H * P, mask=here, other=0.0)
     scores = tl.where(inside[None, :], tl.dot(q, tl.trans(k), input_precision=PRECISION), -float("inf"))
     weights = tl.exp(scores - tl.max(scores, 1)[:, None])
     weights /= tl.sum(weights, 1)[:, None]
     out = tl.dot(weights, v, input_precision=PRECISION)
     place = ((sample * L + step) * H + head)[:, None] * P + channel[None, :]
-    tl.store(y + place, out, mask=inside[:, None])
+    tl.store(y + place, out, mask=here)
 
 
 @triton.jit
 def attention_backward(qkv, gy, gqkv, L, scale, H: tl.constexpr, P: tl.constexpr, STEPS: tl.constexpr,
-    PRECISION: tl.constexpr,
+    WIDE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Gradients of q, k and v of one sample and head."""
     sample, head = tl.program_id(0), tl.program_id(1)
-    step, channel = tl.arange(0, STEPS), tl.arange(0, P)
+    step, channel = tl.arange(0, STEPS), tl.arange(0, WIDE)
     inside = step < L
+    here = inside[:, None] & (channel < P)[None, :]
     where = ((sample * L + step) * 3 * H + head)[:, None] * P + channel[None, :]
-    q = tl.load(qkv + where, mask=inside[:, None], other=0.0) * scale
-    k = tl.load(qkv + where + H * P, mask=inside[:, None], other=0.0)
-    v = tl.load(qkv + where + 2 * H * P, mask=inside[:, None], other=0.0)
+    q = tl.load(qkv + where, mask=here, other=0.0) * scale
+    k = tl.load(qkv + where + H * P, mask=here, other=0.0)
+    v = tl.load(qkv + where + 2 * H * P, mask=here, other=0.0)
     place = ((sample * L + step) * H + head)[:, None] * P + channel[None, :]
-    g = tl.load(gy + place, mask=inside[:, None], other=0.0)
+    g = tl.load(gy + place, mask=here, other=0.0)
     scores = tl.where(inside[None, :], tl.dot(q, tl.trans(k), input_precision=PRECISION), -float("inf"))
     weights = tl.exp(scores - tl.max(scores, 1)[:, None])
     weights /= tl.sum(weights, 1)[:, None]
     weights = tl.where(inside[:, None], weights, 0.0)
-    tl.store(gqkv + where + 2 * H * P, tl.dot(tl.trans(weights), g, input_precision=PRECISION), mask=inside[:, None])
+    tl.store(gqkv + where + 2 * H * P, tl.dot(tl.trans(weights), g, input_precision=PRECISION), mask=here)
     back = tl.dot(g, tl.trans(v), input_precision=PRECISION)
     back = weights * (back - tl.sum(weights * back, 1)[:, None])
-    tl.store(gqkv + where, tl.dot(back, k, input_precision=PRECISION) * scale, mask=inside[:, None])
-    tl.store(gqkv + where + H * P, tl.dot(tl.trans(back), q, input_precision=PRECISION), mask=inside[:, None])
+    tl.store(gqkv + where, tl.dot(back, k, input_precision=PRECISION) * scale, mask=here)
+    tl.store(gqkv + where + H * P, tl.dot(tl.trans(back), q, input_precision=PRECISION), mask=here)
 
 
 class ShortAttention(Grouped):
@@ -199,9 +201,9 @@ class ShortAttention(Grouped):
     def forward(qkv, heads: int):
         qkv = qkv.contiguous()
         groups, samples, steps, size = qkv.shape
-        y = qkv.new_empty(groups, samples, steps, size // 3)
+        y, channels = qkv.new_empty(groups, samples, steps, size // 3), size // 3 // heads
         attention_forward[(groups * samples, heads)](
-            qkv, y, steps, (size // 3 // heads) ** -0.5, heads, size // 3 // heads, power(steps), precision(),
+            qkv, y, steps, channels**-0.5, heads, channels, power(steps), power(channels), precision(),
             num_warps=4 if size <= 3072 else 8,
         )  # fmt: skip
         return y
@@ -217,7 +219,8 @@ class ShortAttention(Grouped):
         groups, samples, steps, size = qkv.shape
         gqkv, channels = torch.empty_like(qkv), size // 3 // ctx.heads
         attention_backward[(groups * samples, ctx.heads)](
-            qkv, gy.contiguous(), gqkv, steps, channels**-0.5, ctx.heads, channels, power(steps), precision(),
+            qkv, gy.contiguous(), gqkv, steps, channels**-0.5, ctx.heads, channels, power(steps),
+            power(channels), precision(),
             num_warps=4 if size <= 3072 else 8,
         )  # fmt: skip
         return gqkv, None
