@@ -20,7 +20,12 @@ def stepper(trainers: Sequence[Trainer]) -> Callable[[], Tensor]:
     """What takes the next step of all trainers and returns their losses (K,): a Group in form cuda, else their own."""
     if trainers[0].form == "cuda":
         return Group(trainers).update
-    return lambda: torch.stack([trainer.update() for trainer in trainers])
+
+    def update() -> Tensor:
+        with graphs.RECORDING:  # it draws from the default generator, of which the graph of an evaluation takes hold
+            return torch.stack([trainer.update() for trainer in trainers])
+
+    return update
 
 
 class Tables:
@@ -98,7 +103,7 @@ class Group:
         graph, losses = graphs.capture(self.descend, self.rehearse, [table.generator for table in self.tables])
 
         def take() -> Tensor:
-            graph.replay()
+            graphs.replay(graph)
             return losses
 
         return take

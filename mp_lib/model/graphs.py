@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-RECORDING = threading.Lock()  # one at a time: a training's thread and that of its evaluation share a GPU
+# One at a time: a training's thread and that of its evaluation share a GPU. Nor is anything replayed or drawn then: up to
+# PyTorch 2.11 a generator, as the default one that is part of every graph, knows of one recording only.
+RECORDING = threading.Lock()
 WARM_UPS = 3  # calls before recording, in which libraries choose and allocate what they will use
 
 
@@ -37,6 +39,12 @@ def capture(
     return graph, output
 
 
+def replay(graph: torch.cuda.CUDAGraph) -> None:
+    """Launch a graph, when none is being recorded."""
+    with RECORDING:
+        graph.replay()
+
+
 class Replay:
     """``function`` (tensors -> tensor), replayed. What it returns is overwritten by the next call."""
 
@@ -51,7 +59,7 @@ class Replay:
         graph, places, output = self.records[shapes]
         for place, value in zip(places, inputs, strict=True):
             place.copy_(value)
-        graph.replay()
+        replay(graph)
         return output
 
     def record(self, inputs: tuple[Tensor, ...]) -> tuple:

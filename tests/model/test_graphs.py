@@ -43,6 +43,18 @@ def test_every_shape_is_recorded_once_and_inputs_are_copied(captures):
     assert len(captures) == 2
 
 
+def test_nothing_is_replayed_while_a_graph_is_recorded(monkeypatch):
+    noted = []
+
+    class Noting:
+        def replay(self):
+            noted.append(graphs.RECORDING.locked())
+
+    monkeypatch.setattr(graphs, "capture", lambda function: (Noting(), function()))
+    Replay(lambda x: 2 * x)(torch.ones(1))
+    assert noted == [True] and not graphs.RECORDING.locked()
+
+
 @pytest.mark.slow
 def test_compiled_training_follows_the_eager_one():
     trainers = [make_trainer("dp3_mamba", form=form) for form in ("torch", "compiled")]
