@@ -174,9 +174,10 @@ class GraphPolicy(FrozenPolicy):
     """Encoder and all denoising steps as one CUDA graph for each batch size: one launch a chunk."""
 
     def __init__(self, policy: DiffusionPolicy):
-        super().__init__(policy, "cuda", Condition(policy), Denoise(policy))
-        whole = super().predict
-        self.replay = Replay(lambda cloud, state, noise: whole({"point_cloud": cloud, "state": state}, noise))
+        eager = run_eagerly(policy)  # another than this one, which would hold itself: graphs are to end with it
+        super().__init__(policy, "cuda", eager.run_condition, eager.run_denoise)
+        self.table = eager.table
+        self.replay = Replay(lambda cloud, state, noise: eager.predict({"point_cloud": cloud, "state": state}, noise))
 
     def predict(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
         return self.replay(history["point_cloud"], history["state"], noise).clone()

@@ -1,5 +1,6 @@
 """Backends: all of them act alike; what one needs and lacks is said."""
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -98,6 +99,14 @@ def test_frozen_policy_does_not_follow_the_weights():
         for parameter in policy.parameters():
             parameter.add_(0.1)
     assert torch.equal(frozen.act(seen, noise), before)
+
+
+def test_a_graph_s_memory_ends_with_its_policy():
+    frozen = GraphPolicy(make_policy("simple_dp3"))
+    assert frozen.table is frozen.replay.function.__closure__[0].cell_contents.table  # what refresh() sets
+    left = [weakref.ref(each) for each in (frozen, frozen.policy, frozen.replay)]
+    del frozen
+    assert not any(each() for each in left)  # and not when garbage is collected, which recording does not do
 
 
 def test_unknown_backend_lists_those_that_exist():
