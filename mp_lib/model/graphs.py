@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-# One at a time: a training's thread and that of its evaluation share a GPU. Nor is anything replayed or drawn then: up to
-# PyTorch 2.11 a generator, as the default one that is part of every graph, knows of one recording only.
+# One at a time: a training's thread and that of its evaluation share a GPU. Nor is anything replayed or drawn then, as
+# up to PyTorch 2.11 a generator knows of one recording only, and the default one is part of every graph.
 RECORDING = threading.Lock()
 WARM_UPS = 3  # calls before recording, in which libraries choose and allocate what they will use
 
@@ -24,7 +24,7 @@ def capture(
     Before that ``rehearse`` is called, by default the function itself, which is to warm up all that it uses.
     ``generators`` are those that it draws from: at each replay they give what their seed says then.
     """
-    with RECORDING:
+    with RECORDING, torch.cuda.stream(torch.cuda.current_stream()):  # which is set back where recording fails
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # warm-up on another stream, as capturing asks for
@@ -34,7 +34,9 @@ def capture(
         graph = torch.cuda.CUDAGraph()
         for generator in generators:
             graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # others may use the GPU meanwhile
+        own = torch.cuda.Stream()  # what cuBLAS works in belongs to thread and stream, and graphs may run side by side
+        # Others may use the GPU meanwhile.
+        with torch.cuda.graph(graph, stream=own, capture_error_mode="thread_local"):
             output = function()
     return graph, output
 
