@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 
@@ -22,23 +23,40 @@ def capture(
     """Record a function that reads and writes fixed places; (a graph to ``replay``, the tensor that it writes).
 
     Before that ``rehearse`` is called, by default the function itself, which is to warm up all that it uses.
-    ``generators`` are those that it draws from: at each replay they give what their seed says then.
+    ``generators`` are those that it draws from: at each replay they give what their seed says then. Raises a
+    torch.OutOfMemoryError whoever of torch, CUDA, cuBLAS and Triton has found that memory ends.
     """
-    with RECORDING, torch.cuda.stream(torch.cuda.current_stream()):  # which is set back where recording fails
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # warm-up on another stream, as capturing asks for
-            for _ in range(WARM_UPS):
-                (rehearse or function)()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        for generator in generators:
-            graph.register_generator_state(generator)
-        own = torch.cuda.Stream()  # what cuBLAS works in belongs to thread and stream, and graphs may run side by side
-        # Others may use the GPU meanwhile.
-        with torch.cuda.graph(graph, stream=own, capture_error_mode="thread_local"):
-            output = function()
+    try:
+        with RECORDING, torch.cuda.stream(torch.cuda.current_stream()):  # which is set back where recording fails
+            return record(function, rehearse or function, generators)
+    except RuntimeError as error:
+        if memory_ended(error):
+            raise torch.OutOfMemoryError(str(error)) from error
+        raise
+
+
+def record(function: Callable[[], Tensor], rehearse: Callable[[], object], generators: Sequence) -> tuple:
+    """``capture``, while nobody else does so."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # warm-up on another stream, as capturing asks for
+        for _ in range(WARM_UPS):
+            rehearse()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    for generator in generators:
+        graph.register_generator_state(generator)
+    own = torch.cuda.Stream()  # what cuBLAS works in belongs to thread and stream, and graphs may run side by side
+    with torch.cuda.graph(graph, stream=own, capture_error_mode="thread_local"):  # others may use the GPU meanwhile
+        output = function()
     return graph, output
+
+
+def memory_ended(error: BaseException | None) -> bool:
+    """Whether memory has ended, which CUDA, cuBLAS and Triton say in words of their own, or on the way to ``error``."""
+    if error is None:
+        return False
+    return bool(re.search("out of memory|ALLOC_FAILED", str(error))) or memory_ended(error.__context__)
 
 
 def replay(graph: torch.cuda.CUDAGraph) -> None:

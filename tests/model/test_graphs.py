@@ -55,6 +55,19 @@ def test_nothing_is_replayed_while_a_graph_is_recorded(monkeypatch):
     assert noted == [True] and not graphs.RECORDING.locked()
 
 
+def test_memory_that_ends_is_told_by_whoever_finds_it():
+    try:
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB")
+        finally:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    except RuntimeError as error:
+        assert graphs.memory_ended(error)
+    for said in ("CUDA error: out of memory", "Triton Error [CUDA]: out of memory", "CUBLAS_STATUS_ALLOC_FAILED when"):
+        assert graphs.memory_ended(RuntimeError(said))
+    assert not graphs.memory_ended(RuntimeError("CUDA error: an illegal memory access was encountered"))
+
+
 @pytest.mark.slow
 def test_compiled_training_follows_the_eager_one():
     trainers = [make_trainer("dp3_mamba", form=form) for form in ("torch", "compiled")]
