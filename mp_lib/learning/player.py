@@ -36,16 +36,19 @@ class Player:
         given = {"simulators": self.simulators, "films": films, "journal": journal}
         if weights is None and self.backend == "torch":
             return rollout(policy, spec, seeds, **given)
-        if self.frozen is None:
-            self.frozen = freeze(policy, self.backend)
         with self.own_stream():
+            if self.frozen is None:
+                self.frozen = freeze(policy, self.backend)
             return rollout(self.frozen.refresh(weights or policy.state_dict()), spec, seeds, **given)
 
     @contextlib.contextmanager
     def own_stream(self) -> Iterator[None]:
-        """On a GPU a stream that goes before the training's, which may have queued many steps."""
+        """On a GPU a stream that goes before the training's, which may queue more steps, behind what it has queued."""
         if self.device.type != "cuda":
             yield
             return
-        with torch.cuda.device(self.device), torch.cuda.stream(torch.cuda.Stream(self.device, priority=-1)):
-            yield
+        with torch.cuda.device(self.device):
+            stream = torch.cuda.Stream(priority=-1)
+            stream.wait_stream(torch.cuda.current_stream())  # in which weights are copied before they are taken
+            with torch.cuda.stream(stream):
+                yield

@@ -193,7 +193,8 @@ class Run:
         """
         began = time.perf_counter()
         state = weights or self.trainer.average.state_dict()
-        origin = {"weights": checksum(state, {"step": step}), "commit": provenance.commit()}
+        with self.player.own_stream():  # else each weight would wait for all steps that are queued
+            origin = {"weights": checksum(state, {"step": step}), "commit": provenance.commit()}
         origin["device"] = device_name(self.device)
         journal = Journal(self.folder / "training.episodes", origin, film)
         episodes = self.player.play(self.trainer.average, weights, self.spec, seeds, int(film is not None), journal)
