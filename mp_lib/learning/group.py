@@ -130,9 +130,10 @@ class Group:
         return ((predicted - actions).square().mean((-1, -2)) * weights).sum(-1)
 
     def gradients(self, losses: Tensor) -> dict[str, Tensor]:
-        """The gradient (K, …) of each weight by name; zero for one on which no loss depends."""
+        """The gradient (K, …) of each weight by name, packed; zero for one on which no loss depends."""
         found = torch.autograd.grad(losses.sum(), list(self.weights.values()), materialize_grads=True)
-        return dict(zip(self.weights, found, strict=True))
+        # Of stacked layers they come transposed: here all K are packed by one kernel.
+        return {name: each.contiguous() for name, each in zip(self.weights, found, strict=True)}
 
     def descend(self) -> Tensor:
         """One step of all: gradients, optimisers and averages; returns the losses (K,)."""
