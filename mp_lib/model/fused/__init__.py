@@ -6,6 +6,7 @@ The functions here take tensors without the axis over weights that the kernels h
 from __future__ import annotations
 
 import functools
+import logging
 from importlib.util import find_spec
 
 import torch
@@ -13,16 +14,26 @@ from torch import Tensor, nn
 
 from mp_lib.system.code_cache import keep_compiled_code
 
+log = logging.getLogger(__name__)
+
 LONGEST = 32  # steps of a sequence: kernels hold all of them, and matrices over them, in registers
 
 
 @functools.cache
 def installed() -> bool:
-    """Whether Triton is there, which comes with PyTorch for CUDA; what it compiles is kept."""
-    found = find_spec("triton") is not None
-    if found:
-        keep_compiled_code()
-    return found
+    """Whether Triton is there, which comes with PyTorch for CUDA, and can start; what it compiles is kept."""
+    if find_spec("triton") is None:
+        return False
+    keep_compiled_code()
+    try:
+        from triton.runtime import driver
+
+        driver.active.get_current_target()  # builds, by a C compiler and with Python's headers, what launches kernels
+    except Exception as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        log.warning("a GPU computes without kernels of our own, which takes longer: Triton cannot start (%s)", said)
+        return False
+    return True
 
 
 def usable(x: Tensor, steps: int = 1) -> bool:
