@@ -44,6 +44,8 @@ def choose_device(name: str = "auto") -> torch.device:
         raise InputError(f"device {name!r} was asked for, but torch sees {gpus} here; choose one of these, cpu or auto")
     if kind != "cpu" and (reason := refusal(name)):
         raise InputError(f"device {shown(name)} was asked for and cannot be used: {reason}; or choose cpu")
+    if number:
+        torch.cuda.set_device(int(number))  # where Triton launches kernels, and a graph is recorded
     return torch.device(name)
 
 

@@ -20,6 +20,8 @@ TAKEN = [
 def gpus(monkeypatch):
     """GPUs by number, each with what torch says when something is computed on it; empty if that goes well."""
 
+    current = []
+
     def there_are(*said):
         def ones(size, device):
             place = int(device.partition(":")[2] or 0)
@@ -30,8 +32,11 @@ def gpus(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: len(said))
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: f"Model {place}")
+        monkeypatch.setattr(torch.cuda, "set_device", current.append)
         monkeypatch.setattr(torch, "ones", ones)
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+        return current
 
     return there_are
 
@@ -66,11 +71,11 @@ def test_a_gpu_that_others_use_is_no_reason_to_do_without(said, name, gpus):
 
 @pytest.mark.parametrize(("name", "count"), [("cuda:1", 1), ("cuda:3", 1), ("cuda:2", 2)])
 def test_a_gpu_that_is_not_there_is_answered_with_those_that_are(name, count, gpus):
-    gpus(*[""] * count)
+    current = gpus(*[""] * count)
     with pytest.raises(InputError, match=rf"'{name}'.*cuda:0 \(Model 0\).*cpu or auto") as caught:
         choose_device(name)
     assert f"cuda:{count - 1} (" in str(caught.value) and "\n" not in str(caught.value)
-    assert choose_device(f"cuda:{count - 1}") == torch.device("cuda", count - 1)
+    assert choose_device(f"cuda:{count - 1}") == torch.device("cuda", count - 1) and current == [count - 1]
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "auto:1", "cuda:0:1", ""])
