@@ -17,7 +17,7 @@ def add_norm_forward(
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """y = x + (h + bias) · kept · rate_scale and n = norm(y) of one row; ``rows`` rows a group, ``steps`` a sample."""
-    row = tl.program_id(0)
+    row = tl.program_id(0).to(tl.int64)  # points of many stacked runs have more than 2^31 numbers
     group = row // rows
     place = tl.arange(0, BLOCK)
     inside = place < D
