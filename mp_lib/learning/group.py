@@ -142,7 +142,7 @@ class Group:
         with torch.no_grad():
             for row, (trainer, table) in enumerate(zip(self.trainers, self.tables, strict=True)):
                 for name, weight in trainer.policy.named_parameters():
-                    weight.grad = gradients[name][row].contiguous()
+                    weight.grad = gradients[name][row]
                 (settings,) = trainer.optimizer.param_groups
                 settings["lr"].copy_(table.rates[table.step][0])
                 trainer.optimizer.step()

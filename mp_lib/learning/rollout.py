@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -100,10 +99,10 @@ def rollout(
 def play_group(policy: DiffusionPolicy | FrozenPolicy, tables: Table | RemoteTables, group: list[tuple[int, bool]]):
     """Yield (place in the group, episode) as episodes end; each round is one policy call for all that still run."""
     config, (size, padded) = policy.config, group_on(policy.device)
-    shape, rounds = (config.horizon, config.action_dim), count()
+    shape, turn = (config.horizon, config.action_dim), 0
     answers = tables.call("start", group)
     while running := [index for index, answer in enumerate(answers) if isinstance(answer, list)]:
-        rest, turn = (size - len(running)) * padded, next(rounds)  # rest: rows that repeat the last one
+        rest = (size - len(running)) * padded  # rows that repeat the last one
         histories = [answers[index] for index in running]
         drawn = [torch.from_numpy(chunk_noise(group[index][0], turn, shape)) for index in running]
         batch = batch_of(histories + rest * histories[-1:], policy)
@@ -111,7 +110,7 @@ def play_group(policy: DiffusionPolicy | FrozenPolicy, tables: Table | RemoteTab
         actions: list = [None] * len(group)
         for index, chunk in zip(running, chunks[: len(running)], strict=True):
             actions[index] = chunk
-        answers = tables.call("play", actions)
+        answers, turn = tables.call("play", actions), turn + 1
         yield from ((index, answer) for index, answer in enumerate(answers) if isinstance(answer, Episode))
 
 
