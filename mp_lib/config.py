@@ -57,6 +57,10 @@ NO_ATTENTION = ", no attention"  # behind a method's name where it is left out
 # (common/sampler.py:56).
 SPLITS = {"all": 0.0, "released": 0.02}
 
+# The first values of the encoder's last layers: as PyTorch draws them, or such that its features have mean 0 and
+# deviation 1 over the training windows (``mp_lib.learning.start``).
+STARTS = ("released", "standardised")
+
 # Of what number a width has to be a multiple: the groups of the U-Net's norms, which is also the number of attention's
 # heads, and what fills the mixers' heads of 32 and 64 channels of twice the width.
 NORM_GROUPS, HEADS = 8, {"mamba2": 16, "hydra": 32}
@@ -180,6 +184,7 @@ class TrainConfig:
     betas: tuple[float, float] = (0.95, 0.999)
     weight_decay: float = 1e-6
     warmup_steps: int = 500  # [cfg] training.lr_warmup_steps
+    start: str = "released"  # the encoder's first values, one of STARTS
     ema_power: float = 0.75  # [cfg] ema
     ema_max: float = 0.9999  # [cfg] ema.max_value
     eval_every_epochs: int | None = 200  # [cfg] training.rollout_every; None: only at the end
@@ -203,6 +208,7 @@ class TrainConfig:
         """Raise an InputError for numbers, or numbers together, that no training could use."""
         check_bounds(asdict(self), BOUNDS, COUNT)
         look_up(SPLITS, self.split, "split")
+        look_up(dict.fromkeys(STARTS), self.start, "start")
         chosen = self.demo_episodes
         if chosen is not None and len({*chosen}) < max(1, len(chosen)):
             allowed = "name one or more, each once, such as [0, 3, 5]"

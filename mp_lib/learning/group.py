@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mp_lib.learning.trainer import NOISE, Trainer, random_seed
+from mp_lib.learning.streams import NOISE
+from mp_lib.learning.trainer import Trainer
 from mp_lib.model import graphs
 from mp_lib.model.stacking import flat_views, stack
 
@@ -55,7 +56,7 @@ class Tables:
             order = trainer.epoch_order(epoch)
             self.order[: len(order)].copy_(order)
             self.epoch = epoch
-        self.generator.manual_seed(random_seed(trainer.config.seed, trainer.step, NOISE))
+        self.generator.manual_seed(trainer.streams.seed(NOISE, trainer.step))
 
     def batch(self) -> tuple[Tensor, ...]:
         """Clouds, states, actions, and the weight of each sample: those beyond the end of an epoch have none."""

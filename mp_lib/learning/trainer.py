@@ -1,8 +1,8 @@
 """A training in progress: policy, average, optimiser and step; can be saved and resumed to the bit.
 
-Step k is a function of (seed, k) and the weights before it: its batch comes from the epoch's own
-permutation and its noise from a generator seeded by (seed, k). So there is no generator state to
-save, and a resumed training ends in the same weights as one that was never stopped.
+Step k is a function of k, the weights before it and what ``mp_lib.learning.streams`` says: its batch comes from the
+epoch's own permutation and its noise from a generator that is seeded anew. So there is no generator state to save, and
+a resumed training ends in the same weights as one that was never stopped.
 """
 
 from __future__ import annotations
@@ -12,22 +12,17 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from mp_lib.config import PolicyConfig, TrainConfig
 from mp_lib.data.windows import ActionWindows
+from mp_lib.learning.start import STARTS
+from mp_lib.learning.streams import BATCHES, NOISE, VERSION, WEIGHTS, Streams
 from mp_lib.model.checkpoint import load_tensors, save_tensors
 from mp_lib.model.policy import build_policy
 from mp_lib.model.step_forms import make_optimizer, settle_form
 from mp_lib.system.code_cache import keep_compiled_code
-
-WEIGHTS, BATCHES, NOISE = range(3)  # streams of random numbers
-
-
-def random_seed(seed: int, index: int, stream: int) -> int:
-    """A 32-bit seed for item ``index`` of a stream of a run."""
-    return int(np.random.SeedSequence([seed, index, stream]).generate_state(1)[0])
+from mp_lib.system.errors import InputError
 
 
 class Trainer:
@@ -46,10 +41,12 @@ class Trainer:
         form: str = "torch",
     ):
         self.config, self.device, self.form = config, device, settle_form(form, device)
+        self.streams = Streams(policy_config, windows, config.seed)
         self.windows = windows if self.form == "cuda" else windows.to(device)
-        torch.manual_seed(random_seed(config.seed, 0, WEIGHTS))
+        torch.manual_seed(self.streams.seed(WEIGHTS, 0))
         self.policy = build_policy(policy_config)
         self.policy.normalizer.fit(windows.values())
+        STARTS[config.start](self.policy, windows)
         self.policy.to(device).train()
         self.average = copy.deepcopy(self.policy).eval().requires_grad_(False)
         settings = {"betas": tuple(map(float, config.betas)), "weight_decay": float(config.weight_decay)}
@@ -64,7 +61,7 @@ class Trainer:
     def update(self) -> torch.Tensor:
         """One gradient step and one step of the average; returns the loss, a scalar."""
         batch = self.windows.batch(self.batch_indices())
-        torch.manual_seed(random_seed(self.config.seed, self.step, NOISE))
+        torch.manual_seed(self.streams.seed(NOISE, self.step))
         (settings,) = self.optimizer.param_groups
         settings["lr"] = self.learning_rate(self.step)
         loss = self.policy.loss(batch)
@@ -90,7 +87,7 @@ class Trainer:
 
     def epoch_order(self, epoch: int) -> torch.Tensor:
         """The permutation of all windows (windows,) in which an epoch draws them."""
-        generator = torch.Generator().manual_seed(random_seed(self.config.seed, epoch, BATCHES))
+        generator = torch.Generator().manual_seed(self.streams.seed(BATCHES, epoch))
         return torch.randperm(len(self.windows), generator=generator)
 
     def learning_rate(self, step: int) -> float:
@@ -126,11 +123,17 @@ class Trainer:
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
         tensors |= {f"beside.{name}": value for name, value in (beside or {}).items()}
-        save_tensors(path, tensors, {"config": asdict(self.config), "step": self.step, "facts": facts})
+        header = {"config": asdict(self.config), "step": self.step, "streams": VERSION, "facts": facts}
+        save_tensors(path, tensors, header)
 
     def resume(self, path: Path) -> tuple[dict, dict[str, torch.Tensor]]:
-        """Go on from a file that ``save`` wrote, and return its facts, and the tensors beside."""
+        """Go on from a file that ``save`` wrote, and return its facts, and the tensors beside.
+
+        An InputError for a training that began with other random numbers than it would go on with.
+        """
         tensors, header = load_tensors(path)
+        if header.get("streams") != VERSION:
+            raise InputError(f"{path} is of a release that drew other random numbers: finish it with that one")
         for prefix, module in (("policy.", self.policy), ("average.", self.average)):
             module.load_state_dict(
                 {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
