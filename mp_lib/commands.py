@@ -11,9 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from mp_lib.config import ATTENTION, FINAL_SEEDS, METHODS, SCALES
+from mp_lib.config import ATTENTION, FINAL_SEEDS, METHODS
 from mp_lib.interfaces import look_up
 from mp_lib.pipeline import options
+from mp_lib.scales import SCALES
 from mp_lib.system.errors import InputError, one_line, shown
 from mp_lib.system.paths import given_path
 

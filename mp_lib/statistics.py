@@ -193,6 +193,31 @@ def excess_between_runs(outcomes: np.ndarray) -> tuple[float, float]:
     return float(of_runs - of_rest), float(of_runs**2 / (runs - 1) + of_rest**2 / rest)
 
 
+def trainings_needed(
+    samples: Sequence[Outcomes], tasks: int, margin: float, power: float = 0.8, most: int = 1000
+) -> int | None:
+    """How many trainings a sample and task would show that two methods differ by less than ``margin``.
+
+    ``samples`` are the two methods' outcomes in a few trainings on a few tasks, from which the spread is taken; the
+    difference is assumed to be none, and to be shown by two one-sided tests at 5 % with probability ``power``, on that
+    many ``tasks``. What environment seeds contribute is taken as it is there, with as many of them. None if more than
+    ``most`` would be needed. Source: D. J. Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15 (1987),
+    657-680.
+    """
+    arrays, signs = check_samples(samples), np.array([1.0, -1.0])
+    known = len(arrays[0])
+    excess = sum(max(0.0, len(each) * excess_between_runs(each)[0]) for sample in arrays for each in sample) / known
+    # Rows of means alone: all that is left is what differs between environment seeds.
+    means = [[each.mean(axis=0, keepdims=True) for each in sample] for sample in arrays]
+    of_seeds = known * crossed_variance(means, signs)[0]
+    for runs in range(2, most + 1):
+        error = np.sqrt((excess / runs + of_seeds) / tasks)
+        freedom = 2 * tasks * (runs - 1)
+        if (multiple(0.90, freedom) + multiple(power, freedom)) * error <= margin:
+            return runs
+    return None
+
+
 def stratified_interval(
     outcomes: Outcomes, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Estimate | None:

@@ -13,9 +13,6 @@ from mp_lib.config import (
     CURVE_SEEDS,
     FINAL_SEEDS,
     METHODS,
-    SCALES,
-    SPECIAL,
-    SUITES,
     PolicyConfig,
     TrainConfig,
     mixers_of,
@@ -23,6 +20,7 @@ from mp_lib.config import (
 )
 from mp_lib.model.mixers import MIXERS
 from mp_lib.model.policy import build_denoiser
+from mp_lib.scales import SCALES, SPECIAL, SUITES
 from mp_lib.system.errors import InputError
 
 EVERY = [(scale, method) for scale in SCALES for method in METHODS]

@@ -11,9 +11,9 @@ import papermill
 import pytest
 
 from mp_lib.commands import VERBS
-from mp_lib.config import SCALES
 from mp_lib.pipeline import options
 from mp_lib.pipeline.parameters import parameters_of
+from mp_lib.scales import SCALES
 from tests import ROOT
 
 NAMED = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "data/*/README.md", "figures/README.md"]

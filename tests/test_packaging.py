@@ -8,7 +8,8 @@ import tomllib
 import pytest
 import yaml
 
-from mp_lib.config import METHODS, SCALES, SPECIAL
+from mp_lib.config import METHODS
+from mp_lib.scales import SCALES, SPECIAL
 from mp_lib.study.designs import DESIGNS
 from tests import ROOT
 from tests.test_architecture import imports

@@ -5,7 +5,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from mp_lib.statistics import contrast, interquartile_mean, stratified_interval, wilson_interval
+from mp_lib.statistics import contrast, interquartile_mean, stratified_interval, trainings_needed, wilson_interval
 
 
 def draw_outcomes(rng, rate, runs, run_spread, seeds, seed_spread=0):
@@ -150,6 +150,57 @@ def test_a_difference_covers_the_true_one(rates, tasks, runs, run_spread, seed_s
         covered += found.low <= rates[0] - rates[1] <= found.high
         assert found.over_runs == (runs > 1) and -1 <= found.low <= found.high <= 1
     assert covered / tries >= 0.92
+
+
+def draw_trainings(rng, common, trainings=3, tasks=6, episodes=50, methods=2):
+    """Outcomes by method and task of trainings whose rates scatter by 15 points around 70 %, by their seed.
+
+    What a seed does is common to all methods and tasks, or every training's own.
+    """
+    effects = 0.15 * rng.normal(size=(1, 1, trainings) if common else (methods, tasks, trainings))
+    rates = np.broadcast_to(np.clip(0.7 + effects, 0, 1), (methods, tasks, trainings))
+    return [[(rng.random((trainings, episodes)) < task[:, None]).astype(int) for task in method] for method in rates]
+
+
+@pytest.mark.parametrize("weights", [(1,), (1, -1)])
+def test_intervals_cover_where_every_training_draws_for_itself(weights):
+    rng, tries, covered, truth = np.random.default_rng(0), 500, 0, 0.694 * sum(weights)  # rates end at 1
+    for _ in range(tries):
+        found = contrast(draw_trainings(rng, common=False, methods=len(weights)), weights)
+        covered += found.low <= truth <= found.high
+    assert covered / tries >= 0.92
+
+
+def test_intervals_would_not_cover_if_a_seed_did_the_same_in_all_tasks():
+    """Why trainings do not share random numbers: over tasks, what seeds do would not average out."""
+    rng, tries = np.random.default_rng(0), 500
+    found = [contrast(draw_trainings(rng, common=True, methods=1), (1,)) for _ in range(tries)]
+    assert np.mean([each.low <= 0.694 <= each.high for each in found]) < 0.85
+
+
+@pytest.mark.parametrize(("spread", "tasks"), [(0.03, 6), (0.05, 6), (0.05, 2)])
+def test_as_many_trainings_as_are_said_to_be_needed_show_that_methods_are_alike(spread, tasks):
+    rng, tries, margin = np.random.default_rng(0), 300, 0.05
+
+    def draw(trainings, tasks):
+        rates = np.clip(0.8 + spread * rng.normal(size=(tasks, trainings)), 0, 1)
+        return [(rng.random((trainings, 50)) < task[:, None]).astype(int) for task in rates]
+
+    runs = trainings_needed([draw(40, 40), draw(40, 40)], tasks, margin)
+    shown = 0
+    for _ in range(tries):
+        found = contrast([draw(runs, tasks), draw(runs, tasks)], (1, -1), confidence=0.90)
+        shown += -margin < found.low and found.high < margin
+    assert 2 < runs < 40 and 0.7 <= shown / tries <= 0.97
+
+
+def test_more_spread_and_fewer_tasks_need_more_trainings():
+    rng = np.random.default_rng(0)
+    calm, wild = ([[rng.random((5, 50)) < rate for rate in rates] for _ in range(2)] for rates in ([0.9], [0.5]))
+    wild = [[np.concatenate([each, rng.random((5, 50)) < 0.9]) for each in sample] for sample in wild]
+    needed = trainings_needed(calm, 6, 0.05)
+    assert needed < trainings_needed(wild, 6, 0.05) and needed < trainings_needed(calm, 1, 0.05)
+    assert needed < trainings_needed(calm, 6, 0.03) and trainings_needed(wild, 1, 0.001) is None
 
 
 def test_several_seeds_of_a_mean_of_variants_that_share_environment_seeds():

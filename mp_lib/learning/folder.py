@@ -9,7 +9,7 @@ import shlex
 from dataclasses import asdict
 from pathlib import Path
 
-from mp_lib.config import FINAL_SEEDS, TrainConfig
+from mp_lib.config import EARLIER_FINAL_SEEDS, FINAL_SEEDS, TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.interfaces import RunResult
 from mp_lib.system.errors import InputError, one_line
@@ -42,7 +42,8 @@ def check_owner(folder: Path, config: TrainConfig, store: ReplayBuffer) -> None:
         try:
             result = RunResult(**read_json(folder / "result.json"))
             found["demonstrations"] = result.demonstrations["content_hash"]
-            found["first environment seed"] = result.final["seeds"][0]
+            first = result.final["seeds"][0]
+            found["first environment seed"] = FINAL_SEEDS if first == EARLIER_FINAL_SEEDS else first
         except (LookupError, TypeError) as error:
             raise InputError(
                 f"{folder}: result.json is no result ({error}); restore it, or move the folder away to train anew"

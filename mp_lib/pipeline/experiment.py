@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mp_lib.config import ATTENTION, FINAL_SEEDS, METHODS, SCALES, TrainConfig, scale_config
+from mp_lib.config import ATTENTION, FINAL_SEEDS, METHODS, TrainConfig, scale_config
 from mp_lib.data.recording import store_path
 from mp_lib.interfaces import look_up
 from mp_lib.learning.evaluation import evaluation_path
-from mp_lib.learning.folder import KEPT, PRODUCTS
+from mp_lib.learning.folder import PRODUCTS
 from mp_lib.pipeline.groups import stacks
+from mp_lib.pipeline.pages import Pages
 from mp_lib.pipeline.steps import Step
+from mp_lib.scales import SCALES
 from mp_lib.sim.tasks import TASKS, check_expert_key
-from mp_lib.study import claims
-from mp_lib.study.designs import DEFAULT_TASK, DESIGNS, Design
-from mp_lib.study.runs import kept_files, patterns
+from mp_lib.study.designs import DESIGNS, Design
+from mp_lib.study.rows import load_kept
 from mp_lib.study.sentences import count
-from mp_lib.system.paths import figures_path, notebooks_path, package, root, run_path
+from mp_lib.system.paths import package, root, run_path
 
-MEASURED_ANEW = {"smoke": (), "quick": ("dp3_mamba_hydra",), "paper": tuple(METHODS)}  # in 06_efficiency
 CHOSEN_BY_NAME = ("task", "method", "scale", "seed", "attention", "demonstrator")  # 03_train has parameters for them
 
 
@@ -48,6 +48,7 @@ class Experiment:
     device: str = "auto"
     expert: str = "default"
     together: int = 1  # trainings of one shape that are one step, at most
+    kept: bool = False  # runs whose rows are kept count as made
 
     def __post_init__(self):
         look_up(SCALES, self.scale, "scale")
@@ -83,9 +84,14 @@ class Experiment:
         planned = self.design.configs(self.scale, self.tasks, self.methods, self.seeds, **chosen)
         return sorted((config for _, config in planned), key=cost_order)
 
+    def due(self) -> list[TrainConfig]:
+        """Those of all runs that are to be made here."""
+        made = set(load_kept()["name"]) if self.kept else ()
+        return [config for config in self.configs() if config.name not in made]
+
     def steps(self, cores: int) -> list[Step]:
         """All steps, each after those it needs; trainings that take longest come first."""
-        configs = self.configs()
+        configs = self.due()
         trained = {config: self.trained(config) for config in configs}
         recordings = {store_path(config): self.demonstrations(config, cores) for config in configs}
         trainings = {config: self.training(config) for config in trained.values()}
@@ -96,13 +102,13 @@ class Experiment:
         evaluations = [
             self.evaluation(config, trainings[source]) for config, source in trained.items() if config != source
         ]
-        pages = self.pages([*trainings.values(), *evaluations], cores)
+        pages = Pages(self, [*trainings.values(), *evaluations], cores).steps()
         return [*recordings.values(), *groups, *trainings.values(), *evaluations, *pages]
 
     def runs(self) -> dict[str, TrainConfig]:
         """The run of each step that is no page, by the step's name; of a recording one of those that need it."""
         found = {}
-        for config in self.configs():
+        for config in self.due():
             trained = self.trained(config)
             found |= {self.recording_name(config): config, trained.name: trained, config.name: config}
         return found
@@ -204,91 +210,4 @@ class Experiment:
             products=(kept,),
             needs=(training.name,),
             kind="evaluation",
-        )
-
-    def pages(self, runs: list[Step], cores: int) -> list[Step]:
-        """The notebooks that show the experiment."""
-        makers = {
-            "00_overview": self.overview,
-            "02_model_anatomy": lambda: self.anatomy(runs),
-            "04_evaluate": lambda: self.evaluation_again(runs),
-            "05_tables": lambda: self.tables(runs),
-            "06_efficiency": lambda: self.efficiency(runs, cores),
-            "07_ablations": lambda: self.ablations(runs),
-        }
-        return [makers[name]() for name in self.design.pages]
-
-    def evaluation_again(self, runs: list[Step]) -> Step:
-        *_, checkpoint, _ = runs[-1].products if runs else (KEPT, None)
-        parameters = {"checkpoint": str(checkpoint), "device": self.any_device}
-        return self.reader("04_evaluate", "evaluate a stored checkpoint", parameters, needs=runs[-1:])
-
-    def tables(self, runs: list[Step]) -> Step:
-        parameters = {
-            "scale": self.scale,
-            "tasks": list(self.tasks or self.design.tasks[self.scale]) if runs else [],
-            "methods": list(self.methods or self.design.methods),
-            "seeds": list(self.seeds or self.design.seeds[self.scale]) if runs else [],
-            "attention": self.attention if runs else "",
-            "expert": self.expert,
-        }
-        figures = (
-            [f"05_{name}_{self.scale}" for name in ("success", "seeds", "parameters", "speed", "curves")]
-            if runs
-            else []
-        )
-        title = "verdicts, tables and figures"
-        return self.reader("05_tables", title, parameters, after=runs, figures=figures, reads_runs=True)
-
-    def ablations(self, runs: list[Step]) -> Step:
-        experiments, figures = ([self.design.name], [f"07_{self.design.name}_{self.scale}"]) if runs else ([], [])
-        parameters = {"scale": self.scale, "experiments": experiments, "methods": list(self.methods)}
-        parameters["expert"] = self.expert
-        title = self.design.title.lower() if runs else "ablations"
-        return self.reader("07_ablations", title, parameters, after=runs, figures=figures, reads_runs=True)
-
-    def efficiency(self, runs: list[Step], cores: int) -> Step:
-        # Behind the trainings and alone, so that nothing else disturbs what it times.
-        parameters = {"scale": self.scale, "anew": list(MEASURED_ANEW[self.scale]) if runs else []}
-        figures = [f"06_{name}_{self.scale}" for name in ("costs", "lengths")]
-        title = "parameters, multiply-adds, latency"
-        return self.reader("06_efficiency", title, parameters, after=runs, figures=figures, cores=cores)
-
-    def overview(self) -> Step:
-        return self.reader("00_overview", "overview", {"scale": self.scale}, figures=["00_method"])
-
-    def anatomy(self, runs: list[Step]) -> Step:
-        task = next((config.task for config in self.configs()), DEFAULT_TASK)
-        parameters = {"scale": self.scale, "task": task}
-        figures = ["02_parameters", *(f"02_{name}_{self.scale}_{task}" for name in ("mixing", "field"))]
-        return self.reader("02_model_anatomy", "anatomy of the models", parameters, after=runs, figures=figures)
-
-    def reader(
-        self,
-        notebook: str,
-        title: str,
-        parameters: dict,
-        *,
-        needs: Sequence[Step] = (),
-        after: Sequence[Step] = (),
-        figures: Sequence[str] = (),
-        cores: int = 1,
-        reads_runs: bool = False,
-    ) -> Step:
-        """A step that takes seconds and so depends on the package's code, too; ``reads_runs``: on all of the scale."""
-        results = (product for step in (*needs, *after) for product in step.products if product.suffix == ".json")
-        own = (notebooks_path() / f"{notebook}.ipynb", package(), *claims.other_files())
-        kept = kept_files() if reads_runs else []
-        return Step(
-            name=f"{self.name}-{notebook}",
-            title=title,
-            notebook=f"{notebook}.ipynb",
-            executed=self.folder / f"{notebook}.ipynb",
-            parameters=parameters,
-            inputs=tuple(dict.fromkeys([*own, *kept, *results])),
-            patterns=patterns(self.scale) if reads_runs else (),
-            products=tuple(figures_path() / f"{name}.png" for name in figures),
-            needs=tuple(step.name for step in needs),
-            after=tuple(step.name for step in after),
-            cores=cores,
         )

@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mp_lib.config import ATTENTION, METHODS, SCALES
+from mp_lib.config import ATTENTION, METHODS
 from mp_lib.interfaces import NAMED_HERE, look_up
+from mp_lib.scales import SCALES
 
 if TYPE_CHECKING:
     from mp_lib.pipeline.experiment import Experiment
@@ -51,6 +52,7 @@ def make_parser() -> Parser:
     add("--jobs", type=int, help="steps side by side (default: one a GPU, or by cores and memory)")
     add("--together", type=int, help="trainings of one shape that a GPU computes as one, at most (default: 9; CPU: 1)")
     add("--engine", default="papermill", help=f"one of: {', '.join(ENGINES)} (default: papermill)")
+    add("--kept", action="store_true", help="take runs whose rows are kept in data/results as made")
     add("--plan", action="store_true", help="say what is due, how long it takes here and on clusters, and run nothing")
     add("--profile", default="", help="a folder with Snakemake's profile, such as profiles/slurm")
     return parser
@@ -98,4 +100,5 @@ def experiment_of(options: argparse.Namespace) -> Experiment:
         options.device,
         options.expert,
         options.together or 1,
+        options.kept,
     )

@@ -9,10 +9,11 @@ import ast
 import json
 import shlex
 
-from mp_lib.config import BOUNDS, METHODS, SCALES, PolicyConfig
+from mp_lib.config import BOUNDS, METHODS, PolicyConfig
 from mp_lib.interfaces import look_up
 from mp_lib.model.backends import BACKENDS
 from mp_lib.model.step_forms import FORMS, settle_form
+from mp_lib.scales import SCALES
 from mp_lib.sim.tasks import TASKS
 from mp_lib.system.device import choose_device
 from mp_lib.system.errors import MOST, InputError

@@ -19,21 +19,26 @@ from mp_lib.study.tables import common_tasks, episodes_cell, method_table, succe
 
 
 def show(
-    scale: str, names: Sequence[str] = (), methods: Sequence[str] = (), expert: str = "default", figures: bool = True
+    scale: str,
+    names: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    expert: str = "default",
+    figures: bool = True,
+    kept: bool = False,
 ) -> Iterator:
     """What a notebook displays of these experiments, all ablations if none are named, one thing after the other.
 
-    ``methods`` are each experiment's own if none are named. An unknown name raises a ValueError that lists those that
-    exist.
+    ``methods`` are each experiment's own if none are named, ``kept`` as of ``choose_runs``. An unknown name raises a
+    ValueError that lists those that exist.
     """
     for name in names or ABLATIONS:
         design = look_up(DESIGNS, name, "experiment")
-        runs = on_common_tasks(runs_of_design(design, scale, expert, methods))
+        runs = on_common_tasks(runs_of_design(design, scale, expert, methods, kept))
         told = of_origin(runs, f"./run_all.sh {scale} --experiment {name}")
         yield Markdown(f"## {design.title}\n\n**{design.asks}** {told}")
         if len(runs):
             table = arm_table(design, runs)
-            given = {"scale": scale, "experiment": name, "methods": list(methods), "expert": expert}
+            given = {"scale": scale, "experiment": name, "methods": list(methods), "expert": expert, "kept": kept}
             figure = DRAWN[design.drawn](table, design.varied)
             yield publish(figure, f"07_{name}_{scale}", table, result_files(runs), given, save=figures)
             yield show_table(reading_table(design, table))

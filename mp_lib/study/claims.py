@@ -7,22 +7,24 @@ trainings on the same demonstrations. All intervals are those of ``mp_lib.study.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from mp_lib.config import METHODS
+from mp_lib.sim.tasks import PAPER_TASKS
 from mp_lib.statistics import Estimate
 from mp_lib.study import efficiency
-from mp_lib.study.designs import DESIGNS, MAMBA
+from mp_lib.study.designs import DESIGNS, MAMBA, MARGIN, SHORT_TASKS
 from mp_lib.study.evidence import Comparison, compare
-from mp_lib.study.runs import choose_runs, runs_of_design
+from mp_lib.study.runs import choose_runs, of_earlier, runs_of_design
 from mp_lib.study.sentences import count, join, with_interval
 from mp_lib.system.paths import published_path, supplied
 from mp_lib.timing import table
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided at this number of runs"
+ALIKE = f"no difference of {100 * MARGIN:.0f} points"
 NOTHING = "not run yet"
 MEASURED_COSTS = (  # column of the kept benchmark, what it is, and which rows
     ("peak_megabytes", "memory of an action chunk", efficiency.CHUNK | {"backend": "torch"}),
@@ -35,7 +37,10 @@ PAPER, RIVAL, SAME_WIDTH = "dp3_mamba", "dp3", "dp3_narrow"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of evidence on a claim; ``value``, ``low`` and ``high`` are in points or percent."""
+    """One line of evidence on a claim; ``value``, ``low`` and ``high`` are in points or percent.
+
+    ``shown``, of one that is undecided, is the smallest difference, in points, that would have been told from none.
+    """
 
     compared: str
     found: str
@@ -44,24 +49,25 @@ class Finding:
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    shown: float | None = None
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, and the function of scale and expert that judges it."""
+    """What the paper says, and the function of a scale that judges it; ``which`` of its runs, as of ``choose_runs``."""
 
     letter: str
     says: str
-    judge: Callable[[str, str], Iterable[Finding]]
+    judge: Callable[..., Iterable[Finding]]
 
 
-def judge_success(scale: str, expert: str) -> Iterable[Finding]:
+def judge_success(scale: str, **which) -> Iterable[Finding]:
     """(a): Mamba Policy against DP3 on all tasks that both were trained on."""
-    runs = choose_runs(scale, attention="paper", expert=expert)
-    yield finding("Mamba-1 less DP3", [of(runs, PAPER), of(runs, RIVAL)], (1, -1))
+    runs = choose_runs(scale, attention="paper", **which)
+    yield from findings("Mamba-1 less DP3", [of(runs, PAPER), of(runs, RIVAL)], (1, -1))
 
 
-def judge_parameters(scale: str, expert: str) -> Iterable[Finding]:
+def judge_parameters(scale: str, **which) -> Iterable[Finding]:
     """(b): exact counts at the paper's widths."""
     costs = efficiency.cost_table().drop_duplicates("method").set_index("method")
     saved = {method: 100 * (1 - costs.loc[method, "parameters_share"]) for method in (PAPER, SAME_WIDTH)}
@@ -72,40 +78,41 @@ def judge_parameters(scale: str, expert: str) -> Iterable[Finding]:
     yield Finding("DP3 of the same widths against DP3", words[SAME_WIDTH], remark, basis, saved[SAME_WIDTH])
 
 
-def judge_horizon(scale: str, expert: str) -> Iterable[Finding]:
+def judge_horizon(scale: str, **which) -> Iterable[Finding]:
     """(c): Mamba Policy against DP3 at the longest horizon, and what both lose on the way there from DP3's own.
 
     The second alone would favour whoever has less to lose.
     """
     design = DESIGNS["horizon"]
-    runs, (usual, longest) = runs_of_design(design, scale, expert), (design.arms[1].label, design.arms[-1].label)
+    runs, (usual, longest) = runs_of_design(design, scale, **which), (design.arms[1].label, design.arms[-1].label)
     far, near = ([of(runs, method, arm) for method in (PAPER, RIVAL)] for arm in (longest, usual))
-    yield finding(f"Mamba-1 less DP3 at T = {longest}", far, (1, -1), lines=2)
+    yield from findings(f"Mamba-1 less DP3 at T = {longest}", far, (1, -1), lines=2)
     compared = f"Mamba-1's change from T = {usual} to {longest} less DP3's"
-    yield finding(compared, [*far, *near], (1, -1, -1, 1), lines=2)
+    yield from findings(compared, [*far, *near], (1, -1, -1, 1), lines=2)
 
 
-def judge_hybrid(scale: str, expert: str) -> Iterable[Finding]:
+def judge_hybrid(scale: str, **which) -> Iterable[Finding]:
     """(d): attention executed against not, mean of the variants; and the blocks against convolutions of their width."""
-    runs = runs_of_design(DESIGNS["attention"], scale, expert)
+    runs = runs_of_design(DESIGNS["attention"], scale, **which)
     pairs = {name: [of(runs, name, arm) for arm in ("paper", "released")] for name in MAMBA}
     both = [name for name, pair in pairs.items() if all(map(len, pair))]
     groups = [group for name in both for group in pairs[name]]
     compared = f"with attention less without, mean of {join([METHODS[name].label for name in both])}"
     weights = [sign / len(both) for _ in both for sign in (1, -1)]
-    yield finding(compared if both else "with attention less without", groups, weights, lines=2)
-    runs = choose_runs(scale, attention="paper", expert=expert)
-    yield finding("Mamba-1 less DP3 of the same widths", [of(runs, PAPER), of(runs, SAME_WIDTH)], (1, -1), lines=2)
+    yield from findings(compared if both else "with attention less without", groups, weights, lines=2)
+    runs = choose_runs(scale, attention="paper", **which)
+    yield from findings("Mamba-1 less DP3 of the same widths", [of(runs, PAPER), of(runs, SAME_WIDTH)], (1, -1), 2)
 
 
-def judge_variants(scale: str, expert: str) -> Iterable[Finding]:
+def judge_variants(scale: str, **which) -> Iterable[Finding]:
     """(e): each variant against DP3."""
-    runs = choose_runs(scale, attention="paper", expert=expert)
+    runs = choose_runs(scale, attention="paper", **which)
     for method in MAMBA:
-        yield finding(f"{METHODS[method].label} less DP3", [of(runs, method), of(runs, RIVAL)], (1, -1), len(MAMBA))
+        pair = [of(runs, method), of(runs, RIVAL)]
+        yield from findings(f"{METHODS[method].label} less DP3", pair, (1, -1), len(MAMBA))
 
 
-def judge_cost(scale: str, expert: str) -> Iterable[Finding]:
+def judge_cost(scale: str, **which) -> Iterable[Finding]:
     """(f): counted multiply-adds, and kept measurements of memory and time, at DP3's horizon, in both structures."""
     costs = efficiency.cost_table().set_index(["method", "attention"])["multiply_adds"]
     yield shares("multiply-adds of a denoiser call", costs, "counted, T = 16")
@@ -137,19 +144,38 @@ def of(runs: pd.DataFrame, method: str, arm: str | None = None) -> pd.DataFrame:
     return runs[chosen if arm is None else chosen & (runs["arm"] == arm)]
 
 
+def findings(
+    compared: str, groups: Sequence[pd.DataFrame], weights: Sequence[float], lines: int = 1
+) -> Iterable[Finding]:
+    """``finding`` on those of the paper's tasks that run in its own simulators, and behind it a remark on all ten.
+
+    Where nothing can be compared on those, on whatever tasks there are.
+    """
+    own, ten = ([group[group["task"].isin(tasks)] for group in groups] for tasks in (SHORT_TASKS, PAPER_TASKS))
+    first = finding(compared, own, weights, lines)
+    if first.verdict == NOTHING:
+        yield finding(compared, groups, weights, lines)
+        return
+    yield first
+    beside = finding(f"{compared}, re-created tasks with them", ten, weights, lines)
+    if beside.basis != first.basis:
+        yield replace(beside, verdict=f"a remark: {beside.verdict}", shown=None)
+
+
 def finding(compared: str, groups: Sequence[pd.DataFrame], weights: Sequence[float], lines: int = 1) -> Finding:
     """A comparison of success rates as evidence, one of ``lines`` on its claim.
 
     That a claim holds takes all of its lines; that it does not is said by a single one, at a confidence that all of
-    them together keep.
+    them together keep. That there is no difference of MARGIN is said by the 90 % interval: two one-sided tests at 5 %.
     """
     found = compare(groups, weights) if groups and all(map(len, groups)) else None
     if found is None:
         return Finding(compared, "", NOTHING, "no such runs on the same environment seeds")
-    strict = compare(groups, weights, confidence=1 - 0.05 / lines)
+    strict, both = (compare(groups, weights, confidence).estimate for confidence in (1 - 0.05 / lines, 0.90))
     value, low, high = (100 * each for each in (found.estimate.value, found.estimate.low, found.estimate.high))
-    text, verdict = with_interval(value, low, high, "+.1f", " points"), verdict_of(found.estimate, strict.estimate)
-    return Finding(compared, text, verdict, basis_of(found, groups), value, low, high)
+    text, verdict = with_interval(value, low, high, "+.1f", " points"), verdict_of(found.estimate, strict, both)
+    shown = max(value - low, high - value) if verdict == UNDECIDED else None
+    return Finding(compared, text, verdict, basis_of(found, groups), value, low, high, shown)
 
 
 def basis_of(found: Comparison, groups: Sequence[pd.DataFrame]) -> str:
@@ -161,14 +187,20 @@ def basis_of(found: Comparison, groups: Sequence[pd.DataFrame]) -> str:
         said.append(f"left out, with a single training: {join(found.left_out)}")
     if any(group["kept"].any() for group in groups):
         said.append("kept in data/results")
+    if any(any(of_earlier(group)) for group in groups):
+        said.append("by an earlier recipe")
     return "; ".join(said)
 
 
-def verdict_of(found: Estimate, strict: Estimate) -> str:
-    """Whether a difference is above zero, below it by the ``strict`` interval, or not told apart from it."""
-    if found.over_runs and found.low > 0:
+def verdict_of(found: Estimate, strict: Estimate, both: Estimate) -> str:
+    """Whether a difference is above zero, below it by ``strict``, near it by ``both``, or none of these."""
+    if not found.over_runs:
+        return UNDECIDED
+    if found.low > 0:
         return HOLDS
-    return FAILS if found.over_runs and strict.high < 0 else UNDECIDED
+    if strict.high < 0:
+        return FAILS
+    return ALIKE if both.low > -MARGIN and both.high < MARGIN else UNDECIDED
 
 
 def shares(what: str, costs: pd.Series, basis: str) -> Finding:
@@ -184,12 +216,15 @@ def shares(what: str, costs: pd.Series, basis: str) -> Finding:
     return Finding(f"{what}, as a share of DP3's", text, HOLDS if highest < 1 else FAILS, basis, 100 * highest)
 
 
-def claims_table(scale: str, expert: str = "default") -> pd.DataFrame:
-    """One row a line of evidence: claim, compared, found, verdict, basis, value, low, high."""
+def claims_table(scale: str, **which) -> pd.DataFrame:
+    """One row a line of evidence: claim, compared, found, verdict, basis, value, low, high, shown.
+
+    ``which``: ``expert`` and ``kept`` as of ``choose_runs``.
+    """
     rows = [
         {"claim": f"({claim.letter}) {claim.says}", **vars(line)}
         for claim in CLAIMS
-        for line in claim.judge(scale, expert)
+        for line in claim.judge(scale, **which)
     ]
     return pd.DataFrame(rows)
 
@@ -198,7 +233,14 @@ def reading_table(table: pd.DataFrame) -> pd.DataFrame:
     """``claims_table`` as a reader wants it: each claim said once."""
     shown = table[["claim", "compared", "found", "verdict", "basis"]]
     names = {"claim": "Mamba Policy …", "found": "found (95 % interval)"}
-    return shown.assign(claim=shown["claim"].mask(shown["claim"].duplicated(), "")).rename(columns=names)
+    verdicts = [with_reach(*pair) for pair in zip(table["verdict"], table["shown"], strict=True)]
+    first = shown["claim"].mask(shown["claim"].duplicated(), "")
+    return shown.assign(claim=first, verdict=verdicts).rename(columns=names)
+
+
+def with_reach(verdict: str, shown: float | None) -> str:
+    """A verdict and, where it is undecided, how large a difference would have had to be."""
+    return verdict if pd.isna(shown) else f"{verdict}: a difference would show from {shown:.0f} points on"
 
 
 def verdict_lines(table: pd.DataFrame) -> str:
@@ -208,8 +250,11 @@ def verdict_lines(table: pd.DataFrame) -> str:
 
 
 def together(verdicts: list[str]) -> str:
-    """The verdict of several lines of evidence: all have to hold, one that fails is enough. Remarks do not count."""
-    for verdict in (FAILS, NOTHING, UNDECIDED):
+    """The verdict of several lines of evidence: the first of these that one of them has. Remarks do not count.
+
+    So a claim holds if all of its lines do, and fails by a single one.
+    """
+    for verdict in (FAILS, NOTHING, UNDECIDED, ALIKE):
         if verdict in verdicts:
             return verdict
     return HOLDS

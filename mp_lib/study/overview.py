@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mp_lib.config import METHODS, SCALES, SUITES, mixers_of, scale_config
+from mp_lib.config import METHODS, mixers_of, scale_config
+from mp_lib.scales import SCALES, SUITES
 from mp_lib.sim.tasks import TASKS
 
 ANY_TASK = next(iter(TASKS))

@@ -50,9 +50,13 @@ def how_to_fill() -> str:
     )
 
 
-def show(scale: str, expert: str = "default") -> Iterator:
-    """What a notebook displays: the paper's tables in the order of ``TABLES``, each below its title."""
-    tables = main_table(scale, expert), variants_table(scale, expert), horizon_table(scale, expert), costs_table()
+def show(scale: str, **which) -> Iterator:
+    """What a notebook displays: the paper's tables in the order of ``TABLES``, each below its title.
+
+    ``which``: ``expert`` and ``kept`` as of ``choose_runs``.
+    """
+    makers = (main_table, variants_table, horizon_table)
+    tables = [*(make(scale, **which) for make in makers), costs_table()]
     for title, table in zip(TABLES.values(), tables, strict=True):
         yield Markdown(f"**{title}**")
         yield show_table(table)
@@ -77,9 +81,9 @@ def side_by_side(table: str, noun: str, rows: Sequence[str], methods: Sequence[s
     return pd.DataFrame(shown)
 
 
-def main_table(scale: str, expert: str = "default") -> pd.DataFrame:
+def main_table(scale: str, **which) -> pd.DataFrame:
     """Success by task, in percent, as published and here."""
-    table = success_table(choose_runs(scale, attention="paper", expert=expert))
+    table = success_table(choose_runs(scale, attention="paper", **which))
     ours = {(row.method, row.task): success_cell(row) for row in table.itertuples()}
     experts = {row.task: row.expert_rate for row in table.itertuples()}
     rates = [experts.get(task) for task in PAPER_TASKS]
@@ -87,19 +91,19 @@ def main_table(scale: str, expert: str = "default") -> pd.DataFrame:
     return shown.assign(**{"expert here, %": ["" if pd.isna(rate) else f"{100 * rate:.0f}" for rate in rates]})
 
 
-def variants_table(scale: str, expert: str = "default") -> pd.DataFrame:
+def variants_table(scale: str, **which) -> pd.DataFrame:
     """The state-space variants: mean success over common tasks, in percent."""
-    runs = choose_runs(scale, methods=MAMBA, attention="paper", expert=expert)
+    runs = choose_runs(scale, methods=MAMBA, attention="paper", **which)
     ours = {row.label: f"{success_cell(row)}, {count(row.tasks, 'task')}" for row in method_table(runs).itertuples()}
     labels = [METHODS[name].label for name in MAMBA]
     published = published_cells("variants", "Mamba Policy", labels)
     return pd.DataFrame({"variant": labels, "published": published, "here": [ours.get(label, "") for label in labels]})
 
 
-def horizon_table(scale: str, expert: str = "default") -> pd.DataFrame:
+def horizon_table(scale: str, **which) -> pd.DataFrame:
     """Mean success by horizon, in percent; half of what is predicted is executed here."""
     design = DESIGNS["horizon"]
-    table = method_table(runs_of_design(design, scale, expert))
+    table = method_table(runs_of_design(design, scale, **which))
     ours = {(row.method, f"T = {row.arm}"): success_cell(row) for row in table.itertuples()}
     return side_by_side("horizon", "horizon", [f"T = {arm.label}" for arm in design.arms], ("dp3", "dp3_mamba"), ours)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mp_lib.config import FINAL_SEEDS, METHODS, TrainConfig, scale_config
+from mp_lib.config import EARLIER_FINAL_SEEDS, FINAL_SEEDS, METHODS, TrainConfig, scale_config
 from mp_lib.interfaces import How, look_up
 from mp_lib.learning.folder import CHECKPOINT, OTHER_DEMOS
 from mp_lib.statistics import wilson_interval
@@ -24,6 +24,7 @@ from mp_lib.system.paths import results_path, run_path, supplied
 from mp_lib.system.provenance import file_hash
 
 RESULT, EVALUATIONS = "result.json", "evaluations/*denoising.json"  # in the folder of a run
+EARLIER_RESULTS = "earlier/"  # below data/results: of recipes that no scale trains by any more
 BEST = 5  # evaluations whose mean is the paper's score (dp3.yaml, SR_test_L5)
 CONFIG = {field.name: field.type for field in fields(TrainConfig)}
 MEASURED = {  # what a row holds beside its configuration, and of which kind it is
@@ -80,9 +81,12 @@ def runs_of(folders: Sequence[Path]) -> pd.DataFrame:
     return as_table(run_row(folder / RESULT) for folder in folders)
 
 
-def load_kept() -> pd.DataFrame:
-    """The rows of data/results/runs.csv, as ``load_runs``; an empty table if there is no such file."""
-    path = supplied(kept_path())
+def load_kept(earlier: bool = False) -> pd.DataFrame:
+    """The rows of data/results/runs.csv, as ``load_runs``; an empty table if there is no such file.
+
+    ``earlier``: those of earlier recipes, data/results/earlier/runs.csv.
+    """
+    path = supplied(kept_path(earlier))
     if not path.exists():
         return as_table([])
     try:
@@ -95,14 +99,14 @@ def load_kept() -> pd.DataFrame:
         raise ValueError(f"{path} is damaged ({reason}); restore it: git checkout data/results") from error
 
 
-def kept_path() -> Path:
-    """The runs that were measured by this code and are kept with it."""
-    return results_path("runs.csv")
+def kept_path(earlier: bool = False) -> Path:
+    """The runs that were measured by this code and are kept with it; or those of earlier recipes."""
+    return results_path(EARLIER_RESULTS * earlier + "runs.csv")
 
 
-def curves_path() -> Path:
+def curves_path(earlier: bool = False) -> Path:
     """The training curves of the kept runs."""
-    return results_path("curves.csv")
+    return results_path(EARLIER_RESULTS * earlier + "curves.csv")
 
 
 def as_table(rows) -> pd.DataFrame:
@@ -219,11 +223,13 @@ def changes_of(config: TrainConfig, first_seed: int, folder: str = "") -> str:
     Other demonstrations, which the name of its ``folder`` tells, and other environment seeds are changes, too.
     """
     chosen = {"attention": config.attention, "demonstrator": config.demonstrator}
+    chosen["recipe"] = config.recipe
     usual = asdict(scale_config(config.scale, config.task, config.method, **chosen)) | {"seed": config.seed}
     changes = [f"{key}={value}" for key, value in asdict(config).items() if usual[key] != value]
     _, marked, store = folder.partition(OTHER_DEMOS)
     changes += [f"demos={store}"] if marked else []
-    return ", ".join(changes + ([f"first_seed={first_seed}"] if first_seed != FINAL_SEEDS else []))
+    usual_seeds = (FINAL_SEEDS, EARLIER_FINAL_SEEDS)
+    return ", ".join(changes + ([f"first_seed={first_seed}"] if first_seed not in usual_seeds else []))
 
 
 def best_five(curve: list[dict]) -> float | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from mp_lib.config import ATTENTION, BOUNDS, METHODS, SCALES
+from mp_lib.config import ATTENTION, BOUNDS, METHODS, prefix
 from mp_lib.interfaces import look_up
 from mp_lib.learning.folder import OTHER_DEMOS
+from mp_lib.scales import SCALES, recipe_of
 from mp_lib.sim.tasks import TASKS, check_expert_key
 from mp_lib.study.designs import Design
 from mp_lib.study.rows import CONFIG, EVALUATIONS, MEASURED, RESULT, curves_path, kept_path, load_kept, load_runs
@@ -27,13 +28,14 @@ def choose_runs(
     seeds: Sequence[int] = (),
     attention: str = "",
     expert: str = "default",
+    kept: bool = False,
 ) -> pd.DataFrame:
     """The finished runs of a scale whose numbers nobody changed; of all tasks, methods or seeds where none are named.
 
     ``attention`` chooses among the runs of methods that can have one; empty: both. One run a task, method,
-    attention and seed; those on demonstrations of another ``expert`` of the tasks are left out. Where nobody has run
-    any such here, those kept in data/results/. An unknown scale, task, method, attention or expert raises a ValueError
-    that lists those that exist.
+    attention and seed; those on demonstrations of another ``expert`` of the tasks are left out. They are of the first
+    of ``sources`` that has any such; with ``kept`` those that are kept stand beside those that were run here. An
+    unknown scale, task, method, attention or expert raises a ValueError that lists those that exist.
     """
     look_up(SCALES, scale, "scale")
     if attention:
@@ -45,7 +47,7 @@ def choose_runs(
     bare = [name for name, method in METHODS.items() if not method.mixer]
 
     def select(runs: pd.DataFrame) -> pd.DataFrame:
-        wanted = (runs["scale"] == scale) & (runs["changed"] == "") & (runs["demonstrator"] == expert)
+        wanted = (runs["changed"] == "") & (runs["demonstrator"] == expert)
         for column, names in (("task", tasks), ("method", methods), ("seed", seeds)):
             if len(names):
                 wanted &= runs[column].isin(names)
@@ -53,22 +55,43 @@ def choose_runs(
             wanted &= runs["method"].isin(bare) | (runs["attention"] == attention)
         return runs[wanted].drop_duplicates(["task", "method", "attention", "seed"])
 
-    found = select(load_runs())
-    return found if len(found) else select(load_kept())
+    for _, runs in sources(scale, kept):
+        if len(found := select(runs)):
+            break
+    return found
 
 
-def runs_of_design(design: Design, scale: str, expert: str = "default", methods: Sequence[str] = ()) -> pd.DataFrame:
+def sources(scale: str, kept: bool = False) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Where runs of a scale are taken from, best first, each with its recipe: run here, kept, kept of earlier ones.
+
+    With ``kept`` the first two are one, in which a run that was made here stands for a kept one of its name.
+    """
+    today, found = recipe_of(scale), [load_runs(), load_kept()]
+    if kept:
+        own, others = found
+        found = [pd.concat([each for each in (own, others[~others["name"].isin(own["name"])]) if len(each)] or [own])]
+    for runs in found:
+        yield today, runs[(runs["scale"] == scale) & (runs["recipe"] == today)]
+    for recipe in range(today - 1, 0, -1):
+        runs = load_kept(earlier=True)
+        yield recipe, runs[(runs["scale"] == scale) & (runs["recipe"] == recipe)]
+
+
+def runs_of_design(
+    design: Design, scale: str, expert: str = "default", methods: Sequence[str] = (), kept: bool = False
+) -> pd.DataFrame:
     """The finished runs of an experiment, with the columns arm and value of their conditions.
 
-    Any task and seed counts, not only those that the experiment plans; of methods its own, if none are given. Where
-    nobody has run it here, the kept runs; a method has run it in two of its conditions or more, if it has several.
+    Any task and seed counts, not only those that the experiment plans; of methods its own, if none are given. They are
+    of the first of ``sources`` that has it; a method has run it in two of its conditions or more, if it has several.
     Raises a ValueError that lists the experts of all tasks if none has that one.
     """
     check_expert_key(expert)
-    for runs in (load_runs(), load_kept()):
+    for recipe, runs in sources(scale, kept):
         tasks = sorted(set(runs["task"]) & set(TASKS))
         seeds = sorted(filter(BOUNDS["seed"][1], set(runs["seed"])))
-        configs = design.configs(scale, tasks, methods, seeds, demonstrator=expert) if len(runs) else []
+        chosen = {"demonstrator": expert, "recipe": recipe}
+        configs = design.configs(scale, tasks, methods, seeds, **chosen) if len(runs) else []
         arms = {config.name: arm for arm, config in configs}
         as_planned = ~runs["changed"].str.contains("demos=|first_seed=")
         found = runs[runs["name"].isin(arms) & as_planned]
@@ -84,7 +107,7 @@ def runs_of_design(design: Design, scale: str, expert: str = "default", methods:
 def count_changed(scale: str) -> int:
     """The number of finished runs of a scale that ``choose_runs`` leaves out, as they changed the scale's numbers."""
     runs = load_runs().drop_duplicates("folder")  # evaluations come behind their run
-    return int(((runs["scale"] == scale) & (runs["changed"] != "")).sum())
+    return int(((runs["scale"] == scale) & (runs["recipe"] == recipe_of(scale)) & (runs["changed"] != "")).sum())
 
 
 def all_files(scale: str) -> list[Path]:
@@ -94,12 +117,13 @@ def all_files(scale: str) -> list[Path]:
 
 def kept_files() -> list[Path]:
     """What there is of kept runs and their curves."""
-    return [path for path in map(supplied, (kept_path(), curves_path())) if path.exists()]
+    files = (path(earlier) for earlier in (False, True) for path in (kept_path, curves_path))
+    return [path for path in map(supplied, files) if path.exists()]
 
 
 def patterns(scale: str) -> tuple[str, ...]:
     """What those of ``all_files`` are called that were found here, below the root."""
-    return tuple(name_of(run_path(f"{scale}-*") / name) for name in (RESULT, EVALUATIONS))
+    return tuple(name_of(run_path(f"{prefix(scale)}-*") / name) for name in (RESULT, EVALUATIONS))
 
 
 def result_files(runs: pd.DataFrame) -> list[Path]:
@@ -108,7 +132,12 @@ def result_files(runs: pd.DataFrame) -> list[Path]:
     files = [run_path(name) / RESULT for name in sorted(set(own["folder"]))]
     for name in sorted(set(own.loc[own["name"] != own["folder"], "folder"])):
         files += sorted(run_path(name).glob(EVALUATIONS))
-    return files + ([supplied(kept_path())] if runs["kept"].any() else [])
+    return files + [supplied(kept_path(earlier)) for earlier in sorted({*of_earlier(runs[runs["kept"]])})]
+
+
+def of_earlier(runs: pd.DataFrame) -> list[bool]:
+    """Of each run whether its scale trains by another recipe today."""
+    return [run.recipe < recipe_of(run.scale) for run in runs.itertuples()]
 
 
 def load_metrics(runs: pd.DataFrame) -> pd.DataFrame:
@@ -121,10 +150,10 @@ def load_metrics(runs: pd.DataFrame) -> pd.DataFrame:
         path = run_path(folder) / "metrics.jsonl"
         with contextlib.suppress(OSError, ValueError):
             frames.append(pd.read_json(path, lines=True).assign(folder=folder))
-    curves_file = supplied(curves_path())
-    if runs["kept"].any() and curves_file.exists():
-        curves = pd.read_csv(curves_file)
-        frames.append(curves[curves["folder"].isin(runs.loc[runs["kept"], "folder"])])
+    for path in (supplied(curves_path(earlier)) for earlier in (False, True)):
+        if runs["kept"].any() and path.exists():
+            curves = pd.read_csv(path)
+            frames.append(curves[curves["folder"].isin(runs.loc[runs["kept"], "folder"])])
     columns = ["step", "loss", "learning_rate", "success_rate", "folder"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
@@ -138,7 +167,8 @@ def keep(scales: Sequence[str]) -> tuple[int, Path]:
     for scale in scales:
         look_up(SCALES, scale, "scale")
     own = load_runs()
-    own = own[own["scale"].isin(scales) & ~own["folder"].str.contains(OTHER_DEMOS, regex=False)]
+    today = own["recipe"] == own["scale"].map({scale: recipe_of(scale) for scale in SCALES})
+    own = own[own["scale"].isin(scales) & today & ~own["folder"].str.contains(OTHER_DEMOS, regex=False)]
     own = own[~own["changed"].str.contains("first_seed=")].drop_duplicates("name")
     before = load_kept()
     before = before[~before["name"].isin(own["name"])]

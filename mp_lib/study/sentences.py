@@ -9,6 +9,7 @@ import pandas as pd
 
 from mp_lib.interfaces import RunResult
 from mp_lib.learning.folder import stored_result
+from mp_lib.scales import recipe_of
 from mp_lib.sim.tasks import remarks_on
 from mp_lib.statistics import wilson_interval
 from mp_lib.study.overview import protocol
@@ -110,8 +111,10 @@ def of_origin(runs: pd.DataFrame, command: str) -> str:
     if not runs["kept"].any():
         return f"{told}, run here."
     devices, commits = (join(sorted(set(runs[column]))) for column in ("device", "commit"))
+    recipes = sorted({run.recipe for run in runs.itertuples() if run.recipe < recipe_of(run.scale)})
+    told += f", by an earlier {of_numbers(recipes, 'recipe')}" if recipes else ""
     return (
-        f"{told}, as kept in `data/results/runs.csv`: measured on {devices} at commit {commits}, since nothing of it "
+        f"{told}, as kept in `data/results`: measured on {devices} at commit {commits}, since nothing of it "
         f"was run here; `{command}` does."
     )
 

@@ -1,11 +1,15 @@
 """From runs to comparisons: what is matched, what is left out, what a verdict rests on."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from mp_lib.sim.tasks import PAPER_TASKS
 from mp_lib.statistics import contrast, stratified_interval
-from mp_lib.study.claims import FAILS, HOLDS, NOTHING, UNDECIDED, finding, together
+from mp_lib.study.claims import ALIKE, FAILS, HOLDS, NOTHING, UNDECIDED, finding, findings, together, with_reach
+from mp_lib.study.designs import SHORT_TASKS
 from mp_lib.study.evidence import compare, interquartile_rate, match, outcomes_by_task, rate
 
 
@@ -91,6 +95,40 @@ def test_a_verdict_follows_the_interval(ours, theirs, verdict):
     assert finding("x", [tables[0], tables[1][:0]], (1, -1)).verdict == finding("x", [], ()).verdict == NOTHING
 
 
+def test_methods_that_differ_by_less_than_the_margin_are_alike():
+    rng = np.random.default_rng(0)
+    tables = [make_runs(*draw(rng, 0.8, episodes=2000)) for _ in range(2)]
+    found = finding("x", tables, (1, -1))
+    assert found.verdict == ALIKE == "no difference of 5 points" and -5 < found.low < 0 < found.high < 5
+    assert found.shown is None and with_reach(found.verdict, found.shown) == ALIKE
+    single = finding("x", [table[:1] for table in tables], (1, -1))
+    assert single.verdict == UNDECIDED
+
+
+def test_what_is_undecided_says_how_large_a_difference_would_have_shown():
+    rng = np.random.default_rng(0)
+    pair = [draw(rng, 0.5) for _ in range(2)]
+    found = finding("x", [make_runs(*each) for each in pair], (1, -1))
+    assert found.verdict == UNDECIDED and found.shown == max(found.high - found.value, found.value - found.low) > 5
+    assert f"a difference would show from {found.shown:.0f} points on" in with_reach(found.verdict, found.shown)
+
+
+def test_verdicts_rest_on_the_papers_own_simulators_and_all_ten_tasks_stand_beside():
+    rng = np.random.default_rng(0)
+
+    def pair(*tasks, rates=(0.9, 0.3)):
+        return [pd.concat([make_runs(*draw(rng, rate), task=task) for task in tasks]) for rate in rates]
+
+    own, recreated, other = SHORT_TASKS[0], next(name for name in PAPER_TASKS if name not in SHORT_TASKS), "other"
+    first, beside = findings("x", pair(own, recreated, other), (1, -1))
+    assert first.verdict == HOLDS and first.basis.startswith(f"{own};")
+    assert beside.verdict == f"a remark: {HOLDS}" and {own, recreated} <= {*re.split("[; ]", beside.basis)}
+    assert [each.basis.split(";")[0] for each in findings("x", pair(own, other), (1, -1))] == [own]
+    assert [each.basis.split(";")[0] for each in findings("x", pair(other), (1, -1))] == [other]
+    (nothing,) = findings("x", [], ())
+    assert nothing.verdict == NOTHING
+
+
 def test_one_of_many_lines_contradicts_only_at_a_confidence_that_all_keep():
     rng = np.random.default_rng(1)
     tables = [make_runs(*draw(rng, rate, episodes=300)) for rate in (0.5, 0.62)]
@@ -117,6 +155,9 @@ def test_who_starts_lower_is_not_more_robust_for_having_less_to_lose():
         ([UNDECIDED, FAILS], FAILS),
         ([HOLDS, "a remark"], HOLDS),
         ([HOLDS, NOTHING], NOTHING),
+        ([HOLDS, ALIKE], ALIKE),
+        ([UNDECIDED, ALIKE], UNDECIDED),
+        ([ALIKE, FAILS], FAILS),
     ],
 )
 def test_a_claim_needs_all_its_evidence(verdicts, expected):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mp_lib.config import FINAL_SEEDS, SCALES
+from mp_lib.config import FINAL_SEEDS
 from mp_lib.data.recording import demonstrations_of
 from mp_lib.interfaces import RunResult
 from mp_lib.learning import evaluation
@@ -16,6 +16,7 @@ from mp_lib.learning.stages import policy_config
 from mp_lib.model import bfloat16
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
+from mp_lib.scales import SCALES
 from mp_lib.sim.tasks import TASKS
 from mp_lib.study import efficiency, overview, paper_tables, sentences, tables
 from mp_lib.study.rows import count_unreadable, load_runs

@@ -1,0 +1,119 @@
+"""The notebooks that show an experiment, as steps behind its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mp_lib.config import METHODS
+from mp_lib.learning.folder import KEPT
+from mp_lib.pipeline.steps import Step
+from mp_lib.study import claims
+from mp_lib.study.designs import DEFAULT_TASK
+from mp_lib.study.runs import kept_files, patterns
+from mp_lib.system.paths import figures_path, notebooks_path, package
+
+if TYPE_CHECKING:
+    from mp_lib.pipeline.experiment import Experiment
+
+MEASURED_ANEW = {  # in 06_efficiency
+    "smoke": (),
+    "quick": ("dp3_mamba_hydra",),
+    **dict.fromkeys(("standard", "paper"), tuple(METHODS)),
+}
+
+
+class Pages:
+    """The pages of an experiment whose ``runs`` are these steps; where it plans no run, of all that there is."""
+
+    def __init__(self, experiment: Experiment, runs: list[Step], cores: int):
+        self.experiment, self.runs, self.cores = experiment, runs, cores
+        self.scale, self.design = experiment.scale, experiment.design
+        self.planned = experiment.configs()
+
+    def steps(self) -> list[Step]:
+        """A step a page."""
+        makers = {
+            "00_overview": self.overview,
+            "02_model_anatomy": self.anatomy,
+            "04_evaluate": self.evaluation,
+            "05_tables": self.tables,
+            "06_efficiency": self.efficiency,
+            "07_ablations": self.ablations,
+        }
+        return [makers[name]() for name in self.design.pages]
+
+    def evaluation(self) -> Step:
+        *_, checkpoint, _ = self.runs[-1].products if self.runs else (KEPT, None)
+        parameters = {"checkpoint": str(checkpoint), "device": self.experiment.any_device}
+        return self.reader("04_evaluate", "evaluate a stored checkpoint", parameters, needs=self.runs[-1:])
+
+    def tables(self) -> Step:
+        asked, design, scale = self.experiment, self.design, self.scale
+        parameters = {
+            "scale": scale,
+            "tasks": list(asked.tasks or design.tasks[scale]) if self.planned else [],
+            "methods": list(asked.methods or design.methods),
+            "seeds": list(asked.seeds or design.seeds[scale]) if self.planned else [],
+            "attention": asked.attention if self.planned else "",
+            "expert": asked.expert,
+            "kept": asked.kept,
+        }
+        names = ("success", "seeds", "parameters", "speed", "curves") if self.planned else ()
+        figures = [f"05_{name}_{scale}" for name in names]
+        title = "verdicts, tables and figures"
+        return self.reader("05_tables", title, parameters, after=self.runs, figures=figures, reads_runs=True)
+
+    def ablations(self) -> Step:
+        experiments = [self.design.name] if self.planned else []
+        figures = [f"07_{name}_{self.scale}" for name in experiments]
+        parameters = {"scale": self.scale, "experiments": experiments, "methods": list(self.experiment.methods)}
+        parameters |= {"expert": self.experiment.expert, "kept": self.experiment.kept}
+        title = self.design.title.lower() if self.planned else "ablations"
+        return self.reader("07_ablations", title, parameters, after=self.runs, figures=figures, reads_runs=True)
+
+    def efficiency(self) -> Step:
+        # Behind the trainings and alone, so that nothing else disturbs what it times.
+        parameters = {"scale": self.scale, "anew": list(MEASURED_ANEW[self.scale]) if self.planned else []}
+        figures = [f"06_{name}_{self.scale}" for name in ("costs", "lengths")]
+        title = "parameters, multiply-adds, latency"
+        return self.reader("06_efficiency", title, parameters, after=self.runs, figures=figures, cores=self.cores)
+
+    def overview(self) -> Step:
+        return self.reader("00_overview", "overview", {"scale": self.scale}, figures=["00_method"])
+
+    def anatomy(self) -> Step:
+        task = next((config.task for config in self.planned), DEFAULT_TASK)
+        parameters = {"scale": self.scale, "task": task}
+        figures = ["02_parameters", *(f"02_{name}_{self.scale}_{task}" for name in ("mixing", "field"))]
+        return self.reader("02_model_anatomy", "anatomy of the models", parameters, after=self.runs, figures=figures)
+
+    def reader(
+        self,
+        notebook: str,
+        title: str,
+        parameters: dict,
+        *,
+        needs: Sequence[Step] = (),
+        after: Sequence[Step] = (),
+        figures: Sequence[str] = (),
+        cores: int = 1,
+        reads_runs: bool = False,
+    ) -> Step:
+        """A step that takes seconds and so depends on the package's code, too; ``reads_runs``: on all of the scale."""
+        results = (product for step in (*needs, *after) for product in step.products if product.suffix == ".json")
+        own = (notebooks_path() / f"{notebook}.ipynb", package(), *claims.other_files())
+        kept = kept_files() if reads_runs else []
+        return Step(
+            name=f"{self.experiment.name}-{notebook}",
+            title=title,
+            notebook=f"{notebook}.ipynb",
+            executed=self.experiment.folder / f"{notebook}.ipynb",
+            parameters=parameters,
+            inputs=tuple(dict.fromkeys([*own, *kept, *results])),
+            patterns=patterns(self.scale) if reads_runs else (),
+            products=tuple(figures_path() / f"{name}.png" for name in figures),
+            needs=tuple(step.name for step in needs),
+            after=tuple(step.name for step in after),
+            cores=cores,
+        )
