@@ -88,24 +88,23 @@ class LineTrainer(Trainer):
         return rate * min(step / warm, (self.num_steps - step) / (self.num_steps - warm))
 
 
-START = {"start": "standardised"}
 LEVERS = {  # trainer, changes
-    "base": (Trainer, {}),
-    "start": (Trainer, START),
-    "steps1200": (Trainer, START | {"num_steps": 1200}),
-    "steps800": (Trainer, START | {"num_steps": 800}),
-    "steps3200": (Trainer, START | {"num_steps": 3200}),
-    "rate14": (Trainer, START | {"learning_rate": 1.4e-3}),
-    "rate28": (Trainer, START | {"learning_rate": 2.8e-3}),
-    "average90": (Trainer, START | {"ema_power": 0.9}),
-    "average60": (Trainer, START | {"ema_power": 0.6}),
-    "betas99": (Trainer, START | {"betas": (0.9, 0.99)}),
-    "batch8": (Trainer, START | {"batch_size": 8, "num_steps": 2400}),
-    "batch32": (Trainer, START | {"batch_size": 32, "num_steps": 1000}),
-    "late": (LateTrainer, START),
-    "line": (LineTrainer, START),
-    "muon": (MuonTrainer, START),
-    "turned": (TurnedTrainer, START),
+    "base": (Trainer, {"start": "released"}),
+    "start": (Trainer, {}),
+    "steps1200": (Trainer, {"num_steps": 1200}),
+    "steps800": (Trainer, {"num_steps": 800}),
+    "steps3200": (Trainer, {"num_steps": 3200}),
+    "rate14": (Trainer, {"learning_rate": 1.4e-3}),
+    "rate28": (Trainer, {"learning_rate": 2.8e-3}),
+    "average90": (Trainer, {"ema_power": 0.9}),
+    "average60": (Trainer, {"ema_power": 0.6}),
+    "betas99": (Trainer, {"betas": (0.9, 0.99)}),
+    "batch8": (Trainer, {"batch_size": 8, "num_steps": 2400}),
+    "batch32": (Trainer, {"batch_size": 32, "num_steps": 1000}),
+    "late": (LateTrainer, {}),
+    "line": (LineTrainer, {}),
+    "muon": (MuonTrainer, {}),
+    "turned": (TurnedTrainer, {}),
 }
 
 

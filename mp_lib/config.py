@@ -139,6 +139,7 @@ BOUNDS: dict[str, Bound] = {
     "seed": within(0, 2**128 - 1),  # what NumPy's seeds hold
     "first_seed": within(0, 2**62),  # of environments, and of torch's noise, whose seeds have 64 bits
     **dict.fromkeys(("warmup_steps", "demo_episodes"), within(0, MANY)),
+    "demo_seed": within(0, CURVE_SEEDS - 1),
     **dict.fromkeys(("weight_decay", "ema_power"), within(0, 1000)),
     "learning_rate": ("more than 0", lambda value: value > 0),
     "betas": ("at least 0 and less than 1", lambda value: 0 <= value < 1),
@@ -178,6 +179,7 @@ class TrainConfig:
     num_inference_steps: int = 10
     num_demos: int | None = None  # None: the paper's number for the task's suite
     demo_episodes: tuple[int, ...] | None = None  # which of a store that is given; None: the first num_demos, or all
+    demo_seed: int = 0  # the first environment seed that they are recorded on
     demonstrator: str = "default"  # which of the task's experts they come from
     split: str = "all"  # "released": at least one demonstration is held out, as the release does
     batch_size: int = 128  # [cfg] dataloader

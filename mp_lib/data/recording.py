@@ -119,7 +119,7 @@ def collect(
     buffer = _existing(path, provenance, num_demos)
     if buffer and buffer.num_episodes == num_demos:
         return buffer
-    _check_sizes(spec, num_points, num_demos)
+    _check_sizes(spec, num_points, first_seed + num_demos)
     if min(jobs, num_demos - (buffer.num_episodes if buffer else 0)) > 1:
         check_main()  # before a lock is made
     with sole_user(Path(f"{path}.lock"), str(path)):
@@ -139,28 +139,31 @@ def demonstrations_of(config: TrainConfig, jobs: int | None = None, demos: str =
         if config.demonstrator != "default":
             given = f"expert {config.demonstrator} and demos {shown(demos)} given"
             raise InputError(f"{given}: who showed is told by the store")
+        if config.demo_seed:
+            raise InputError(f"demo_seed {config.demo_seed} and demos {shown(demos)} given: nothing is recorded")
         return ReplayBuffer.open(given_path(demos)).check(spec).choose(config.num_demos, config.demo_episodes)
     if config.demo_episodes is not None:
         raise InputError("demo_episodes are chosen from a store; give its path as demos, or num_demos alone")
     num_demos = config.num_demos or spec.num_demos
-    return collect(spec, num_demos, store_path(config), num_points=config.num_points, jobs=jobs)
+    sizes = {"num_points": config.num_points, "first_seed": config.demo_seed}
+    return collect(spec, num_demos, store_path(config), jobs=jobs, **sizes)
 
 
 def store_path(config: TrainConfig) -> Path:
     """Where the demonstrations that a run is trained on lie if they are recorded here."""
     num_demos = config.num_demos or find_task(config.task).num_demos
-    return demos_path(config.task, config.num_points, num_demos, config.demonstrator)
+    return demos_path(config.task, config.num_points, num_demos, config.demonstrator, config.demo_seed)
 
 
-def _check_sizes(spec: TaskSpec, num_points: int, num_demos: int) -> None:
+def _check_sizes(spec: TaskSpec, num_points: int, last_seed: int) -> None:
     """Raise an InputError for clouds larger than the task's camera gives, and for seeds that evaluations play."""
     most = MOST_POINTS.get(spec.suite, num_points)
     if num_points > most:
         other = "to train on a store whose clouds have more, give its path as demos"
         raise InputError(f"num_points {num_points} given; clouds of {spec.suite} have at most {most:,}; {other}")
-    if num_demos > CURVE_SEEDS:
+    if last_seed > CURVE_SEEDS:
         other = "later seeds belong to evaluations; to train on a store that has more, give its path as demos"
-        raise InputError(f"num_demos {num_demos} given; at most {CURVE_SEEDS:,} are recorded, as {other}")
+        raise InputError(f"demonstrations to seed {last_seed} wanted; at most {CURVE_SEEDS:,} are recorded, as {other}")
 
 
 def _record(spec: TaskSpec, num_demos: int, path: Path, provenance: dict, jobs: int) -> ReplayBuffer:

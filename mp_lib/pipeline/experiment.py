@@ -136,6 +136,7 @@ class Experiment:
                 "scale": self.scale,
                 "expert": config.demonstrator,
                 "num_demos": config.num_demos,
+                "demo_seed": config.demo_seed,
             },
             products=(store_path(config),),
             cores=cores,

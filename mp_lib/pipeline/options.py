@@ -14,7 +14,9 @@ from mp_lib.scales import SCALES
 if TYPE_CHECKING:
     from mp_lib.pipeline.experiment import Experiment
 
-EXPERIMENTS = "first, main, variants, width, attention, horizon, demonstrations, denoising, size"  # DESIGNS
+EXPERIMENTS = (
+    "first, main, variants, width, attention, horizon, demonstrations, denoising, size, start, recordings"  # DESIGNS
+)
 ENGINES = ("papermill", "snakemake")
 
 

@@ -36,7 +36,7 @@ ALLOWED = {  # likewise, of numbers
     **dict.fromkeys(("jobs", "episodes", "num_demos", "num_inference_steps", "num_windows", "block"), within(1, MOST)),
     **dict.fromkeys(("seed", "seeds"), BOUNDS["seed"]),
     "horizons": ("a multiple of 4 and at most 4,096", lambda value: value in range(4, 4097, 4)),
-    "first_seed": BOUNDS["first_seed"],
+    **{name: BOUNDS[name] for name in ("first_seed", "demo_seed")},
     "diffusion_step": within(0, PolicyConfig.num_train_steps - 1),
 }
 PARAMETER_FOR = {"demonstrator": "expert"}  # a field of configurations that a notebook calls otherwise

@@ -69,7 +69,9 @@ def difference_of(design: Design, runs: pd.DataFrame, row) -> tuple:
     varied, same = ("method", "arm") if design.reference in METHODS else ("arm", "method")
     runs, own = runs[runs[same] == getattr(row, same)], getattr(row, varied)
     pair = [runs[runs[varied] == each] for each in (own, design.reference)]
-    found = None if own == design.reference else compare(pair, (1, -1), same_runs=design.after_training)
+    found = (
+        None if own == design.reference else compare(pair, (1, -1), same_runs=design.after_training or design.paired)
+    )
     if found is None:  # the reference was not run, or has played other environment seeds
         return None, None, None, False
     estimate = found.estimate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mp_lib.config import METHODS, TrainConfig, scale_config
+from mp_lib.config import METHODS, STARTS, TrainConfig, scale_config
 from mp_lib.interfaces import look_up
 from mp_lib.scales import SCALES, numbers_of
 from mp_lib.sim.tasks import PAPER_TASKS, TASKS
@@ -20,6 +20,8 @@ MARGIN = 0.05  # differences below which two methods count as alike: as many poi
 MOST_TRAININGS = 8  # of a method on a task, where more would be needed to tell methods apart
 
 SEEDS = {"smoke": (0,), "quick": (0, 1, 2), "standard": (0, 1, 2), "paper": (0, 1, 2)}
+FIVE = (0, 1, 2, 3, 4)
+BETWEEN_RECORDINGS = 100  # environment seeds, of which ten or so give ten demonstrations
 ONE_TASK = {"smoke": (DEFAULT_TASK,), "quick": (DEFAULT_TASK,), "standard": SHORT_TASKS, "paper": SHORT_TASKS}
 
 
@@ -28,20 +30,23 @@ class Arm:
     """One condition of an experiment: what it changes of a scale's numbers.
 
     ``value`` is where it stands on the axis of what is varied, ``narrower`` multiplies the scale's own divisor of the
-    U-Net's widths.
+    U-Net's widths, ``by_seed`` gives changes that depend on the training's seed.
     """
 
     label: str
     value: float = 0
     changes: Mapping = field(default_factory=dict)
     narrower: int = 1
+    by_seed: Callable[[int], dict] = lambda seed: {}
 
     def config(self, scale: str, task: str, method: str, seed: int, **chosen) -> TrainConfig:
         """The run of this condition, which has the scale's own name where nothing is changed."""
         usual = numbers_of(scale, task, chosen.get("recipe"))
         stands_for_none = {"num_demos": TASKS[task].num_demos, "blocks_per_level": METHODS[method].blocks_per_level}
         changes = {
-            key: value for key, value in self.changes.items() if usual.get(key) or stands_for_none.get(key) != value
+            key: value
+            for key, value in (*self.changes.items(), *self.by_seed(seed).items())
+            if usual.get(key) or stands_for_none.get(key) != value
         }
         divisor = usual.get("width_divisor", 1) * self.narrower
         return scale_config(scale, task, method, seed, **{"width_divisor": divisor, **chosen, **changes})
@@ -57,8 +62,9 @@ class Design:
     """One experiment: every method in every condition, on every task with every seed.
 
     ``varied`` names what the arms differ in. ``tasks`` and ``seeds`` are those of each scale. ``after_training``: the
-    arms differ in how a trained policy is run, so that one training serves all. ``reference`` is the method, or the
-    arm, that the others are compared with. ``drawn`` names its figure, one of
+    arms differ in how a trained policy is run, so that one training serves all; ``paired``: in how one and the same
+    policy is trained on the same frames, so that trainings of one seed draw alike in all arms. ``reference`` is the
+    method, or the arm, that the others are compared with. ``drawn`` names its figure, one of
     ``mp_lib.drawing.success.DRAWN``, ``pages`` the notebooks that show it. ``asks`` is the question in one sentence.
     """
 
@@ -71,6 +77,7 @@ class Design:
     tasks: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: ONE_TASK)
     seeds: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: SEEDS)
     after_training: bool = False
+    paired: bool = False
     reference: str = "dp3"
     drawn: str = "methods"
     pages: tuple[str, ...] = ("07_ablations",)
@@ -178,6 +185,30 @@ DESIGNS = {
                 for blocks in (1, 2)
                 for width, narrower in (("full", 1), ("half", 2), ("quarter", 4))
             ),
+        ),
+        Design(
+            "start",
+            "First values of the encoder",
+            "Does success depend on how much of the encoder's features tells, at the start, where the object is?",
+            CONTRASTED,
+            varied="start",
+            reference="released",
+            paired=True,
+            arms=tuple(Arm(start, value, {"start": start}) for value, start in enumerate(STARTS)),
+            seeds=dict.fromkeys(SCALES, FIVE),
+        ),
+        Design(
+            "recordings",
+            "Demonstrations drawn anew",
+            "How much of the spread between trainings is due to which ten demonstrations were recorded?",
+            ("dp3_narrow", "dp3_mamba"),
+            varied="demonstrations",
+            reference="the same ten",
+            arms=(
+                Arm("the same ten", 0),
+                Arm("ten of its own", 1, by_seed=lambda seed: {"demo_seed": BETWEEN_RECORDINGS * (seed + 1)}),
+            ),
+            seeds=dict.fromkeys(SCALES, FIVE),
         ),
     )
 }

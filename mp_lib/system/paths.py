@@ -72,10 +72,11 @@ def notebooks_path() -> Path:
     return (checkout() or root()) / "notebooks"
 
 
-def demos_path(task: str, num_points: int, num_demos: int, expert: str = "default") -> Path:
-    """The demonstrations of a task, by one of its experts."""
+def demos_path(task: str, num_points: int, num_demos: int, expert: str = "default", first_seed: int = 0) -> Path:
+    """The demonstrations of a task, by one of its experts, recorded on environment seeds from ``first_seed`` on."""
     shown_by = "" if expert == "default" else f"-{expert}"
-    return root() / "data" / "demos" / f"{task}-{num_points}points-{num_demos}{shown_by}.zarr"
+    begun = f"-from{first_seed}" if first_seed else ""
+    return root() / "data" / "demos" / f"{task}-{num_points}points-{num_demos}{shown_by}{begun}.zarr"
 
 
 def results_path(name: str) -> Path:
