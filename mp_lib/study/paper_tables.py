@@ -34,6 +34,7 @@ TABLES = {  # by their names in data/paper/published.csv
     "horizon": "Horizon: mean success, %",
     "costs": "Costs at the paper's widths, as released",
 }
+QUOTED = ("parameters (M)", "operations (G)", "memory (MB)")
 COSTS = ("parameters of the denoiser (M)", "multiply-adds of a call, T = 16 (M)", "memory of a training step, CPU (MB)")
 
 
@@ -60,6 +61,9 @@ def show(scale: str, **which) -> Iterator:
     for title, table in zip(TABLES.values(), tables, strict=True):
         yield Markdown(f"**{title}**")
         yield show_table(table)
+    yield Markdown("**Costs as others quote them**")
+    yield show_table(quoted_table(), digits=2)
+    yield Markdown(quoted_text())
     yield Markdown(how_to_fill())
 
 
@@ -118,3 +122,36 @@ def costs_table() -> pd.DataFrame:
         cells = ["" if pd.isna(value) else f"{value:,.1f}" for value in values]
         ours |= {(kind[0], cost): cell for cost, cell in zip(COSTS, cells, strict=True)}
     return side_by_side("costs", "cost", COSTS, [*kinds], ours)
+
+
+def quoted_table() -> pd.DataFrame:
+    """What KAN-We-Flow quotes of DP3's and Mamba Policy's costs, beside what is counted here, as released, T = 4."""
+    quoted = published_in("quoted costs")
+    ours = {"DP3": counted_here("dp3", ""), "Mamba Policy": counted_here("dp3_mamba", "released")}
+    return pd.DataFrame(
+        [
+            {"cost": cost}
+            | {f"{name}, quoted": quoted.get((name, cost), {}).get("value") for name in ours}
+            | {f"{name}, here": here[cost] for name, here in ours.items()}
+            for cost in QUOTED
+        ]
+    )
+
+
+def counted_here(method: str, attention: str) -> dict[str, float]:
+    """The costs of ``QUOTED`` of a method's denoiser at the paper's widths; memory is that of float32 weights alone."""
+    row = efficiency.cost_table(4).set_index(["method", "attention"]).loc[method, attention]
+    values = row["parameters"] / 1e6, row["multiply_adds"] / 1e9, 4 * row["parameters"] / 1e6
+    return dict(zip(QUOTED, values, strict=True))
+
+
+def quoted_text() -> str:
+    """What the quoted numbers can and cannot be."""
+    ours = counted_here("dp3_mamba", "released")
+    _, operations, memory = QUOTED
+    return (
+        "The quotes are second hand (arXiv:2602.01115, Table III; the paper's own table was not seen). Here "
+        f"{1e3 * ours[operations]:.1f} million multiply-adds are counted for a call of Mamba Policy's denoiser as "
+        "released, at horizon 4, which is near what is quoted if that counts multiply-adds. The quoted memory is less "
+        f"than the {ours[memory]:.0f} MB that the weights of its denoiser alone take in float32."
+    )

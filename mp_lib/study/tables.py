@@ -13,6 +13,7 @@ from mp_lib.study.sentences import BEST_COLUMN, with_interval
 from mp_lib.system.paths import published_path, supplied
 
 PUBLISHED = ("table", "method", "task", "value", "spread", "unit", "evidence", "source")
+TELLING = (10, 90)  # percent
 KINDS = ("method", "attention", "arm", "value")  # by which runs are told apart; the last two in experiments alone
 
 
@@ -135,6 +136,22 @@ def success_table(runs: pd.DataFrame) -> pd.DataFrame:
                 **group[["expert", "expert_rate", "protocol"]].iloc[0],
             }
         )
+    return pd.DataFrame(rows)
+
+
+def telling_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row a task: which method succeeded least and which most, in percent, and whether the task tells them apart.
+
+    It does where neither all methods nor none succeed: the lowest rate is below, the highest above ``TELLING``.
+    """
+    rows, (few, most) = [], TELLING
+    for task, group in runs.groupby("task", sort=False):
+        rates = 100 * group.groupby("method", sort=False)["success_rate"].mean()
+        low, high = rates.min(), rates.max()
+        ends = {"lowest": rates.idxmin(), "highest": rates.idxmax()}
+        cells = {name: f"{METHODS[method].label} {rates[method]:.0f}" for name, method in ends.items()}
+        tells = "yes" if low < most and high > few else "no"
+        rows.append({"task": task, "trainings": len(group), **cells, "tells methods apart": tells})
     return pd.DataFrame(rows)
 
 
