@@ -13,16 +13,19 @@ from mp_lib.config import (
     CURVE_SEEDS,
     FINAL_SEEDS,
     METHODS,
+    STARTS,
     PolicyConfig,
     TrainConfig,
     mixers_of,
+    prefix,
     scale_config,
 )
 from mp_lib.model.mixers import MIXERS
 from mp_lib.model.policy import build_denoiser
-from mp_lib.scales import SCALES, SPECIAL, SUITES
+from mp_lib.scales import EARLIER, SCALES, SPECIAL, SUITES, numbers_of, recipe_of
 from mp_lib.system.errors import InputError
 
+TASK = "metaworld_reach"
 EVERY = [(scale, method) for scale in SCALES for method in METHODS]
 CHANGES = {  # one other value of every field that is not given by position
     "attention": "released",
@@ -35,6 +38,7 @@ CHANGES = {  # one other value of every field that is not given by position
     "num_inference_steps": 5,
     "num_demos": 7,
     "demo_episodes": (0, 3, 5),
+    "demo_seed": 100,
     "demonstrator": "dapg",
     "split": "released",
     "batch_size": 33,
@@ -44,6 +48,7 @@ CHANGES = {  # one other value of every field that is not given by position
     "betas": (0.9, 0.99),
     "weight_decay": 0.0,
     "warmup_steps": 0,
+    "start": "standardised",
     "ema_power": 0.5,
     "ema_max": 0.99,
     "eval_every_epochs": 3,
@@ -55,11 +60,13 @@ CHANGES = {  # one other value of every field that is not given by position
 def changed(scale, key, value):
     """A run that differs from its scale in one number; of epochs and steps only one may be set."""
     other = {"num_epochs": "num_steps", "num_steps": "num_epochs"}.get(key)
+    if key == "start":  # the one that the scale does not have
+        value = next(each for each in STARTS if each != SCALES[scale].get("start", "released"))
     return scale_config(scale, "toy", "dp3_mamba", **{key: value} | ({other: None} if other else {}))
 
 
 def test_every_field_has_a_change_to_test():
-    assert {*CHANGES, "task", "method", "scale", "seed"} == {field.name for field in fields(TrainConfig)}
+    assert {*CHANGES, "task", "method", "scale", "seed", "recipe"} == {field.name for field in fields(TrainConfig)}
 
 
 @pytest.mark.parametrize(("scale", "method"), EVERY)
@@ -200,14 +207,37 @@ def test_the_paper_scale_is_the_published_protocol():
 @pytest.mark.parametrize("scale", SCALES)
 def test_a_suites_numbers_give_way_to_the_scales_and_these_to_what_is_special_to_both(scale):
     plain, other = scale_config(scale, "toy", "dp3"), scale_config(scale, "dexart_laptop", "dp3")
-    special = SPECIAL.get((scale, "dexart"), {})
+    special = SPECIAL.get((scale, recipe_of(scale), "dexart"), {})
     for key in ("num_points", "num_steps", "batch_size"):
         wanted = special.get(key, SCALES[scale].get(key, SUITES["dexart"].get(key, getattr(plain, key))))
         assert getattr(other, key) == wanted
 
 
 def test_every_special_number_belongs_to_a_scale_and_a_suite():
-    assert {scale for scale, _ in SPECIAL} <= {*SCALES} and {suite for _, suite in SPECIAL} <= {"dexart", "adroit"}
+    recipes = {(scale, recipe_of(scale)) for scale in SCALES} | {*EARLIER}
+    assert {key[:2] for key in SPECIAL} <= recipes and {suite for *_, suite in SPECIAL} <= {"dexart", "adroit"}
+
+
+RECIPES = [*((scale, recipe_of(scale)) for scale in SCALES), *EARLIER]
+
+
+@pytest.mark.parametrize(("scale", "recipe"), RECIPES)
+def test_a_recipe_of_a_scale_is_named_and_its_numbers_stay(scale, recipe):
+    config = scale_config(scale, TASK, "dp3", recipe=recipe)
+    assert config.recipe == recipe and config.name.startswith(f"{scale}{recipe if recipe > 1 else ''}-{TASK}")
+    assert len(config.name.split("-")) == 4 + TASK.count("-")
+    assert all(getattr(config, key) == value for key, value in numbers_of(scale, TASK, recipe).items())
+    longer = replace(config, horizon=32)
+    assert longer.name == f"{config.name}-horizon=32"
+
+
+def test_every_recipe_from_the_first_to_todays_is_known_and_no_other():
+    for scale in SCALES:
+        known = [recipe for name, recipe in RECIPES if name == scale]
+        assert sorted(known) == [*range(1, recipe_of(scale) + 1)] and prefix(scale) == prefix(scale, max(known))
+        allowed = ", ".join(map(str, sorted(known)))
+        with pytest.raises(InputError, match=f"recipe {max(known) + 1} of {scale} given; it has: {allowed}"):
+            scale_config(scale, TASK, "dp3", recipe=max(known) + 1)
 
 
 NOT_A_NUMBER = (float("nan"), float("inf"), True, "many", [3], {})
@@ -247,7 +277,6 @@ TOO_MUCH = [  # as many as no machine has, or no run would end with
     *(("horizon", 2**40), ("demo_episodes", [10**30]), ("weight_decay", 10**30), ("ema_power", 10**30)),
     *(("eval_episodes", FINAL_SEEDS - CURVE_SEEDS + 1), ("split", "y" * 5000), ("task", "a\n" * 5000)),
 ]
-TASK = "metaworld_reach"
 
 
 def test_every_field_has_values_that_are_wrong():
@@ -285,7 +314,7 @@ def test_what_no_policy_could_be_is_refused_in_one_line(key, value):
 
 @pytest.mark.parametrize("wrong", [[], {}, None, 5])
 def test_a_scale_that_is_no_name_is_answered_with_the_choices(wrong):
-    with pytest.raises(InputError, match="unknown scale .*; choose one of: smoke, quick, paper$"):
+    with pytest.raises(InputError, match="unknown scale .*; choose one of: smoke, quick, standard, paper$"):
         scale_config(wrong, TASK, "dp3")
 
 
@@ -322,7 +351,7 @@ NAMES = (  # what the code of commit 634cf6c called runs of these changes, behin
 
 @pytest.mark.parametrize(("changes", "behind"), NAMES)
 def test_runs_are_named_as_ever_so_that_those_that_are_finished_are_found(changes, behind):
-    config = scale_config("quick", TASK, "dp3_mamba", **changes)
+    config = scale_config("quick", TASK, "dp3_mamba", recipe=1, **changes)
     assert config.name == f"quick-{TASK}-dp3_mamba-seed0{behind}"
     assert TrainConfig(**json.loads(json.dumps(asdict(config)))).name == config.name  # as its result.json tells it
 

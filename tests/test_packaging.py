@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mp_lib.config import METHODS
-from mp_lib.scales import SCALES, SPECIAL
+from mp_lib.scales import SCALES, SPECIAL, recipe_of
 from mp_lib.study.designs import DESIGNS
 from tests import ROOT
 from tests.test_architecture import imports
@@ -79,7 +79,7 @@ def test_the_documents_state_the_numbers_of_the_quick_scale():
     text, quick = (ROOT / "docs" / "experiments.md").read_text(), SCALES["quick"]
     assert not re.search(r"@[A-Z_]+@", text)
     rate = f"{quick['learning_rate']:.0e}".replace("e-0", "e-")
-    assert f"{SPECIAL['quick', 'dexart']['num_steps']} steps" in text
+    assert f"{SPECIAL['quick', recipe_of('quick'), 'dexart']['num_steps']} steps" in text
     assert f"{quick['num_steps']} steps of batch {quick['batch_size']} at {rate} instead of" in text
     assert all(f"`{name}`" in text for name in (*METHODS, *DESIGNS))
 

@@ -84,7 +84,7 @@ def test_denoising_steps_share_a_training():
     steps = Experiment("quick", DESIGNS["denoising"], seeds=(0,), methods=("dp3_mamba",)).steps(cores=2)
     trainings = [step for step in steps if step.notebook == "03_train.ipynb"]
     evaluations = [step for step in steps if step.notebook == "04_evaluate.ipynb"]
-    assert len(trainings) == 1 and trainings[0].name == "quick-metaworld_drawer-open-dp3_mamba-seed0"
+    assert len(trainings) == 1 and trainings[0].name == "quick2-metaworld_drawer-open-dp3_mamba-seed0"
     assert [step.parameters["num_inference_steps"] for step in evaluations] == [1, 2, 4]
     assert all(step.needs == (trainings[0].name,) for step in evaluations)
 
