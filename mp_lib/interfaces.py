@@ -150,7 +150,7 @@ NAMED_HERE = {
 }
 
 
-LISTED, NEAREST = 30, 5  # choices that one line can hold; of more than that it names the nearest
+LISTED, NEAREST = 40, 5  # choices that one line can hold; of more than that it names the nearest
 ALL_OF = {"task": 'python -c "from mp_lib.sim.tasks import TASKS; print(*TASKS)"'}  # what lists what a line cannot hold
 
 

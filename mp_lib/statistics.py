@@ -186,11 +186,16 @@ def excess_between_runs(outcomes: np.ndarray) -> tuple[float, float]:
     runs, episodes = outcomes.shape
     if runs == 1:
         return 0.0, 0.0
+    of_runs, of_rest = (each / runs for each in variances_of_a_run(outcomes))
+    return float(of_runs - of_rest), float(of_runs**2 / (runs - 1) + of_rest**2 / (runs - 1) / max(1, episodes - 1))
+
+
+def variances_of_a_run(outcomes: np.ndarray) -> tuple[float, float]:
+    """Of the mean of a single run of outcomes (R, E): between runs, and what of it single episodes alone would give."""
+    runs, episodes = outcomes.shape
     by_run, by_seed = outcomes.mean(1, keepdims=True), outcomes.mean(0, keepdims=True)
-    rest = (runs - 1) * max(1, episodes - 1)
-    of_runs = by_run.var(ddof=1) / runs
-    of_rest = np.sum((outcomes - by_run - by_seed + outcomes.mean()) ** 2) / rest / outcomes.size
-    return float(of_runs - of_rest), float(of_runs**2 / (runs - 1) + of_rest**2 / rest)
+    rest = np.sum((outcomes - by_run - by_seed + outcomes.mean()) ** 2) / (runs - 1) / max(1, episodes - 1)
+    return float(by_run.var(ddof=1)), float(rest / episodes)
 
 
 def trainings_needed(
@@ -204,14 +209,16 @@ def trainings_needed(
     ``most`` would be needed. Source: D. J. Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15 (1987),
     657-680.
     """
-    arrays, signs = check_samples(samples), np.array([1.0, -1.0])
-    known = len(arrays[0])
-    excess = sum(max(0.0, len(each) * excess_between_runs(each)[0]) for sample in arrays for each in sample) / known
-    # Rows of means alone: all that is left is what differs between environment seeds.
-    means = [[each.mean(axis=0, keepdims=True) for each in sample] for sample in arrays]
-    of_seeds = known * crossed_variance(means, signs)[0]
+    ours, theirs = check_samples(samples)
+    of_a_run = of_seeds = 0.0
+    for pair in zip(ours, theirs, strict=True):
+        between, alone = zip(*map(variances_of_a_run, pair), strict=True)
+        columns = pair[0].mean(axis=0) - pair[1].mean(axis=0)
+        by_chance = sum(each / len(outcomes) for each, outcomes in zip(alone, pair, strict=True))
+        of_a_run += sum(map(max, between, alone)) / len(ours)
+        of_seeds += max(0.0, columns.var(ddof=1) / len(columns) - by_chance) / len(ours)
     for runs in range(2, most + 1):
-        error = np.sqrt((excess / runs + of_seeds) / tasks)
+        error = np.sqrt((of_a_run / runs + of_seeds) / tasks)
         freedom = 2 * tasks * (runs - 1)
         if (multiple(0.90, freedom) + multiple(power, freedom)) * error <= margin:
             return runs

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mp_lib.pipeline.experiment import Experiment
 
 EXPERIMENTS = (
-    "first, main, variants, width, attention, horizon, demonstrations, denoising, size, start, recordings"  # DESIGNS
+    "first, main, variants, width, attention, horizon, demonstrations, denoising, size, start, recordings, score"
 )
 ENGINES = ("papermill", "snakemake")
 

@@ -14,8 +14,8 @@ from mp_lib.interfaces import look_up
 from mp_lib.study.designs import ABLATIONS, DESIGNS, Design
 from mp_lib.study.evidence import compare
 from mp_lib.study.runs import result_files, runs_of_design
-from mp_lib.study.sentences import of_origin, with_interval
-from mp_lib.study.tables import common_tasks, episodes_cell, method_table, success_cell
+from mp_lib.study.sentences import BEST_COLUMN, of_origin, with_interval
+from mp_lib.study.tables import common_tasks, episodes_cell, method_table, success_cell, with_spread
 
 
 def show(
@@ -82,12 +82,14 @@ def reading_table(design: Design, table: pd.DataFrame) -> pd.DataFrame:
     """``arm_table`` as a reader wants it."""
     rows = list(table.itertuples())
     varied = {design.varied: table["arm"]} if design.varied else {}
+    best_five = {BEST_COLUMN: [with_spread(row.best_five, row.best_five_over_seeds, ".0f") for row in rows]}
     return pd.DataFrame(
         {
             "method": [kind_name(row.method) for row in rows],
             **varied,
             "success, % (95 % interval)": [success_cell(row) for row in rows],
             f"less {kind_name(design.reference)}, points (95 % interval)": [difference_cell(row) for row in rows],
+            **(best_five if table["best_five"].notna().any() else {}),
             "episodes; by run, %": [episodes_cell(row) for row in rows],
             "parameters (M)": table["parameters"] / 1e6,
             "training (min)": table["train_minutes"],

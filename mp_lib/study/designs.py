@@ -30,14 +30,14 @@ class Arm:
     """One condition of an experiment: what it changes of a scale's numbers.
 
     ``value`` is where it stands on the axis of what is varied, ``narrower`` multiplies the scale's own divisor of the
-    U-Net's widths, ``by_seed`` gives changes that depend on the training's seed.
+    U-Net's widths, ``by_run`` gives changes that depend on scale and seed.
     """
 
     label: str
     value: float = 0
     changes: Mapping = field(default_factory=dict)
     narrower: int = 1
-    by_seed: Callable[[int], dict] = lambda seed: {}
+    by_run: Callable[[str, int], dict] = lambda scale, seed: {}
 
     def config(self, scale: str, task: str, method: str, seed: int, **chosen) -> TrainConfig:
         """The run of this condition, which has the scale's own name where nothing is changed."""
@@ -45,7 +45,7 @@ class Arm:
         stands_for_none = {"num_demos": TASKS[task].num_demos, "blocks_per_level": METHODS[method].blocks_per_level}
         changes = {
             key: value
-            for key, value in (*self.changes.items(), *self.by_seed(seed).items())
+            for key, value in (*self.changes.items(), *self.by_run(scale, seed).items())
             if usual.get(key) or stands_for_none.get(key) != value
         }
         divisor = usual.get("width_divisor", 1) * self.narrower
@@ -55,6 +55,11 @@ class Arm:
 def arms_over(values: Sequence[float], changes: Callable[[float], dict]) -> tuple[Arm, ...]:
     """A condition a value, named after it."""
     return tuple(Arm(str(value), value, changes(value)) for value in values)
+
+
+def evaluate_on_the_way(scale: str, seed: int) -> dict:
+    """About ten evaluations during a training of ten demonstrations, where the scale has none."""
+    return {} if SCALES[scale].get("eval_every_epochs", True) else {"eval_every_epochs": 3}
 
 
 @dataclass(frozen=True)
@@ -206,9 +211,17 @@ DESIGNS = {
             reference="the same ten",
             arms=(
                 Arm("the same ten", 0),
-                Arm("ten of its own", 1, by_seed=lambda seed: {"demo_seed": BETWEEN_RECORDINGS * (seed + 1)}),
+                Arm("ten of its own", 1, by_run=lambda scale, seed: {"demo_seed": BETWEEN_RECORDINGS * (seed + 1)}),
             ),
             seeds=dict.fromkeys(SCALES, FIVE),
+        ),
+        Design(
+            "score",
+            "How success is scored",
+            "How much higher is the paper's score, the mean of the best five evaluations, than that of the last one?",
+            ("dp3", "dp3_mamba"),
+            tasks=ONE_TASK | {"quick": (DEFAULT_TASK, "adroit_hammer")},
+            arms=(Arm("evaluated on the way", by_run=evaluate_on_the_way),),
         ),
     )
 }

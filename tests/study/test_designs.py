@@ -52,7 +52,8 @@ def arm_changes(arm, config):
     """What an arm asks for that the scale does not have."""
     usual = asdict(scale_config(config.scale, config.task, config.method, config.seed))
     own = {"blocks_per_level": METHODS[config.method].blocks_per_level}
-    wanted = {key: value for key, value in arm.changes.items() if value not in (usual[key], own.get(key))}
+    changes = {**arm.changes, **arm.by_run(config.scale, config.seed)}
+    wanted = {key: value for key, value in changes.items() if value not in (usual[key], own.get(key))}
     return wanted or arm.narrower != 1
 
 

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from mp_lib.__main__ import main
-from mp_lib.config import FINAL_SEEDS, METHODS
+from mp_lib.config import EARLIER_FINAL_SEEDS, FINAL_SEEDS, METHODS
 from mp_lib.drawing.display import Markdown
 from mp_lib.interfaces import How
 from mp_lib.learning.evaluation import evaluation_path
 from mp_lib.learning.how import deviation
 from mp_lib.model.backends import BACKENDS
+from mp_lib.scales import recipe_of
 from mp_lib.sim.tasks import PAPER_TASKS
 from mp_lib.study import ablations, claims, paper_tables, tables
 from mp_lib.study.designs import ABLATIONS, DESIGNS
@@ -291,15 +292,18 @@ def test_the_papers_tables_have_every_row_and_what_is_typed_in_appears():
 
 def test_keeping_refuses_an_unknown_scale_in_one_line(capsys):
     assert main(["keep", "--scales", "huge"]) == 2
-    assert "unknown scale 'huge'; choose one of: smoke, quick, paper" in capsys.readouterr().err
+    assert "unknown scale 'huge'; choose one of: smoke, quick, standard, paper" in capsys.readouterr().err
     assert not kept_path().exists()
 
 
-def test_the_kept_runs_of_the_project_can_be_read_and_belong_to_its_scales(monkeypatch):
+@pytest.mark.parametrize("earlier", [False, True])
+def test_the_kept_runs_of_the_project_can_be_read_and_belong_to_its_scales(monkeypatch, earlier):
     monkeypatch.undo()
-    runs = load_kept()
+    runs = load_kept(earlier)
     assert len(runs) and set(runs["name"]) == set(runs["folder"]) and not runs["name"].duplicated().any()
-    assert (runs["outcomes"].str.len() == runs["episodes"]).all() and (runs["first_seed"] == FINAL_SEEDS).all()
+    first = EARLIER_FINAL_SEEDS if earlier else FINAL_SEEDS
+    assert (runs["outcomes"].str.len() == runs["episodes"]).all() and (runs["first_seed"] == first).all()
+    assert [run.recipe < recipe_of(run.scale) for run in runs.itertuples()] == len(runs) * [earlier]
     assert set(load_metrics(runs)["folder"]) <= {*runs["name"]}
-    header = kept_path().read_text().splitlines()[0].split(",")
-    assert header == [*CONFIG, *MEASURED]
+    header = kept_path(earlier).read_text().splitlines()[0].split(",")
+    assert {*header} <= {*CONFIG, *MEASURED} and (earlier or header == [*CONFIG, *MEASURED])
