@@ -18,7 +18,9 @@ from mp_lib.data.recording import demonstrations_of
 from mp_lib.learning.rollout import rollout
 from mp_lib.learning.stages import policy_config, training_windows
 from mp_lib.learning.trainer import Trainer
+from mp_lib.model.checkpoint import save_policy
 from mp_lib.sim.tasks import TASKS
+from mp_lib.system.paths import root
 from mp_lib.system.provenance import commit
 
 SEEDS = range(20_000, 20_050)
@@ -118,6 +120,8 @@ def run(lever, task, method, seed):
     while trainer.step < trainer.num_steps:
         losses.append(float(trainer.update()))
     seconds = time.perf_counter() - began
+    (root() / "policies").mkdir(exist_ok=True)
+    save_policy(root() / "policies" / f"{lever}-{task}-{method}-{seed}.safetensors", trainer.average, task=task)
     episodes = rollout(trainer.average, spec, SEEDS)
     return {
         "seconds": round(seconds, 1),

@@ -164,6 +164,13 @@ def scaling(given: argparse.Namespace) -> None:
     print(keep().to_string(index=False))
 
 
+def documents(given: argparse.Namespace) -> None:
+    from mp_lib.study.documents import write_documents
+
+    for path in write_documents():
+        print(path)
+
+
 STEP = (
     option("plan", type=given_path, help="the file that ./run_all.sh --engine snakemake wrote into data/steps"),
     option("name", help="of the step"),
@@ -226,6 +233,7 @@ VERBS = {
         Verb("imitate", "train a small network of our own to act as another expert does", imitate, IMITATE, True),
         Verb("gallery", "draw the ten tasks of the paper into data/results", gallery, maintains=True),
         Verb("keep", "keep finished runs in data/results, which is part of the project", keep, KEEP, True),
+        Verb("documents", "write the tables of README and docs anew from what is kept", documents, maintains=True),
         Verb("keep-episode", "keep one episode of a trained policy there", keep_episode, KEEP_EPISODE, True),
         Verb("scaling", "measure how long twelve runs take on 1 and 2 workers", scaling, maintains=True),
     )

@@ -54,11 +54,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, and the function of a scale that judges it; ``which`` of its runs, as of ``choose_runs``."""
+    """What the paper says, the function of a scale that judges it, and the command that measures it anew.
+
+    ``judge`` takes ``which`` of the scale's runs, as of ``choose_runs``.
+    """
 
     letter: str
     says: str
     judge: Callable[..., Iterable[Finding]]
+    command: str
 
 
 def judge_success(scale: str, **which) -> Iterable[Finding]:
@@ -124,12 +128,14 @@ def judge_cost(scale: str, **which) -> Iterable[Finding]:
 
 
 CLAIMS = (
-    Claim("a", "succeeds up to 5 % more often than DP3", judge_success),
-    Claim("b", "has over 80 % fewer parameters", judge_parameters),
-    Claim("c", "is more robust at long horizons", judge_horizon),
-    Claim("d", "owes it to the hybrid of Mamba and attention", judge_hybrid),
-    Claim("e", "does so with any of four state-space variants", judge_variants),
-    Claim("f", "needs less memory and computation", judge_cost),
+    Claim("a", "succeeds up to 5 % more often than DP3", judge_success, "./run_all.sh quick --experiment main"),
+    Claim("b", "has over 80 % fewer parameters", judge_parameters, "./run_all.sh report"),
+    Claim("c", "is more robust at long horizons", judge_horizon, "./run_all.sh quick --experiment horizon"),
+    Claim(
+        "d", "owes it to the hybrid of Mamba and attention", judge_hybrid, "./run_all.sh quick --experiment attention"
+    ),
+    Claim("e", "does so with any of four state-space variants", judge_variants, "./run_all.sh quick --experiment main"),
+    Claim("f", "needs less memory and computation", judge_cost, "python -m mp_lib benchmark --table"),
 )
 
 
@@ -149,13 +155,15 @@ def findings(
 ) -> Iterable[Finding]:
     """``finding`` on those of the paper's tasks that run in its own simulators, and behind it a remark on all ten.
 
-    Where nothing can be compared on those, on whatever tasks there are.
+    On whatever tasks there are where nothing can be compared on those, or single trainings alone while others have
+    several.
     """
     own, ten = ([group[group["task"].isin(tasks)] for group in groups] for tasks in (SHORT_TASKS, PAPER_TASKS))
-    first = finding(compared, own, weights, lines)
-    if first.verdict == NOTHING:
+    found, whole = (compare(each, weights) if each and all(map(len, each)) else None for each in (own, groups))
+    if found is None or (whole.estimate.over_runs and not found.estimate.over_runs):
         yield finding(compared, groups, weights, lines)
         return
+    first = finding(compared, own, weights, lines)
     yield first
     beside = finding(f"{compared}, re-created tasks with them", ten, weights, lines)
     if beside.basis != first.basis:

@@ -29,13 +29,15 @@ def choose_runs(
     attention: str = "",
     expert: str = "default",
     kept: bool = False,
+    own: bool = True,
 ) -> pd.DataFrame:
     """The finished runs of a scale whose numbers nobody changed; of all tasks, methods or seeds where none are named.
 
     ``attention`` chooses among the runs of methods that can have one; empty: both. One run a task, method,
     attention and seed; those on demonstrations of another ``expert`` of the tasks are left out. They are of the first
-    of ``sources`` that has any such; with ``kept`` those that are kept stand beside those that were run here. An
-    unknown scale, task, method, attention or expert raises a ValueError that lists those that exist.
+    of ``sources`` that has any such; with ``kept`` those that are kept stand beside those that were run here, which
+    ``own`` can leave out. An unknown scale, task, method, attention or expert raises a ValueError that lists those that
+    exist.
     """
     look_up(SCALES, scale, "scale")
     if attention:
@@ -55,21 +57,24 @@ def choose_runs(
             wanted &= runs["method"].isin(bare) | (runs["attention"] == attention)
         return runs[wanted].drop_duplicates(["task", "method", "attention", "seed"])
 
-    for _, runs in sources(scale, kept):
+    for _, runs in sources(scale, kept, own):
         if len(found := select(runs)):
             break
     return found
 
 
-def sources(scale: str, kept: bool = False) -> Iterator[tuple[int, pd.DataFrame]]:
+def sources(scale: str, kept: bool = False, own: bool = True) -> Iterator[tuple[int, pd.DataFrame]]:
     """Where runs of a scale are taken from, best first, each with its recipe: run here, kept, kept of earlier ones.
 
-    With ``kept`` the first two are one, in which a run that was made here stands for a kept one of its name.
+    With ``kept`` the first two are one, in which a run that was made here stands for a kept one of its name. Without
+    ``own`` there is no first one.
     """
-    today, found = recipe_of(scale), [load_runs(), load_kept()]
+    today, here, others = recipe_of(scale), load_runs() if own else load_kept()[:0], load_kept()
+    found = [here, others]
     if kept:
-        own, others = found
-        found = [pd.concat([each for each in (own, others[~others["name"].isin(own["name"])]) if len(each)] or [own])]
+        found = [
+            pd.concat([each for each in (here, others[~others["name"].isin(here["name"])]) if len(each)] or [here])
+        ]
     for runs in found:
         yield today, runs[(runs["scale"] == scale) & (runs["recipe"] == today)]
     for recipe in range(today - 1, 0, -1):
@@ -78,7 +83,12 @@ def sources(scale: str, kept: bool = False) -> Iterator[tuple[int, pd.DataFrame]
 
 
 def runs_of_design(
-    design: Design, scale: str, expert: str = "default", methods: Sequence[str] = (), kept: bool = False
+    design: Design,
+    scale: str,
+    expert: str = "default",
+    methods: Sequence[str] = (),
+    kept: bool = False,
+    own: bool = True,
 ) -> pd.DataFrame:
     """The finished runs of an experiment, with the columns arm and value of their conditions.
 
@@ -87,7 +97,7 @@ def runs_of_design(
     Raises a ValueError that lists the experts of all tasks if none has that one.
     """
     check_expert_key(expert)
-    for recipe, runs in sources(scale, kept):
+    for recipe, runs in sources(scale, kept, own):
         tasks = sorted(set(runs["task"]) & set(TASKS))
         seeds = sorted(filter(BOUNDS["seed"][1], set(runs["seed"])))
         chosen = {"demonstrator": expert, "recipe": recipe}
