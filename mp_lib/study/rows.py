@@ -110,10 +110,15 @@ def curves_path(earlier: bool = False) -> Path:
 
 
 def as_table(rows) -> pd.DataFrame:
-    """Rows as a table, sorted by task, method, attention and seed."""
+    """Rows as a table, ``in_order``."""
     rows = list(rows)
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"kept": bool})
     table = table.assign(**{key: pd.Series([row[key] for row in rows], dtype=object) for key in GIVEN})
+    return in_order(table)
+
+
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows sorted by task, method, attention and seed."""
     table = table.assign(place=table["method"].map({name: place for place, name in enumerate(METHODS)}))
     return table.sort_values(["task", "place", "attention", "seed", "name"]).drop(columns="place")
 

@@ -14,7 +14,17 @@ from mp_lib.learning.folder import OTHER_DEMOS
 from mp_lib.scales import SCALES, recipe_of
 from mp_lib.sim.tasks import TASKS, check_expert_key
 from mp_lib.study.designs import Design
-from mp_lib.study.rows import CONFIG, EVALUATIONS, MEASURED, RESULT, curves_path, kept_path, load_kept, load_runs
+from mp_lib.study.rows import (
+    CONFIG,
+    EVALUATIONS,
+    MEASURED,
+    RESULT,
+    curves_path,
+    in_order,
+    kept_path,
+    load_kept,
+    load_runs,
+)
 from mp_lib.system.files import write_atomically
 from mp_lib.system.paths import name_of, root, run_path, supplied
 
@@ -72,9 +82,8 @@ def sources(scale: str, kept: bool = False, own: bool = True) -> Iterator[tuple[
     today, here, others = recipe_of(scale), load_runs() if own else load_kept()[:0], load_kept()
     found = [here, others]
     if kept:
-        found = [
-            pd.concat([each for each in (here, others[~others["name"].isin(here["name"])]) if len(each)] or [here])
-        ]
+        beside = others[~others["name"].isin(here["name"])]
+        found = [in_order(pd.concat([each for each in (here, beside) if len(each)] or [here]))]
     for runs in found:
         yield today, runs[(runs["scale"] == scale) & (runs["recipe"] == today)]
     for recipe in range(today - 1, 0, -1):

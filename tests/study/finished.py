@@ -8,12 +8,12 @@ from mp_lib.statistics import wilson_interval
 from mp_lib.system.paths import run_path
 
 
-def write_run(task, method, successes, seed=0, curve=(), scale="smoke", **changes):
+def write_run(task, method, successes, seed=0, curve=(), scale="smoke", first_seed=FINAL_SEEDS, **changes):
     """A finished run that found these successes; returns its configuration."""
     config = scale_config(scale, task, method, seed, **changes)
     folder = run_path(config.name)
     folder.mkdir(parents=True, exist_ok=True)
-    seeds = list(range(FINAL_SEEDS, FINAL_SEEDS + len(successes)))
+    seeds = list(range(first_seed, first_seed + len(successes)))
     result = {
         "config": asdict(config),
         "demonstrations": {"expert": "somebody", "expert_rate": 0.5, "episodes": 2, "depth_backend": "opengl"},
