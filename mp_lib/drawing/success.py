@@ -175,4 +175,26 @@ def against_cost(table: pd.DataFrame, peers: pd.DataFrame, axis: str) -> Figure:
     return figure
 
 
+@styled
+def by_signal(table: pd.DataFrame, columns: int = 3) -> Figure:
+    """Success of single trainings over the object's signal in the first features, a panel a task.
+
+    ``table`` has task, method, start, signal and success; hollow marks start as released, full ones otherwise.
+    """
+    tasks = list(dict.fromkeys(table["task"]))
+    figure, axes = grid(tasks, min(columns, len(tasks)), 0.5, 2.0, sharey=True)
+    for task, place in axes.items():
+        for (method, start), rows in table[table["task"] == task].groupby(["method", "start"], sort=False):
+            look = look_of(method, "released" if start == "released" else "paper")
+            place.plot(rows["signal"], rows["success"], linestyle="", clip_on=False, **look)
+        place.set(title=task, xscale="log", ylim=(-3, 103), yticks=TICKS)
+        plain_log(place.xaxis)
+    figure.supxlabel("deviation of the cloud's features between demonstrations, before training")
+    figure.supylabel("success (%)")
+    methods = list(dict.fromkeys(table["method"]))
+    handles = [Line2D([], [], linestyle="", **look_of(method)) for method in methods]
+    figure.legend(handles, [kind_name(method) for method in methods], loc="outside right upper")
+    return figure
+
+
 DRAWN = {"methods": of_methods, "conditions": by_condition, "sizes": by_size}  # Design.drawn
