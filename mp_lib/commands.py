@@ -164,6 +164,12 @@ def scaling(given: argparse.Namespace) -> None:
     print(keep().to_string(index=False))
 
 
+def keep_spread(given: argparse.Namespace) -> None:
+    from mp_lib.study import spread
+
+    print(f"{spread.keep_spread(given.scale)} runs in {spread.spread_path()}")
+
+
 def documents(given: argparse.Namespace) -> None:
     from mp_lib.study.documents import write_documents
 
@@ -216,6 +222,7 @@ IMITATE = (
     option("--episodes", type=int, default=50, help="to judge the student by (default: 50)"),
 )
 KEEP = (option("--scales", nargs="+", default=["quick", "paper"], help=f"of: {', '.join(SCALES)}"),)
+KEEP_SPREAD = (option("--scale", default="quick", help=f"one of: {', '.join(SCALES)} (default: quick)"),)
 KEEP_EPISODE = (
     option("checkpoint", help="a run's name, its folder, or a file of weights"),
     option("--seed", type=int, default=FINAL_SEEDS, help="of the environment"),
@@ -234,6 +241,7 @@ VERBS = {
         Verb("gallery", "draw the ten tasks of the paper into data/results", gallery, maintains=True),
         Verb("keep", "keep finished runs in data/results, which is part of the project", keep, KEEP, True),
         Verb("documents", "write the tables of README and docs anew from what is kept", documents, maintains=True),
+        Verb("keep-spread", "keep how runs do on the seeds that recipes are chosen on", keep_spread, KEEP_SPREAD, True),
         Verb("keep-episode", "keep one episode of a trained policy there", keep_episode, KEEP_EPISODE, True),
         Verb("scaling", "measure how long twelve runs take on 1 and 2 workers", scaling, maintains=True),
     )

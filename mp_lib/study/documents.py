@@ -12,7 +12,8 @@ import pandas as pd
 from mp_lib.config import METHODS, kind_name
 from mp_lib.study import claims, efficiency
 from mp_lib.study.runs import choose_runs
-from mp_lib.study.sentences import join
+from mp_lib.study.sentences import count, join
+from mp_lib.study.spread import spread_table
 from mp_lib.study.tables import episodes_cell, success_cell, success_table
 from mp_lib.system.files import write_atomically
 from mp_lib.system.paths import checkout, results_path, supplied
@@ -101,10 +102,22 @@ def experts_of(suite: str, by: str, names: dict[str, str], theirs: dict[str, str
     return write
 
 
+def spread() -> str:
+    """How far trainings of one method differ by their seed."""
+    table = spread_table()
+    tasks, cells = dict.fromkeys(table["task"]), {}
+    for row in table.itertuples():
+        cells[row.method, row.task] = f"{row.deviation:.0f} ({row.success:.0f} %, {count(row.trainings, 'training')})"
+    methods = [name for name in (*METHODS, "all") if name in {*table["method"]}]
+    rows = [[kind_name(method), *(cells.get((method, task), "") for task in tasks)] for method in methods]
+    return markdown(pd.DataFrame(rows, columns=["method", *(f"`{task}`" for task in tasks)]))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "verdicts": verdicts,
     "success": success,
     "chunks": chunks,
+    "spread": spread,
     "experts-of-adroit": experts_of(
         "adroit", "expert", {"own DAgger student of DAPG": "own student", "DAPG policy": "its teacher, DAPG"}
     ),

@@ -1,0 +1,95 @@
+"""How far trainings of one method differ by their seed: what a scale's recipe is judged by.
+
+The environment seeds are those that recipes are chosen on, and none of the final tables.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from mp_lib.config import METHODS
+from mp_lib.learning.evaluation import evaluate, evaluation_path
+from mp_lib.learning.folder import CHECKPOINT
+from mp_lib.statistics import variances_of_a_run
+from mp_lib.study.runs import choose_runs
+from mp_lib.system.files import read_json, write_atomically
+from mp_lib.system.paths import results_path, run_path, supplied
+from mp_lib.system.progress import track
+
+CHOICE_SEEDS, EPISODES = 20_000, 50  # environment seeds from which on recipes are chosen, and how many
+KEY = ("task", "method", "recipe", "seed")
+COLUMNS = (*KEY, "first_seed", "outcomes")
+
+
+def spread_path():
+    """Where the outcomes on CHOICE_SEEDS are kept."""
+    return results_path("spread.csv")
+
+
+def keep_spread(scale: str) -> int:
+    """Play all runs of a scale that were made here on CHOICE_SEEDS and keep the outcomes; returns how many runs."""
+    runs = choose_runs(scale, attention="paper")
+    runs = runs[~runs["kept"]]
+    rows = {tuple(row[key] for key in KEY): row for row in kept_rows()}
+    with track(len(runs), "evaluate") as progress:
+        for run in runs.to_dict("records"):
+            checkpoint = run_path(run["folder"]) / CHECKPOINT
+            path = evaluation_path(checkpoint, EPISODES, CHOICE_SEEDS, None)
+            found = read_json(path) if path.exists() else evaluate(checkpoint, EPISODES, CHOICE_SEEDS, device="cpu")
+            named = {key: str(run[key]) for key in KEY}
+            outcomes = "".join(map(str, found["successes"]))
+            rows[tuple(named.values())] = named | {"first_seed": str(CHOICE_SEEDS), "outcomes": outcomes}
+            write_rows([rows[key] for key in sorted(rows)])
+            progress.advance()
+    return len(runs)
+
+
+def kept_rows() -> list[dict[str, str]]:
+    """The rows of ``spread_path``."""
+    path = supplied(spread_path())
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_rows(rows: list[dict[str, str]]) -> None:
+    """Write the file anew."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(spread_path(), text.getvalue().encode())
+
+
+def spread_table() -> pd.DataFrame:
+    """One row a task and method: trainings, mean success, and the deviation between them beyond chance, in points.
+
+    Chance is what single episodes contribute. The row of ``all`` methods has the root mean square of their deviations.
+    """
+    rows = []
+    for (task, recipe), group in grouped(kept_rows()):
+        found = []
+        for method in (name for name in METHODS if name in group):
+            outcomes = np.array([[*map(int, each)] for each in group[method]])
+            between, alone = variances_of_a_run(outcomes) if len(outcomes) > 1 else (np.nan, np.nan)
+            found.append((method, len(outcomes), 100 * outcomes.mean(), 100 * np.sqrt(max(0.0, between - alone))))
+        deviations = np.array([deviation for *_, deviation in found])
+        means = np.mean([mean for _, _, mean, _ in found])
+        found.append(("all", sum(each[1] for each in found), means, np.sqrt(np.mean(deviations**2))))
+        rows += [(task, recipe, *each) for each in found]
+    return pd.DataFrame(rows, columns=["task", "recipe", "method", "trainings", "success", "deviation"])
+
+
+def grouped(rows: list[dict[str, str]]) -> Iterator[tuple[tuple[str, int], dict[str, list[str]]]]:
+    """Outcomes by method, for each task and recipe."""
+    found: dict[tuple[str, int], dict[str, list[str]]] = {}
+    for row in rows:
+        methods = found.setdefault((row["task"], int(row["recipe"])), {})
+        methods.setdefault(row["method"], []).append(row["outcomes"])
+    yield from sorted(found.items())
