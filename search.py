@@ -96,6 +96,8 @@ LEVERS = {  # trainer, changes
     "steps1200": (Trainer, {"num_steps": 1200}),
     "steps800": (Trainer, {"num_steps": 800}),
     "steps3200": (Trainer, {"num_steps": 3200}),
+    "rate4": (Trainer, {"learning_rate": 4e-4}),
+    "rate25": (Trainer, {"learning_rate": 2.5e-4}),
     "rate14": (Trainer, {"learning_rate": 1.4e-3}),
     "rate28": (Trainer, {"learning_rate": 2.8e-3}),
     "average90": (Trainer, {"ema_power": 0.9}),

@@ -221,7 +221,7 @@ IMITATE = (
     option("--seed", type=int, default=0, help="of weights, noise and batches (default: 0)"),
     option("--episodes", type=int, default=50, help="to judge the student by (default: 50)"),
 )
-KEEP = (option("--scales", nargs="+", default=["quick", "paper"], help=f"of: {', '.join(SCALES)}"),)
+KEEP = (option("--scales", nargs="+", default=["quick", "standard", "paper"], help=f"of: {', '.join(SCALES)}"),)
 KEEP_SPREAD = (option("--scale", default="quick", help=f"one of: {', '.join(SCALES)} (default: quick)"),)
 KEEP_EPISODE = (
     option("checkpoint", help="a run's name, its folder, or a file of weights"),
