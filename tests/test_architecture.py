@@ -27,7 +27,7 @@ ROOMS = {  # what a room may import beside itself; the same table stands in mp_l
     "commands": "all",
 }
 TOP = {"__init__": "ground", "__main__": "commands", "commands": "commands"}  # other files at the top are the ground
-MOST_AT_THE_TOP = 8  # files
+MOST_AT_THE_TOP = 9  # files
 MODEL_PACKAGES = {"torch", "einops", "safetensors", "numpy", "mp_lib"}
 LONGEST, LONGEST_FUNCTION = 300, 60  # lines
 

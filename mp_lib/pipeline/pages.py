@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from mp_lib.config import METHODS
 from mp_lib.learning.folder import KEPT
@@ -13,9 +12,6 @@ from mp_lib.study.designs import DEFAULT_TASK
 from mp_lib.study.runs import kept_files, patterns
 from mp_lib.system.paths import figures_path, notebooks_path, package
 
-if TYPE_CHECKING:
-    from mp_lib.pipeline.experiment import Experiment
-
 MEASURED_ANEW = {  # in 06_efficiency
     "smoke": (),
     "quick": ("dp3_mamba_hydra",),
@@ -24,9 +20,9 @@ MEASURED_ANEW = {  # in 06_efficiency
 
 
 class Pages:
-    """The pages of an experiment whose ``runs`` are these steps; where it plans no run, of all that there is."""
+    """The pages of an ``Experiment`` whose ``runs`` are these steps; where it plans no run, of all that there is."""
 
-    def __init__(self, experiment: Experiment, runs: list[Step], cores: int):
+    def __init__(self, experiment, runs: list[Step], cores: int):
         self.experiment, self.runs, self.cores = experiment, runs, cores
         self.scale, self.design = experiment.scale, experiment.design
         self.planned = experiment.configs()
