@@ -10,23 +10,21 @@ from pathlib import Path
 import pandas as pd
 
 from mp_lib.config import METHODS, kind_name
-from mp_lib.study import claims, efficiency
+from mp_lib.study import claims, costs
 from mp_lib.study.runs import choose_runs
-from mp_lib.study.sentences import count, join
+from mp_lib.study.sentences import count
 from mp_lib.study.spread import spread_table
-from mp_lib.study.tables import episodes_cell, success_cell, success_table
+from mp_lib.study.tables import episodes_cell, markdown, success_cell, success_table
 from mp_lib.system.files import write_atomically
 from mp_lib.system.paths import checkout, results_path, supplied
 
 WRITTEN = "python -m mp_lib documents"  # what writes them
 MARKED = re.compile(rf"(<!-- (?P<name>[\w-]+), written by {WRITTEN} -->\n).*?(<!-- end -->)", re.DOTALL)
 SCALE = "quick"
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """A table of texts in Markdown."""
-    lines = [[*map(str, table.columns)], ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+# Topics of notes.csv.
+NOTES = ("forms", "bfloat16", "rollouts", "training", "kernels", "gpu")
+HEADS = {"what": "what", "value": "measured", "device": "processor", "how": "how", "commit": "commit"}
+SHARED = {"device": "{}", "how": "{}", "commit": "commit {}"}  # how a line below says what all rows have alike
 
 
 def verdicts() -> str:
@@ -52,44 +50,14 @@ def success() -> str:
     return markdown(pd.DataFrame(rows, columns=["task", *map(kind_name, methods)]))
 
 
-def chunks() -> str:
-    """An action chunk of each method on the processor that was measured last."""
-    kept = efficiency.newest_device(efficiency.every_timing())
-    by = {
-        backend: efficiency.pick(kept, horizon=16, backend=backend, **efficiency.CHUNK).set_index(
-            ["method", "attention"]
-        )
-        for backend in ("official", "torch", "onnx")
-    }
-    rows = []
-    for kind, row in by["onnx"].sort_values("median_seconds").iterrows():
-        times = [f"{1e3 * table.loc[kind, 'median_seconds']:.0f} ms" for table in by.values()]
-        same, eager = (one_part_of(row[f"ratio_to_dp3_{other}"]) for other in ("same", "eager"))
-        rows.append((f"`{kind[0]}`", kind[1], *times, same, eager, f"{1 / row['ratio_to_official']:.1f} times"))
-    names = [
-        "official formulation",
-        "PyTorch here",
-        "ONNX Runtime",
-        "of DP3 by ONNX Runtime",
-        "of DP3 in eager PyTorch",
-    ]
-    text = markdown(pd.DataFrame(rows, columns=["method", "structure", *names, "faster than official"]))
-    return f"{text}\nMeasured on {efficiency.device_text(kept)}, commit {join(sorted({*kept['commit']}))}.\n"
-
-
-def one_part_of(ratio: float) -> str:
-    """E.g. "1/8.4"."""
-    return "1" if ratio == 1 else f"1/{1 / ratio:.1f}"
-
-
-def experts_of(suite: str, by: str, names: dict[str, str], theirs: dict[str, str] | None = None) -> Callable[[], str]:
-    """How often the experts of a suite succeed: a row a task, a column a value of ``by``, named anew.
+def rates_of(kept: str, by: str, names: dict[str, str], theirs: dict[str, str] | None = None) -> Callable[[], str]:
+    """How often experts succeed by a kept file: a row a task, a column a value of ``by``, named anew.
 
     ``theirs`` are columns that are shown beside, with their names.
     """
 
     def write() -> str:
-        with supplied(results_path(f"{suite}_experts.csv")).open(newline="") as file:
+        with supplied(results_path(kept)).open(newline="") as file:
             rows = list(csv.DictReader(file))
         rates = {(row["task"], row[by]): f"{float(row['success_rate']):.2f}" for row in rows}
         beside = {(row["task"], key): f"{float(row[key]):.2f}" for row in rows for key in theirs or {} if row[key]}
@@ -113,20 +81,42 @@ def spread() -> str:
     return markdown(pd.DataFrame(rows, columns=["method", *(f"`{task}`" for task in tasks)]))
 
 
+def notes_of(topic: str) -> Callable[[], str]:
+    """What was measured once, by its topic: a row a figure, and in a line below what all rows have alike."""
+
+    def write() -> str:
+        every = pd.read_csv(supplied(results_path("notes.csv")), dtype=str, keep_default_na=False)
+        rows = every[every["topic"] == topic][[*HEADS]]
+        alike = {name: rows[name].iloc[0] for name in SHARED if rows[name].nunique() == 1}
+        said = ", ".join(SHARED[name].format(value) for name, value in alike.items() if value)
+        return markdown(rows.drop(columns=alike).rename(columns=HEADS)) + (f"\nAll rows: {said}.\n" if said else "")
+
+    return write
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "verdicts": verdicts,
     "success": success,
-    "chunks": chunks,
     "spread": spread,
-    "experts-of-adroit": experts_of(
-        "adroit", "expert", {"own DAgger student of DAPG": "own student", "DAPG policy": "its teacher, DAPG"}
+    "chunks": costs.chunks,
+    "horizons": costs.horizons,
+    "backends": costs.backends,
+    "weights": costs.weights,
+    "steps": costs.steps,
+    "floors": costs.floors,
+    "fits": costs.fits,
+    "experts-of-adroit": rates_of(
+        "adroit_experts.csv",
+        "expert",
+        {"own DAgger student of DAPG": "own student", "DAPG policy": "its teacher, DAPG"},
     ),
-    "experts-of-dexart": experts_of(
-        "dexart",
+    "experts-of-dexart": rates_of(
+        "dexart_experts.csv",
         "objects",
         {"seen": "scripted plan, seen instances", "unseen": "unseen instances"},
         {"dexart": "DexArt's RL policy, there"},
     ),
+    **{f"notes-{topic}": notes_of(topic) for topic in NOTES},
 }
 
 

@@ -217,3 +217,9 @@ def with_spread(value: float | None, spread: float | None, form: str) -> str:
     if pd.isna(value):
         return ""
     return f"{value:{form}}" + ("" if pd.isna(spread) else f" ± {spread:.0f}")
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table of texts in Markdown."""
+    lines = [[*map(str, table.columns)], ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
