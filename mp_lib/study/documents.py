@@ -12,7 +12,7 @@ import pandas as pd
 from mp_lib.config import METHODS, kind_name
 from mp_lib.study import claims, costs
 from mp_lib.study.runs import choose_runs
-from mp_lib.study.sentences import count
+from mp_lib.study.sentences import count, join
 from mp_lib.study.spread import spread_table
 from mp_lib.study.tables import episodes_cell, markdown, success_cell, success_table
 from mp_lib.system.files import write_atomically
@@ -22,7 +22,7 @@ WRITTEN = "python -m mp_lib documents"  # what writes them
 MARKED = re.compile(rf"(<!-- (?P<name>[\w-]+), written by {WRITTEN} -->\n).*?(<!-- end -->)", re.DOTALL)
 SCALE = "quick"
 # Topics of notes.csv.
-NOTES = ("forms", "bfloat16", "rollouts", "training", "kernels", "gpu")
+NOTES = ("forms", "bfloat16", "rollouts", "training", "kernels", "gpu", "estimates", "simulation", "stopping", "quick")
 HEADS = {"what": "what", "value": "measured", "device": "processor", "how": "how", "commit": "commit"}
 SHARED = {"device": "{}", "how": "{}", "commit": "commit {}"}  # how a line below says what all rows have alike
 
@@ -81,6 +81,27 @@ def spread() -> str:
     return markdown(pd.DataFrame(rows, columns=["method", *(f"`{task}`" for task in tasks)]))
 
 
+def minutes() -> str:
+    """How long trainings at the scale took and, in brackets, their last evaluations; means by method and task."""
+    runs = choose_runs(SCALE, attention="paper", own=False)
+    means = runs.groupby(["method", "task"])[["train_seconds", "evaluate_seconds"]].mean()
+    cells = {
+        row.Index: f"{row.train_seconds / 60:.1f} min ({row.evaluate_seconds:.0f} s)" for row in means.itertuples()
+    }
+    tasks, methods = dict.fromkeys(runs["task"]), [name for name in METHODS if name in {*runs["method"]}]
+    rows = [[kind_name(method), *(cells.get((method, task), "") for task in tasks)] for method in methods]
+    table = markdown(pd.DataFrame(rows, columns=["method", *(f"`{task}`" for task in tasks)]))
+    devices, commits = (join(sorted({*runs[column]})) for column in ("device", "commit"))
+    return f"{table}\nMeasured on {devices}, commit {commits}.\n"
+
+
+def wall_times() -> str:
+    """How long twelve runs take by the number of workers."""
+    table = pd.read_csv(supplied(results_path("wall_times.csv")))
+    times = [f"{seconds:.1f} s" for seconds in table["seconds"]]
+    return markdown(pd.DataFrame({"workers": table["workers"], "all twelve": times, "how": table["how"]}))
+
+
 def notes_of(topic: str) -> Callable[[], str]:
     """What was measured once, by its topic: a row a figure, and in a line below what all rows have alike."""
 
@@ -97,6 +118,7 @@ def notes_of(topic: str) -> Callable[[], str]:
 TABLES: dict[str, Callable[[], str]] = {
     "verdicts": verdicts,
     "success": success,
+    "minutes": minutes,
     "spread": spread,
     "chunks": costs.chunks,
     "horizons": costs.horizons,
@@ -105,10 +127,14 @@ TABLES: dict[str, Callable[[], str]] = {
     "steps": costs.steps,
     "floors": costs.floors,
     "fits": costs.fits,
+    "wall-times": wall_times,
     "experts-of-adroit": rates_of(
         "adroit_experts.csv",
         "expert",
         {"own DAgger student of DAPG": "own student", "DAPG policy": "its teacher, DAPG"},
+    ),
+    "ranges-of-dexart": rates_of(
+        "dexart_ranges.csv", "factor", {"1": "as planned for", "1.5": "1.5 times as far", "2": "twice as far"}
     ),
     "experts-of-dexart": rates_of(
         "dexart_experts.csv",
