@@ -1,16 +1,29 @@
 """What documents say that was measured is what kept rows say."""
 
+import csv
 import re
 
 import pytest
 
 from mp_lib.__main__ import main
 from mp_lib.study import documents
-from mp_lib.study.documents import MARKED, TABLES, written
+from mp_lib.study.documents import MARKED, NOTES, TABLES, notes_of, written
+from mp_lib.system.paths import results_path, supplied
 from tests import ROOT
 
 FILES = documents.documents()
 EXAMPLE = "before\n<!-- success, written by python -m mp_lib documents -->\nold\n<!-- end -->\nafter\n"
+# A number with a unit of what one measures; not percent, of which limits, intervals and thresholds are made.
+QUOTED = re.compile(
+    r"[\d.,]*\d (?:µs|ms|s|min|h|seconds|minutes|hours|(?:[KMGT]i?)?B(?:/s)?)\b|\b1/\d+\.\d|\d times as (?:fast|long)"
+)
+SETTINGS = {
+    "docs/cluster.md": {"1 h", "20 min"},  # a progress line, as an example
+    "docs/data.md": {"16 MiB"},  # parts in which stores are read
+    "docs/performance.md": {"24 GB", "1 GB"},  # a card, and what is left to CUDA on each
+    "docs/reliability.md": {"15 seconds"},  # a limit of ours
+    "docs/suites.md": {"4 ms"},  # a simulator's step
+}
 
 
 @pytest.fixture
@@ -47,3 +60,27 @@ def test_runs_of_ones_own_are_not_in_the_documents(no_runs, monkeypatch):
     for make in TABLES.values():
         assert make().count("|") > 10
     assert not seen
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "docs"], ids=lambda path: path.stem)
+def test_prose_quotes_no_measurement(path):
+    text = re.sub(r"^```.*?^```|`[^`]*`", "", MARKED.sub("", path.read_text()), flags=re.DOTALL | re.MULTILINE)
+    allowed = SETTINGS.get(str(path.relative_to(ROOT)), set())
+    assert set(QUOTED.findall(text)) == allowed, "what was measured stands in a table between marks"
+
+
+def test_notes_are_complete_and_each_topic_is_a_table():
+    with supplied(results_path("notes.csv")).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["topic"] for row in rows} == {*NOTES}
+    assert all(row["what"] and row["value"] and not any("|" in cell for cell in row.values()) for row in rows)
+
+
+def test_notes_leave_out_empty_columns_and_say_once_what_rows_have_alike(no_runs):
+    path = results_path("notes.csv")
+    path.parent.mkdir(parents=True)
+    path.write_text("topic,what,value,device,how,commit\na,x,1 s,P,h,\na,y,2 s,P,i,\nb,z,3 s,Q,,c\n")
+    assert notes_of("a")() == (
+        "| what | measured | how |\n| --- | --- | --- |\n| x | 1 s | h |\n| y | 2 s | i |\n\nAll rows: P.\n"
+    )
+    assert notes_of("b")().endswith("| z | 3 s |\n\nAll rows: Q, commit c.\n")
