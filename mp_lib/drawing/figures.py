@@ -56,10 +56,10 @@ def show(figure: Figure) -> Image:
     return Image(picture_bytes(figure, "png", DPI), width=round(figure.get_figwidth() * SCREEN_DPI))
 
 
-def picture_bytes(figure: Figure, kind: str, dpi: int) -> bytes:
-    """The figure as a file of ``kind``, without a date."""
+def picture_bytes(figure: Figure, kind: str, dpi: int, texts: dict[str, str] | None = None) -> bytes:
+    """The figure as a file of ``kind``, without a date, with ``texts`` in its metadata."""
     content = io.BytesIO()
-    metadata = {"CreationDate": None} if kind == "pdf" else None
+    metadata = ({"CreationDate": None} if kind == "pdf" else {}) | (texts or {})
     with in_style():
         figure.savefig(content, format=kind, dpi=dpi, metadata=metadata)
     return content.getvalue()

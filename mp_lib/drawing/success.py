@@ -36,7 +36,7 @@ def by_task(table: pd.DataFrame, columns: int = 3) -> Figure:
     figure, places = grid(table["task"].unique(), columns, 0.55, 0.35 + 0.21 * len(names), sharey=True)
     for task, place in places.items():
         draw_rows(place, table[table["task"] == task], names)
-        place.set(title=task)
+        place.set(title=task if columns <= 3 else task.replace("_", "_\n", 1))  # narrow panels
     figure.supxlabel("success (%)")
     marks = {"here, 95 % interval": Line2D([], [], color=GREY, marker="o", markersize=5)}
     if any(rates_of(row) for row in table.itertuples()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os.path
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -33,12 +34,20 @@ def verdicts() -> str:
     for claim in claims.CLAIMS:
         lines = table[table["claim"].str.startswith(f"({claim.letter})")]
         judged = [line for line in lines.itertuples() if not line.verdict.startswith("a remark")]
-        found = "; ".join(f"{line.compared}: {line.found}" if line.found else line.compared for line in judged)
+        found = evidence([(line.compared, line.found or "not run yet") for line in judged])
         verdict = claims.together([line.verdict for line in judged])
         rows.append((f"({claim.letter}) {claim.says}", f"**{verdict}**", found, f"`{claim.command}`"))
     text = markdown(pd.DataFrame(rows, columns=["Mamba Policy …", "verdict", "found (95 % interval)", "command"]))
     bases = dict.fromkeys(basis for basis in table["basis"] if "training" in basis)
     return f"{text}\n{''.join(f'- {basis}{chr(10)}' for basis in bases)}"
+
+
+def evidence(lines: list[tuple[str, str]]) -> str:
+    """What was compared, and what was found, in one cell; words that all end with are said once."""
+    ends = os.path.commonprefix([compared.split()[::-1] for compared, _ in lines])[::-1] if len(lines) > 1 else []
+    kept = [" ".join(compared.split()[: -len(ends) or None]).rstrip(",") for compared, _ in lines]
+    said = "; ".join(f"{compared}: {found}" for compared, (_, found) in zip(kept, lines, strict=True))
+    return f"{' '.join(ends)}: {said}" if ends else said
 
 
 def success() -> str:
