@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mp_lib.config import METHODS
 from mp_lib.study.sentences import count
 from mp_lib.system.paths import results_path, supplied
 
@@ -18,6 +17,7 @@ LEVERS = {
     BASE: "encoder's features standardised at the start",
     "steps800": "800 steps instead of 1600",
     "steps1200": "1200 steps",
+    "steps2400": "2400 steps",
     "steps3200": "3200 steps",
     "batch8": "2400 steps of batch 8",
     "rate25": "rate 2.5e-4 instead of 7e-4",
@@ -56,8 +56,3 @@ def search_table() -> pd.DataFrame:
             cells[f"`{task}`"] = f"{own.mean():.0f} ({told}{count(len(own), 'training')})" if len(own) else ""
         rows.append({"lever": what} | cells)
     return pd.DataFrame(rows)
-
-
-def methods_tried() -> list[str]:
-    """The methods of the search, in their usual order."""
-    return [METHODS[name].label for name in METHODS if name in {*trainings()["method"]}]
