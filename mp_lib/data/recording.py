@@ -119,7 +119,7 @@ def collect(
     buffer = _existing(path, provenance, num_demos)
     if buffer and buffer.num_episodes == num_demos:
         return buffer
-    _check_sizes(spec, num_points, first_seed + num_demos)
+    _check_sizes(spec, num_points, num_demos, first_seed)
     if min(jobs, num_demos - (buffer.num_episodes if buffer else 0)) > 1:
         check_main()  # before a lock is made
     with sole_user(Path(f"{path}.lock"), str(path)):
@@ -155,15 +155,17 @@ def store_path(config: TrainConfig) -> Path:
     return demos_path(config.task, config.num_points, num_demos, config.demonstrator, config.demo_seed)
 
 
-def _check_sizes(spec: TaskSpec, num_points: int, last_seed: int) -> None:
+def _check_sizes(spec: TaskSpec, num_points: int, num_demos: int, first_seed: int) -> None:
     """Raise an InputError for clouds larger than the task's camera gives, and for seeds that evaluations play."""
     most = MOST_POINTS.get(spec.suite, num_points)
     if num_points > most:
         other = "to train on a store whose clouds have more, give its path as demos"
         raise InputError(f"num_points {num_points} given; clouds of {spec.suite} have at most {most:,}; {other}")
-    if last_seed > CURVE_SEEDS:
+    most = CURVE_SEEDS - first_seed % CURVE_SEEDS
+    if num_demos > most:
+        begun = f" from environment seed {first_seed} on" if first_seed else ""
         other = "later seeds belong to evaluations; to train on a store that has more, give its path as demos"
-        raise InputError(f"demonstrations to seed {last_seed} wanted; at most {CURVE_SEEDS:,} are recorded, as {other}")
+        raise InputError(f"num_demos {num_demos} given; at most {most:,} are recorded{begun}, as {other}")
 
 
 def _record(spec: TaskSpec, num_demos: int, path: Path, provenance: dict, jobs: int) -> ReplayBuffer:
