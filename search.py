@@ -95,6 +95,7 @@ LEVERS = {  # trainer, changes
     "start": (Trainer, {}),
     "steps1200": (Trainer, {"num_steps": 1200}),
     "steps800": (Trainer, {"num_steps": 800}),
+    "steps2400": (Trainer, {"num_steps": 2400}),
     "steps3200": (Trainer, {"num_steps": 3200}),
     "rate4": (Trainer, {"learning_rate": 4e-4}),
     "rate25": (Trainer, {"learning_rate": 2.5e-4}),

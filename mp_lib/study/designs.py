@@ -23,6 +23,7 @@ SEEDS = {"smoke": (0,), "quick": (0, 1, 2), "standard": (0, 1, 2), "paper": (0, 
 FIVE = (0, 1, 2, 3, 4)
 BETWEEN_RECORDINGS = 100  # environment seeds, of which ten or so give ten demonstrations
 ONE_TASK = {"smoke": (DEFAULT_TASK,), "quick": (DEFAULT_TASK,), "standard": SHORT_TASKS, "paper": SHORT_TASKS}
+TWO_TASKS = ONE_TASK | {"quick": (DEFAULT_TASK, "adroit_hammer")}
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,7 @@ DESIGNS = {
             "How much of the spread between trainings is due to which ten demonstrations were recorded?",
             ("dp3_narrow", "dp3_mamba"),
             varied="demonstrations",
+            tasks=TWO_TASKS,
             reference="the same ten",
             arms=(
                 Arm("the same ten", 0),
@@ -220,7 +222,7 @@ DESIGNS = {
             "How success is scored",
             "How much higher is the paper's score, the mean of the best five evaluations, than that of the last one?",
             ("dp3", "dp3_mamba"),
-            tasks=ONE_TASK | {"quick": (DEFAULT_TASK, "adroit_hammer")},
+            tasks=TWO_TASKS,
             arms=(Arm("evaluated on the way", by_run=evaluate_on_the_way),),
         ),
     )
