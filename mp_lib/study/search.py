@@ -33,7 +33,7 @@ KEY = ["task", "method", "seed"]
 
 
 def trainings() -> pd.DataFrame:
-    """One row a training: lever, task, method, seed, outcomes (a digit an episode), commit."""
+    """One row a training: lever, task, method, seed, outcomes (a digit an episode)."""
     return pd.read_csv(supplied(results_path("search.csv")), dtype={"outcomes": str})
 
 

@@ -6,7 +6,7 @@ from mp_lib.study import search
 
 
 def rows(*given):
-    return pd.DataFrame(given, columns=["lever", "task", "method", "seed", "outcomes"]).assign(commit="abc")
+    return pd.DataFrame(given, columns=["lever", "task", "method", "seed", "outcomes"])
 
 
 def test_differences_are_to_the_training_of_the_same_task_method_and_seed(monkeypatch):
