@@ -241,7 +241,9 @@ VERBS = {
         Verb("imitate", "train a small network of our own to act as another expert does", imitate, IMITATE, True),
         Verb("gallery", "draw the ten tasks of the paper into data/results", gallery, maintains=True),
         Verb("keep", "keep finished runs in data/results, which is part of the project", keep, KEEP, True),
-        Verb("documents", "write tables and figure of README and docs anew from what is kept", documents, maintains=True),
+        Verb(
+            "documents", "write tables and figure of README and docs anew from what is kept", documents, maintains=True
+        ),
         Verb("keep-spread", "keep how runs do on the seeds that recipes are chosen on", keep_spread, KEEP_SPREAD, True),
         Verb("keep-episode", "keep one episode of a trained policy there", keep_episode, KEEP_EPISODE, True),
         Verb("scaling", "measure how long twelve runs take on 1 and 2 workers", scaling, maintains=True),

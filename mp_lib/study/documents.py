@@ -13,8 +13,8 @@ import pandas as pd
 from mp_lib.config import METHODS, kind_name
 from mp_lib.study import claims, costs
 from mp_lib.study.runs import choose_runs
-from mp_lib.study.sentences import count, join
 from mp_lib.study.search import search_table
+from mp_lib.study.sentences import count, join
 from mp_lib.study.spread import spread_table
 from mp_lib.study.tables import episodes_cell, markdown, success_cell, success_table
 from mp_lib.system.files import write_atomically

@@ -108,7 +108,7 @@ def test_of_all_that_is_known_what_is_nearest_counts():
     paper = {"scale": "paper", "method": "dp3_mamba"}
     measured = {"measure": lambda config: 2.0}
     assert training(**paper)[0] is None
-    assert training(scale="quick")[0].source == FOREIGN  # kept rows of another device
+    assert training(scale="quick", method="dp3_mamba")[0].source == FOREIGN  # kept rows of another device
     assert training(**paper, **measured)[0].source == MEASURED
     benchmark, _ = training(**paper, **measured, device=KEPT_ON)
     assert benchmark.source == BENCHMARK

@@ -1,6 +1,5 @@
 """What readers see of the kept benchmark: rows of one device, ratios that are ratios, words that hold."""
 
-import re
 from dataclasses import replace
 
 import pandas as pd
@@ -11,7 +10,6 @@ from mp_lib.study import efficiency
 from mp_lib.study.efficiency import read_table
 from mp_lib.timing.benchmark import Measurement
 from mp_lib.timing.table import kept_path, read_rows, write_rows
-from tests import ROOT
 from tests.timing.made_up import fill, measured
 
 __all__ = ["measured"]  # a fixture
@@ -108,14 +106,3 @@ def test_a_device_is_named_with_its_bandwidth(made_up):
     assert efficiency.device_text(made_up.iloc[:0]) == "not measured yet"
     read = made_up.assign(bandwidth=made_up["threads"] * 10.0)
     assert efficiency.device_text(read).endswith("it reads 10 GB/s with 1 thread and 20 GB/s with 2 threads")
-
-
-def test_the_readme_says_what_the_kept_rows_say():
-    rows = efficiency.measured_rows("ratio_to_dp3_same", backend="onnx", **efficiency.CHUNK)
-    mamba, narrow = rows[rows["attention"] != ""], rows[rows["method"] == "dp3_narrow"]
-    same, eager = (1 / mamba[f"ratio_to_dp3_{other}"] for other in ("same", "eager"))
-    found = [f"1/{same.min():.1f}", f"1/{same.max():.1f}", f"1/{eager.min():.0f}", f"1/{eager.max():.0f}"]
-    found += [f"1/{1 / value:.1f}" for value in narrow["ratio_to_dp3_same"]]
-    text = " ".join((ROOT / "README.md").read_text().split())
-    sentence = text.split("A chunk of actions by ONNX Runtime on one CPU core")[1].split(": [performance]")[0]
-    assert re.findall(r"1/\d+(?:\.\d)?", sentence) == found
