@@ -63,7 +63,7 @@ def test_paths_of_the_package_are_those_of_this_checkout(monkeypatch):
 
 def test_a_page_depends_on_all_of_the_package(tmp_path, monkeypatch):
     monkeypatch.setenv("MP_ROOT", str(tmp_path))
-    monkeypatch.setattr("mp_lib.pipeline.experiment.package", lambda: tmp_path / "mp_lib")
+    monkeypatch.setattr("mp_lib.pipeline.pages.package", lambda: tmp_path / "mp_lib")
     shutil.copytree(ROOT / "mp_lib", tmp_path / "mp_lib", ignore=shutil.ignore_patterns("__pycache__"))
     keys = {step.name: step.key() for step in Experiment("smoke", REPORT).steps(1)}
     with (tmp_path / "mp_lib" / "system" / "files.py").open("a") as changed:
