@@ -14,9 +14,26 @@ The rooms from the ground up, and what each may import of the others; arrows go 
     insight    looking inside: demonstrations, networks, episodes               study learning drawing model data sim ground system
     pipeline   what ``./run_all.sh`` does: notebooks as steps                   study learning drawing model data sim ground system
     commands   the verbs of ``python -m mp_lib``                                all
+    front      the names below, for whoever plays with policies by hand         all
 
 The model and the simulators know nothing of each other, and simulation knows no torch. Importing this package imports
-nothing heavy.
+nothing heavy: its names are looked up in ``mp_lib.front`` when they are first asked for.
 """  # noqa: E501 (a row of the table is a line)
 
 __version__ = "0.1.0"
+
+__all__ = ["compare", "live", "load", "methods", "play", "predict", "runs", "tasks", "train"]
+
+
+def __getattr__(name: str):
+    """One of the names of ``mp_lib.front``."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers: {', '.join(__all__)}")
+    from mp_lib import front
+
+    return getattr(front, name)
+
+
+def __dir__() -> list[str]:
+    """What Tab shows."""
+    return __all__

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from mp_lib.commands import VERBS
-from mp_lib.system.errors import one_line
+from mp_lib.system.errors import Stopped, one_line
 from mp_lib.system.extras import explain
 
 HELP = ("-h", "--help", "help")
@@ -57,8 +57,8 @@ def answer(name: str, *rest: str) -> int:
         said = explain(error) if isinstance(error, ModuleNotFoundError) else error
         print(f"mp_lib {name}: {one_line(said)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"mp_lib {name}: stopped", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"mp_lib {name}: {error if isinstance(error, Stopped) else 'stopped'}", file=sys.stderr)
         return 130
 
 

@@ -48,6 +48,7 @@ METHODS = {
 
 CURVE_SEEDS, FINAL_SEEDS = 10_000, 70_000  # first environment seeds of evaluations; those of demonstrations start at 0
 EARLIER_FINAL_SEEDS = 40_000  # those of results from before; some choices were made after looking at them
+EXPLORING_SEEDS = 80_000  # where playing, comparing and looking begin, none of which is in a table
 
 # What follows the state-space half of a Mamba block: attention as in the paper's figure 2, or, as the
 # released code runs, nothing (conditional_unet1d.py:445 is never true).

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from mp_lib.learning.group import stepper
 from mp_lib.learning.stages import Run
+from mp_lib.system.errors import Stopped
+from mp_lib.system.notebook import in_notebook
 from mp_lib.system.progress import Progress, track
 from mp_lib.system.stopping import Stop
 
@@ -53,10 +55,12 @@ class Fit:
             self.progress.advance(sum(run.trainer.step for run in self.runs))
             try:
                 self.fit()
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as stopped:
                 with self.stop.hold():
                     self.save([run for run in self.runs if run.active])
-                raise
+                made = sum(run.trainer.step for run in self.runs)
+                again = "this cell" if in_notebook() else "it"
+                raise Stopped(f"Stopped at step {made} of {steps}, saved; run {again} again to go on.") from stopped
 
     @contextlib.contextmanager
     def attempt(self, run: Run) -> Iterator[None]:
@@ -109,7 +113,7 @@ class Fit:
         for run, loss in zip(members, take(), strict=True):
             with self.attempt(run):
                 if words := run.note(loss):
-                    self.progress.note(words)
+                    self.progress.note(words, run.loss if len(members) == 1 else None)
         self.progress.advance(len(members))
         for run in members:
             run.seconds["train"] += (time.perf_counter() - began) / len(members)

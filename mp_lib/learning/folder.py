@@ -88,6 +88,11 @@ def stored_result(checkpoint: Path) -> dict:
     return found if fits else {}
 
 
+def lock_of(folder: Path) -> Path:
+    """What is locked while somebody works in a folder; beside it, as that holds results alone."""
+    return folder.with_name(f".{folder.name}.lock")
+
+
 def leftovers(folder: Path) -> list[Path]:
     """Files that only a run in progress needs."""
     return list(folder.glob("training.*"))

@@ -16,7 +16,7 @@ from mp_lib.config import TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.interfaces import How, RunResult, TaskSpec
 from mp_lib.learning.fitting import Fit
-from mp_lib.learning.folder import check_owner, is_finished, leftovers
+from mp_lib.learning.folder import check_owner, is_finished, leftovers, lock_of
 from mp_lib.learning.how import began_with, precision_of, settle
 from mp_lib.learning.player import Player
 from mp_lib.learning.rollout import settle_jobs
@@ -125,7 +125,7 @@ def kept(failures: dict[Path, Exception], folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def claim(folder: Path) -> Iterator[None]:
     """Be the only one who works in a folder; drafts of writers that were killed are removed."""
-    with sole_user(folder.with_name(f".{folder.name}.lock"), str(folder)):  # beside it, as it holds results alone
+    with sole_user(lock_of(folder), str(folder)):
         for draft in folder.glob(".*.partial*"):  # each may be as large as a save
             draft.unlink()
         yield

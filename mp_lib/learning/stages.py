@@ -108,7 +108,9 @@ class Run:
         self.loss = self.finite()
         rate = trainer.learning_rate(trainer.step - 1)
         self.metrics.write(trainer.step - 1, loss=self.loss, learning_rate=rate)
-        return f"loss {self.loss:.4f}"
+        last = self.curve[-1] if self.curve else None
+        evaluated = f", {last['successes']} of {last['episodes']} solved at step {last['step']}" if last else ""
+        return f"loss {self.loss:.4f}{evaluated}"
 
     def save(self) -> None:
         """Save the trainer and what the result needs of the past, unless its weights have gone astray."""

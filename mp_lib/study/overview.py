@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from mp_lib.config import METHODS, mixers_of, scale_config
+from mp_lib.interfaces import look_up
 from mp_lib.scales import SCALES, SUITES
 from mp_lib.sim.tasks import TASKS
 
@@ -84,6 +85,26 @@ def tasks_table(per_line: int = 10) -> pd.DataFrame:
                 "examples": ", ".join(spec.name for spec in specs[:per_line:3]),
             }
         )
+    return pd.DataFrame(rows)
+
+
+def task_rows(suite: str = "") -> pd.DataFrame:
+    """One row a task, of one suite if it is named: name, sizes of state and action, steps, demonstrations, experts."""
+    suites = dict.fromkeys(spec.suite for spec in TASKS.values())
+    if suite:
+        look_up(suites, suite, "suite")
+    rows = [
+        {
+            "task": spec.name,
+            "state": spec.state_dim,
+            "action": spec.action_dim,
+            "steps": spec.max_steps,
+            "demonstrations": spec.num_demos,
+            "experts": ", ".join(("default", *spec.other_experts)),
+        }
+        for spec in TASKS.values()
+        if suite in ("", spec.suite)
+    ]
     return pd.DataFrame(rows)
 
 

@@ -19,6 +19,18 @@ class InputError(ValueError):
     def __init__(self, text: str):
         super().__init__(one_line(text))
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: that line."""
+        return [str(self)]
+
+
+class Stopped(KeyboardInterrupt):
+    """Somebody has stopped what went on; one line says how far it came, and how it goes on."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: that line."""
+        return [str(self)]
+
 
 def is_count(number) -> bool:
     """Whether it is a whole number from 1 on; a truth value is none."""

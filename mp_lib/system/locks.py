@@ -46,6 +46,16 @@ def sole_user(path: Path, of: str, patience: float | None = None) -> Iterator[in
         yield file.fileno()
 
 
+def in_use(path: Path) -> bool:
+    """Whether somebody holds the lock file at ``path`` now; nobody where file systems know no locks."""
+    with contextlib.suppress(OSError), path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def sign(lock: int, process: int) -> None:
     """Write down who holds a lock: a process of this host."""
     os.ftruncate(lock, 0)

@@ -1,4 +1,4 @@
-"""One progress bar, also for a parent process that only sees files."""
+"""One progress bar: in a terminal, in a notebook, and for a parent process that only sees files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from mp_lib.system.notebook import Bar, in_notebook
+
 FILE_VARIABLE = "MP_PROGRESS"  # names the JSON file that a parent process polls
 BAR_SECONDS = 1.0
 FILE_SECONDS = 0.5
@@ -21,20 +23,29 @@ class Progress:
     """Counts to ``total``; made by ``track``."""
 
     def __init__(self, total: int, description: str, file: Path | None, shown: bool = True):
-        self._bar = tqdm(total=total, desc=description, mininterval=BAR_SECONDS, dynamic_ncols=False, disable=not shown)
+        if shown and in_notebook():
+            self._bar = Bar(total, description)
+        else:
+            self._bar = tqdm(
+                total=total, desc=description, mininterval=BAR_SECONDS, dynamic_ncols=False, disable=not shown
+            )
+        self._state = {"description": description, "done": 0, "total": total}
         self._file = file
         self._written = float("-inf")
         self._write()
 
     def advance(self, n: int = 1) -> None:
         """Count ``n`` more."""
+        self._state["done"] += n
         self._bar.update(n)
         if time.monotonic() - self._written >= FILE_SECONDS:
             self._write()
 
-    def note(self, text: str) -> None:
-        """Show ``text`` behind the bar, at its next turn."""
+    def note(self, text: str, value: float | None = None) -> None:
+        """Show ``text`` behind the bar, at its next turn; a notebook draws the ``value``s so far as a curve."""
         self._bar.set_postfix_str(text, refresh=False)
+        if value is not None and isinstance(self._bar, Bar):
+            self._bar.values.append(value)
 
     def close(self) -> None:
         """Show and write the last count."""
@@ -45,11 +56,10 @@ class Progress:
         self._written = time.monotonic()
         if self._file is None:
             return
-        state = {"description": self._bar.desc.removesuffix(": "), "done": self._bar.n, "total": self._bar.total}
         draft = self._file.with_name(f"{self._file.name}.{os.getpid()}.partial")
         # A bar is no reason to lose hours of work, so a full disk is left to whoever writes results.
         with contextlib.suppress(OSError):
-            draft.write_text(json.dumps(state))
+            draft.write_text(json.dumps(self._state))
             draft.replace(self._file)
 
 

@@ -1,0 +1,93 @@
+"""What ``import mp_lib`` offers to whoever plays with policies by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mp_lib.config import EXPLORING_SEEDS, scale_config
+from mp_lib.data.recording import demonstrations_of
+from mp_lib.insight import duel, playing, prediction, trained_runs
+from mp_lib.insight.trained import Trained, load
+from mp_lib.interfaces import Obs
+from mp_lib.learning import following
+from mp_lib.learning import run as learning
+from mp_lib.learning.folder import folder_of
+from mp_lib.sim.tasks import find_task
+from mp_lib.study import overview
+from mp_lib.system.device import choose_device
+
+Named = Trained | str  # a policy, or what ``load`` finds it by
+
+
+def runs() -> pd.DataFrame:
+    """What is trained here: a row a run, newest first, with its success, also those that have not ended."""
+    return trained_runs.table()
+
+
+def methods() -> pd.DataFrame:
+    """The seven methods."""
+    return overview.methods_table()
+
+
+def tasks(suite: str = "") -> pd.DataFrame:
+    """The tasks, of one suite if it is named: a row each, with sizes, steps and demonstrations."""
+    return overview.task_rows(suite)
+
+
+def play(policy: Named = "", seed: int = EXPLORING_SEEDS, film: bool = True) -> playing.Played:
+    """Play one episode of an environment seed; it shows itself as a film. ``film`` False spares rendering."""
+    return playing.play(known(policy), seed, film)
+
+
+def predict(
+    policy: Named,
+    obs: Obs | Sequence[Obs],
+    samples: int = 16,
+    num_inference_steps: int | None = 10,
+    noise_seed: int = 0,
+) -> np.ndarray:
+    """Action chunks (samples, T, A), in the actions' units, for one observation, or for the last To of them."""
+    return prediction.predict(known(policy), obs, samples, num_inference_steps, noise_seed)
+
+
+def compare(a: Named, b: Named, episodes: int = 10, first_seed: int = EXPLORING_SEEDS, **how) -> duel.Compared:
+    """Roll two policies out on the same environment seeds: the paired difference, and films where they differ."""
+    return duel.compare(known(a), known(b), episodes, first_seed, **how)
+
+
+def train(
+    task: str = "metaworld_drawer-open",
+    method: str = "dp3_mamba",
+    scale: str = "quick",
+    seed: int = 0,
+    *,
+    device: str = "auto",
+    jobs: int | None = None,
+    demos: str = "",
+    **numbers,
+) -> Trained:
+    """Train a policy, or go on where it was stopped, and return it; ``numbers`` are those of TrainConfig.
+
+    Such as ``num_steps``, ``num_demos``, ``final_episodes``; the others are the scale's. Demonstrations are recorded
+    if they are not there, or read from the store at ``demos``. To stop it loses nothing.
+    """
+    spec, config = find_task(task), scale_config(scale, find_task(task).name, method, seed, **numbers)
+    choose_device(device)  # said before anything is recorded
+    store = demonstrations_of(config, demos=demos)
+    folder = folder_of(config, store, demos)
+    learning.train(config, spec, store, folder, device=device, jobs=jobs)
+    return load(str(folder), device=device)
+
+
+def live(folder: str | Path = "") -> None:
+    """Watch a run that another process trains, until it ends or this is stopped; the newest one if none is named."""
+    following.watch(folder)
+
+
+def known(policy: Named) -> Trained:
+    """A policy as it is, or the one that is called so."""
+    return policy if isinstance(policy, Trained) else load(policy)

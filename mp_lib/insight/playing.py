@@ -1,0 +1,128 @@
+"""Episodes of a trained policy, one at a time, that one can look into while they go on."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mp_lib.config import BOUNDS, EXPLORING_SEEDS, FINAL_SEEDS
+from mp_lib.insight.prediction import denoise_from
+from mp_lib.insight.trained import Trained
+from mp_lib.interfaces import Environment, Obs
+from mp_lib.learning.film import write_film
+from mp_lib.learning.simulators import Episode, Seat
+from mp_lib.model.noise import chunk_noise
+from mp_lib.system.progress import track
+from mp_lib.system.values import check_bounds, meaning
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A policy call: the ``step`` of the episode, the last To observations, and the chunk (T, A) predicted for them.
+
+    ``noise`` (T, A) is what the chunk was denoised from.
+    """
+
+    step: int
+    history: list[Obs]
+    chunk: np.ndarray
+    noise: np.ndarray
+
+
+@dataclass(frozen=True)
+class Played:
+    """An episode: which, how it ended after how many ``steps``, its policy calls, and its film (H, W, 3) a step."""
+
+    policy: Trained
+    seed: int
+    success: bool
+    steps: int
+    moments: list[Moment] = field(repr=False)
+    film: list[np.ndarray] = field(repr=False)
+
+    def __repr__(self) -> str:
+        ended = "succeeds" if self.success else "fails"
+        told = f"{self.policy.name}, environment seed {self.seed}: {ended} after {self.steps} steps"
+        return told + (f" ({remark})" if (remark := remark_on(self.seed)) else "")
+
+    def save(self, path: str | Path) -> Path:
+        """Write the film as an mp4."""
+        return write_film(Path(path), self.film)
+
+    def _repr_html_(self) -> str:
+        return f"<div>{film_html(self.film, repr(self))}<br>{self!r}</div>" if self.film else repr(self)
+
+
+def film_html(film: list[np.ndarray], what: str, width: int = 480) -> str:
+    """A film as part of a page; ``what`` is said to whoever cannot see it."""
+    with tempfile.TemporaryDirectory() as folder:
+        content = write_film(Path(folder) / "film.mp4", film).read_bytes()
+    source = f"data:video/mp4;base64,{base64.b64encode(content).decode()}"
+    return f'<video controls muted loop width="{width}" aria-label="{what}" src="{source}"></video>'
+
+
+def remark_on(seed: int) -> str:
+    """What has to be said of an environment seed that final tables rest on."""
+    final = FINAL_SEEDS <= seed < EXPLORING_SEEDS
+    return f"a seed of the final tables; those for exploring begin at {EXPLORING_SEEDS}" if final else ""
+
+
+class Play:
+    """The episode of one environment seed, which its ``moments`` play; ``ended`` tells how, once they are through.
+
+    Between two moments ``environment`` may be looked at. Noise comes from (seed, call), as in every rollout.
+    """
+
+    def __init__(self, policy: Trained, seed: int, filmed: bool = False):
+        seed = meaning("seed", "int", seed)
+        check_bounds({"first_seed": seed}, BOUNDS)
+        self.policy, self.seed, self.filmed = policy, seed, filmed
+        self.seat = Seat(policy.spec, policy.config.num_points, policy.config.n_obs_steps)
+        self.ended: Episode | None = None
+
+    @property
+    def environment(self) -> Environment:
+        """The simulated task as it is now."""
+        return self.seat.env
+
+    def moments(self) -> Iterator[Moment]:
+        """Play: each policy call before its actions are executed."""
+        config, step = self.policy.config, 0
+        start = config.n_obs_steps - 1
+        answer = self.seat.start(self.seed, self.filmed)
+        while not isinstance(answer, Episode):
+            noise = chunk_noise(self.seed, step // config.n_action_steps, (config.horizon, config.action_dim))
+            chunk = denoise_from(self.policy, answer, noise[None])[-1, 0]
+            yield Moment(step, list(answer), chunk, noise)
+            answer = self.seat.play(chunk[start : start + config.n_action_steps])
+            step += config.n_action_steps
+        self.ended = answer
+
+    def close(self) -> None:
+        """Free the simulator."""
+        self.seat.env.close()
+
+    def __enter__(self) -> Play:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def play(policy: Trained, seed: int = EXPLORING_SEEDS, film: bool = True) -> Played:
+    """Play the episode of an environment seed to its end; the same seed gives the same episode.
+
+    Without ``film`` nothing is rendered for people, which spares time.
+    """
+    with Play(policy, seed, film) as stage, track(policy.spec.max_steps, f"play {policy.task}") as progress:
+        moments = []
+        for moment in stage.moments():
+            moments.append(moment)
+            progress.advance(policy.config.n_action_steps)
+    ended = stage.ended
+    return Played(policy, ended.seed, ended.success, ended.steps, moments, ended.film)

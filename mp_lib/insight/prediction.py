@@ -1,0 +1,76 @@
+"""What a policy would do: many action chunks for one and the same observation, each denoised from noise of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from mp_lib.config import BOUNDS
+from mp_lib.insight.trained import Trained
+from mp_lib.interfaces import Obs
+from mp_lib.learning.rollout import batch_of
+from mp_lib.model.ddim import DDIM
+from mp_lib.model.history import check_finite, prepare
+from mp_lib.model.noise import chunk_noise
+from mp_lib.system.errors import InputError, at_least_one
+from mp_lib.system.values import check_bounds
+
+
+def predict(
+    policy: Trained,
+    obs: Obs | Sequence[Obs],
+    samples: int = 16,
+    num_inference_steps: int | None = None,
+    noise_seed: int = 0,
+) -> np.ndarray:
+    """The action chunks (samples, T, A), in the actions' units, that a policy predicts for one observation.
+
+    ``obs`` is one observation, which then stands for those before it, or the last To of them. ``num_inference_steps``
+    None is the policy's own number; the noise comes from ``noise_seed``, chunk for chunk, so that the first ones of
+    more samples are the same. Raises an InputError for what cannot be meant.
+    """
+    return denoise(policy, obs, samples, num_inference_steps, noise_seed)[-1]
+
+
+def denoise(
+    policy: Trained,
+    obs: Obs | Sequence[Obs],
+    samples: int = 16,
+    num_inference_steps: int | None = None,
+    noise_seed: int = 0,
+) -> np.ndarray:
+    """The chunks of ``predict`` on their way from noise: (K + 1, samples, T, A), the last of which are the chunks."""
+    at_least_one(samples=samples, num_inference_steps=num_inference_steps)
+    check_bounds({"seed": noise_seed}, BOUNDS)
+    shape = (policy.config.horizon, policy.config.action_dim)
+    noise = np.stack([chunk_noise(noise_seed, sample, shape) for sample in range(samples)])
+    return denoise_from(policy, obs, noise, num_inference_steps)
+
+
+@torch.no_grad()
+def denoise_from(
+    policy: Trained, obs: Obs | Sequence[Obs], noise: np.ndarray, num_inference_steps: int | None = None
+) -> np.ndarray:
+    """``denoise`` from this noise (samples, T, A): the observation is encoded once for all of them."""
+    frozen, config = policy.policy, policy.config
+    seen = [obs] if isinstance(obs, Obs) else list(obs)
+    if not seen or not all(isinstance(each, Obs) for each in seen):
+        raise InputError("obs is no observation; give an Obs, or the last of them in a list")
+    history = prepare(batch_of([seen], frozen), config, frozen.device, repeat=True)
+    if num_inference_steps is None:
+        sampler, table = frozen.policy.ddim, frozen.table
+    else:
+        sampler = DDIM(config.num_train_steps, num_inference_steps)
+        table = frozen.policy.model.step_modulation(torch.tensor(sampler.steps, device=frozen.device))
+    given = frozen.run_condition(history["point_cloud"], history["state"]).expand(len(noise), -1)
+    noisy: list[torch.Tensor] = []
+
+    def step(actions: torch.Tensor, index: int) -> torch.Tensor:
+        noisy.append(actions)
+        return frozen.run_denoise(actions, table[index] + given)
+
+    noisy.append(sampler.sample(step, torch.from_numpy(noise).to(frozen.device)))
+    check_finite(noisy[-1], history)
+    return np.stack([frozen.policy.normalizer.unnormalize("action", each).cpu().numpy() for each in noisy])

@@ -1,0 +1,145 @@
+"""A trained policy with all that is known of it, found by what somebody calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from mp_lib.config import METHODS, PolicyConfig, kind_name
+from mp_lib.interfaces import TaskSpec
+from mp_lib.learning.evaluation import load as load_checkpoint
+from mp_lib.learning.folder import CHECKPOINT, find_checkpoint, stored_result
+from mp_lib.model.backends import FrozenPolicy
+from mp_lib.sim.tasks import find_task
+from mp_lib.study.rows import RESULT, load_runs
+from mp_lib.study.sentences import of_rate
+from mp_lib.study.tables import facts_table
+from mp_lib.system.errors import InputError, shown
+from mp_lib.system.paths import project, run_path
+
+SHIPPED = "data/policy"  # below the project: the trained policy that comes with it
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A policy that acts, its task, the file of its weights, and what its run has found (``facts``, else empty)."""
+
+    policy: FrozenPolicy
+    spec: TaskSpec
+    checkpoint: Path
+    facts: Mapping = field(default_factory=dict)
+
+    def act(
+        self, history: Mapping, noise: Tensor | np.ndarray | None = None, repeat: bool = False
+    ) -> Tensor | np.ndarray:
+        """The actions (B, Ta, A) to execute now, as ``mp_lib.model.policy.DiffusionPolicy.act`` has them."""
+        return self.policy.act(history, noise, repeat)
+
+    @property
+    def config(self) -> PolicyConfig:
+        """The policy's numbers."""
+        return self.policy.config
+
+    @property
+    def method(self) -> str:
+        """E.g. dp3_mamba."""
+        return self.config.method
+
+    @property
+    def task(self) -> str:
+        """E.g. metaworld_drawer-open."""
+        return self.spec.name
+
+    @property
+    def name(self) -> str:
+        """What its weights are called: its run, or its own file."""
+        return self.checkpoint.parent.name if self.checkpoint.name == CHECKPOINT else self.checkpoint.stem
+
+    def rows(self) -> dict[str, str]:
+        """What one wants to know of it, in words."""
+        config, run = self.config, self.facts.get("config", {})
+        final, demonstrations = self.facts.get("final"), self.facts.get("demonstrations", {})
+        size = sum(each.numel() for each in self.policy.policy.parameters())
+        told = {
+            "method": f"{self.method} ({kind_name(self.method, config.attention)})",
+            "task": self.task,
+            "success": of_rate(sum(final["successes"]), len(final["seeds"])) if final else "",
+            "trained": f"scale {run['scale']}, seed {run['seed']}" if run else "",
+            "demonstrations": f"{demonstrations['episodes']} of {demonstrations['expert']}" if demonstrations else "",
+            "sees": f"point_cloud ({config.n_obs_steps}, {config.num_points}, 3), "
+            f"state ({config.n_obs_steps}, {config.state_dim})",
+            "acts": f"{config.n_action_steps} of {config.horizon} predicted actions ({config.action_dim},), "
+            f"after {config.num_inference_steps} denoising steps",
+            "parameters": f"{size:,}",
+            "runs on": f"{self.policy.device}, {self.policy.backend}",
+            "weights": str(self.checkpoint),
+        }
+        return {fact: value for fact, value in told.items() if value}
+
+    def __repr__(self) -> str:
+        width = max(map(len, self.rows()))
+        return "\n".join(f"{fact:{width}}  {value}" for fact, value in self.rows().items())
+
+    def _repr_html_(self) -> str:
+        return facts_table(self.rows()).to_html(index=False, header=False, border=0)
+
+
+def load(
+    name: str = "",
+    task: str = "",
+    scale: str = "",
+    seed: int | None = None,
+    *,
+    num_inference_steps: int | None = None,
+    device: str = "auto",
+    backend: str = "auto",
+) -> Trained:
+    """The trained policy that is meant by a method, a run, a folder or a file; the newest of all if nothing is given.
+
+    Of a method it is the newest finished run on that ``task``, ``scale`` and training ``seed``, any where they are not
+    given; where none was trained here, the policy that comes with the project if it is one. For a run, folder or file
+    ``task`` says on which task it acts where its file does not. ``num_inference_steps``, ``device`` and ``backend`` as
+    of ``mp_lib.learning.evaluation.load``.
+    Raises an InputError that names the nearest there is, or the command that trains what is missing.
+    """
+    if not name or name in METHODS:
+        checkpoint, task = newest(name, find_task(task).name if task else "", scale, seed), ""
+    else:
+        checkpoint = named(name)
+    policy, spec = load_checkpoint(checkpoint, num_inference_steps, device, backend, task=task)
+    return Trained(policy, spec, checkpoint, stored_result(checkpoint))
+
+
+def newest(method: str, task: str, scale: str, seed: int | None) -> Path:
+    """The weights of the newest finished run of which all that is given holds, or the shipped ones."""
+    wanted = {"method": method, "task": task, "scale": scale, "seed": seed}
+    wanted = {key: value for key, value in wanted.items() if value not in ("", None)}
+    runs = load_runs().drop_duplicates("folder")
+    for key, value in wanted.items():
+        runs = runs[runs[key] == value]
+    found = [path for folder in runs["folder"] if (path := run_path(folder) / CHECKPOINT).exists()]
+    if found:
+        return max(found, key=lambda path: path.with_name(RESULT).stat().st_mtime)
+    shipped = project() / SHIPPED / CHECKPOINT
+    if shipped.exists() and wanted.items() <= stored_result(shipped)["config"].items():
+        return shipped
+    told = ", ".join(f"{key} {value}" for key, value in wanted.items())
+    options = f"--methods {method or 'dp3_mamba'}" + (f" --task {task}" if task else "")
+    options += f" --seeds {seed}" if seed is not None else ""
+    command = f"./run_all.sh {scale or 'quick'} {options}"
+    raise InputError(f"no finished run of {told or 'any method'} here; train it: {command}")
+
+
+def named(name: str) -> Path:
+    """The weights of a run, a folder or a file; an InputError that names what is close."""
+    try:
+        return find_checkpoint(name)
+    except InputError as error:
+        if close := get_close_matches(name, METHODS, 1):
+            raise InputError(f"no run, folder or method {shown(name)}; did you mean {close[0]!r}?") from error
+        raise

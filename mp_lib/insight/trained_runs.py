@@ -1,0 +1,46 @@
+"""What is trained here, as a table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pandas as pd
+
+from mp_lib.learning.folder import lock_of
+from mp_lib.learning.following import reached
+from mp_lib.study.rows import RESULT, load_runs
+from mp_lib.study.sentences import with_interval
+from mp_lib.system.files import read_json
+from mp_lib.system.locks import in_use
+from mp_lib.system.paths import run_path
+
+COLUMNS = ("run", "task", "method", "scale", "seed", "state", "success, % (95 % interval)", "minutes", "when")
+
+
+def table() -> pd.DataFrame:
+    """One row a run, newest first: run, task, method, scale, seed, state, success, minutes of training, when."""
+    rows = [finished_row(row) for row in load_runs().drop_duplicates("folder").itertuples()]
+    ended = {row["run"] for row in rows}
+    for path in run_path().glob("*/config.json"):
+        if path.parent.name not in ended:
+            config, going = read_json(path), in_use(lock_of(path.parent))
+            state = f"{'training' if going else 'stopped'}, step {reached(path.parent)}"
+            kind = {key: config[key] for key in ("task", "method", "scale", "seed")}
+            rows.append(
+                {"run": path.parent.name} | kind | {"state": state, "when": changed(path.parent / "metrics.jsonl")}
+            )
+    found = pd.DataFrame(rows, columns=list(COLUMNS))
+    return found.sort_values("when", ascending=False, ignore_index=True)
+
+
+def finished_row(row) -> dict:
+    """A row of ``load_runs`` as a reader wants it."""
+    kind = {key: getattr(row, key) for key in ("task", "method", "scale", "seed")}
+    success = with_interval(100 * row.success_rate, 100 * row.low, 100 * row.high)
+    told = {"state": "finished", COLUMNS[6]: success, "minutes": round(row.train_seconds / 60, 1)}
+    return {"run": row.folder} | kind | told | {"when": changed(run_path(row.folder) / RESULT)}
+
+
+def changed(path) -> datetime | None:
+    """When a file was last written, to the second."""
+    return datetime.fromtimestamp(int(path.stat().st_mtime)) if path.exists() else None

@@ -1,0 +1,79 @@
+"""A run that somebody else trains, as far as its files tell."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import time
+from pathlib import Path
+
+from mp_lib.learning.folder import is_finished, lock_of
+from mp_lib.learning.metrics import read_lines
+from mp_lib.system.errors import InputError, shown
+from mp_lib.system.files import read_json
+from mp_lib.system.locks import in_use
+from mp_lib.system.paths import given_path, run_path
+from mp_lib.system.progress import track
+
+SECONDS = 1.0  # between two looks
+
+
+def watch(name: str | Path = "") -> Path:
+    """Show how a run goes on until it ends, or this is interrupted; returns its folder.
+
+    ``name`` is a run or its folder, by default the one that was written last. An InputError if there is none, or nobody
+    trains it.
+    """
+    folder = named(str(name)) if name else newest()
+    total = read_json(folder / "config.json")["num_steps"]
+    with contextlib.suppress(KeyboardInterrupt), track(total or 0, f"train {folder.name}") as progress:
+        step, seen = 0, 0
+        while True:
+            ended, going = is_finished(folder), in_use(lock_of(folder))  # before its record is read to the end
+            rows = record(folder)
+            for row in rows[seen:]:
+                progress.note(*words_of(row))
+            progress.advance(max(0, reached(folder) - step))
+            step, seen = max(step, reached(folder)), len(rows)
+            if ended:
+                break
+            if not going:
+                raise InputError(f"nobody trains {folder.name}, which has come to step {step}; train it to go on")
+            time.sleep(SECONDS)
+    return folder
+
+
+def record(folder: Path) -> list[dict]:
+    """The rows that a run has written so far."""
+    return [json.loads(line) for line in read_lines(folder / "metrics.jsonl")]
+
+
+def reached(folder: Path) -> int:
+    """How many steps a run has made, as far as its record tells."""
+    return max((row["step"] + ("loss" in row) for row in record(folder)), default=0)
+
+
+def words_of(row: dict) -> tuple[str, float | None]:
+    """What a row says, and the loss if it holds one."""
+    if "loss" in row:
+        return f"loss {row['loss']:.4f}", row["loss"]
+    rate = row.get("success_rate", row.get("final_success_rate", 0.0))
+    return f"{100 * rate:.0f} % solved at step {row['step']}", None
+
+
+def named(name: str) -> Path:
+    """The folder of a run, by its name or its path; an InputError that names the nearest runs."""
+    for path in (given_path(name), run_path(name)):
+        if (path / "config.json").exists():
+            return path
+    near = difflib.get_close_matches(Path(name).name, [path.parent.name for path in run_path().glob("*/config.json")])
+    raise InputError(f"no run {shown(name)} here; " + (f"near: {', '.join(near)}" if near else "see mp_lib.runs()"))
+
+
+def newest() -> Path:
+    """The run whose record was written last."""
+    records = sorted(run_path().glob("*/metrics.jsonl"), key=lambda path: path.stat().st_mtime)
+    if not records:
+        raise InputError("no run has begun here; ./run_all.sh quick, or mp_lib.train, begins one")
+    return records[-1].parent
