@@ -13,8 +13,8 @@ The rooms from the ground up, and what each may import of the others; arrows go 
     study      many runs: experiments, rows, comparisons, verdicts, tables      learning timing drawing model sim ground system
     insight    looking inside: demonstrations, networks, episodes               study learning drawing model data sim ground system
     pipeline   what ``./run_all.sh`` does: notebooks as steps                   study learning drawing model data sim ground system
-    commands   the verbs of ``python -m mp_lib``                                all
     front      the names below, for whoever plays with policies by hand         all
+    commands   the verbs of ``python -m mp_lib``                                all
 
 The model and the simulators know nothing of each other, and simulation knows no torch. Importing this package imports
 nothing heavy: its names are looked up in ``mp_lib.front`` when they are first asked for.

@@ -8,7 +8,7 @@ import select
 import sys
 from collections.abc import Sequence
 
-from mp_lib.commands import VERBS
+from mp_lib.commands.table import VERBS
 from mp_lib.system.errors import Stopped, one_line
 from mp_lib.system.extras import explain
 

@@ -11,7 +11,7 @@ from importlib.metadata import packages_distributions
 import pytest
 
 from mp_lib.__main__ import main
-from mp_lib.commands import VERBS
+from mp_lib.commands.table import VERBS
 from mp_lib.system import extras
 from tests import ROOT
 

@@ -10,7 +10,7 @@ import shlex
 import papermill
 import pytest
 
-from mp_lib.commands import VERBS
+from mp_lib.commands.table import VERBS
 from mp_lib.pipeline import options
 from mp_lib.pipeline.parameters import parameters_of
 from mp_lib.scales import SCALES

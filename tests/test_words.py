@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import mp_lib
-from mp_lib.commands import VERBS
+from mp_lib.commands.table import VERBS
 from mp_lib.config import TrainConfig, scale_config
 from mp_lib.interfaces import NAMED_HERE
 from mp_lib.pipeline.parameters import check_parameters, parameters_of

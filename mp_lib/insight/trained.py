@@ -107,12 +107,16 @@ def load(
     of ``mp_lib.learning.evaluation.load``.
     Raises an InputError that names the nearest there is, or the command that trains what is missing.
     """
-    if not name or name in METHODS:
-        checkpoint, task = newest(name, find_task(task).name if task else "", scale, seed), ""
-    else:
-        checkpoint = named(name)
-    policy, spec = load_checkpoint(checkpoint, num_inference_steps, device, backend, task=task)
-    return Trained(policy, spec, checkpoint, stored_result(checkpoint))
+    checkpoint, facts = (found := find(name, task, scale, seed)), stored_result(found)
+    policy, spec = load_checkpoint(checkpoint, num_inference_steps, device, backend, task="" if facts else task)
+    return Trained(policy, spec, checkpoint, facts)
+
+
+def find(name: str = "", task: str = "", scale: str = "", seed: int | None = None) -> Path:
+    """The file of weights that ``load`` takes."""
+    if name and name not in METHODS:
+        return named(name)
+    return newest(name, find_task(task).name if task else "", scale, seed)
 
 
 def newest(method: str, task: str, scale: str, seed: int | None) -> Path:

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mp_lib.__main__ import main
-from mp_lib.commands import WHAT
+from mp_lib.commands.policies import WHAT
 from mp_lib.config import METHODS, PolicyConfig
 from mp_lib.model.policy import build_policy
 from mp_lib.timing import benchmark, floors, workloads

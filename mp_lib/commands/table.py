@@ -1,0 +1,7 @@
+"""All verbs by name, those for everybody first."""
+
+from __future__ import annotations
+
+from mp_lib.commands import policies, project, upkeep
+
+VERBS = {verb.name: verb for verb in (*project.VERBS, *policies.VERBS, *upkeep.VERBS)}

@@ -1,0 +1,99 @@
+"""Verbs for who maintains the project: what is kept with it is made by them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+
+from mp_lib.commands.verb import Verb, option
+from mp_lib.config import FINAL_SEEDS
+from mp_lib.scales import SCALES
+from mp_lib.system.errors import InputError, shown
+
+
+def fetch(given: argparse.Namespace) -> None:
+    from mp_lib.data.download import fetch_suite
+
+    for task, path in fetch_suite(given.suite, given.base):
+        print(f"{task}  {path}", flush=True)
+
+
+def imitate(given: argparse.Namespace) -> None:
+    from mp_lib.data.imitation import replace_student
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for row in replace_student(given.task, given.teacher, given.seed, given.episodes):
+        print(f"{row['task']}  {row['expert']}  {row['success_rate']:.2f} of {row['episodes']}")
+
+
+def gallery(given: argparse.Namespace) -> None:
+    from mp_lib.insight.gallery import keep
+
+    print(keep())
+
+
+def keep(given: argparse.Namespace) -> None:
+    from mp_lib.study.runs import keep
+
+    count, path = keep(given.scales)
+    print(json.dumps({"kept": count, "file": str(path)}))
+
+
+def keep_episode(given: argparse.Namespace) -> None:
+    from mp_lib.insight.episode import keep, watch
+    from mp_lib.learning.folder import find_checkpoint
+
+    checkpoint = find_checkpoint(given.checkpoint)
+    if checkpoint is None:
+        raise InputError(f"checkpoint {shown(given.checkpoint)} given; name a run, its folder, or a file of weights")
+    watched = watch(checkpoint, given.seed, device="cpu")
+    print(f"{keep(watched)}: {'success' if watched.success else 'failure'}")
+
+
+def scaling(given: argparse.Namespace) -> None:
+    from mp_lib.pipeline.scaling import keep
+
+    print(keep().to_string(index=False))
+
+
+def keep_spread(given: argparse.Namespace) -> None:
+    from mp_lib.study import spread
+
+    print(f"{spread.keep_spread(given.scale)} runs in {spread.spread_path()}")
+
+
+def documents(given: argparse.Namespace) -> None:
+    from mp_lib.insight import kept_success
+    from mp_lib.study.documents import write_documents
+
+    for path in filter(None, [*write_documents(), kept_success.keep()]):
+        print(path)
+
+
+FETCH = (
+    option("suite", help="adroit: DAPG's policies"),
+    option("--base", help="address of the folder that holds the files, if it is another one"),
+)
+IMITATE = (
+    option("--task", required=True, help="e.g. adroit_door"),
+    option("--teacher", default="dapg", help="which of the task's experts to imitate (default: dapg)"),
+    option("--seed", type=int, default=0, help="of weights, noise and batches (default: 0)"),
+    option("--episodes", type=int, default=50, help="to judge the student by (default: 50)"),
+)
+KEEP = (option("--scales", nargs="+", default=["quick", "standard", "paper"], help=f"of: {', '.join(SCALES)}"),)
+KEEP_SPREAD = (option("--scale", default="quick", help=f"one of: {', '.join(SCALES)} (default: quick)"),)
+KEEP_EPISODE = (
+    option("checkpoint", help="a run's name, its folder, or a file of weights"),
+    option("--seed", type=int, default=FINAL_SEEDS, help="of the environment"),
+)
+VERBS = (
+    Verb("fetch", "get public policies of others as experts", fetch, FETCH, True),
+    Verb("imitate", "train a small network of our own to act as another expert does", imitate, IMITATE, True),
+    Verb("gallery", "draw the ten tasks of the paper into data/results", gallery, maintains=True),
+    Verb("keep", "keep finished runs in data/results, which is part of the project", keep, KEEP, True),
+    Verb("documents", "write tables and figure of README and docs anew from what is kept", documents, maintains=True),
+    Verb("keep-spread", "keep how runs do on the seeds that recipes are chosen on", keep_spread, KEEP_SPREAD, True),
+    Verb("keep-episode", "keep one episode of a trained policy there", keep_episode, KEEP_EPISODE, True),
+    Verb("scaling", "measure how long twelve runs take on 1 and 2 workers", scaling, maintains=True),
+)
