@@ -6,19 +6,19 @@ One is kept in data/results/, for whoever has trained nothing yet.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from mp_lib.config import FINAL_SEEDS
 from mp_lib.insight.demonstrations import names_of
+from mp_lib.insight.playing import Played, play
+from mp_lib.insight.prediction import denoise_from
+from mp_lib.insight.trained import Trained
 from mp_lib.learning.evaluation import load
-from mp_lib.learning.rollout import rollout
-from mp_lib.model.backends import FrozenPolicy
 from mp_lib.sim.tasks import find_task
 from mp_lib.system.files import read_arrays, write_atomically
 from mp_lib.system.paths import results_path, supplied
@@ -63,53 +63,29 @@ def watch(checkpoint: Path, seed: int = FINAL_SEEDS, count: int = 5, **how) -> W
     ``how`` it is loaded are arguments of ``mp_lib.learning.evaluation.load``.
     """
     policy, spec = load(checkpoint, **how)
-    calls = keep_calls(policy)
-    episode = rollout(policy, spec, [seed], films=1)[0]
-    every, start = policy.config.n_action_steps, policy.config.n_obs_steps - 1
-    chosen = np.unique(np.linspace(0, len(calls) - 1, count).round().astype(int))
-    alphas = policy.policy.ddim.alphas[policy.policy.ddim.steps]
+    return moments_of(play(Trained(policy, spec, checkpoint), seed), count)
+
+
+def moments_of(played: Played, count: int = 5) -> Watched:
+    """What is kept of an episode that was filmed."""
+    policy, config = played.policy, played.policy.config
+    places = np.unique(np.linspace(0, len(played.moments) - 1, count).round().astype(int))
+    chosen = [played.moments[place] for place in places]
+    middle, start = chosen[len(chosen) // 2], config.n_obs_steps - 1
+    ddim = policy.policy.policy.ddim
     return Watched(
-        task=spec.name,
-        method=policy.config.method,
-        seed=seed,
-        success=episode.success,
-        steps=chosen * every,
-        pictures=np.stack([episode.film[step] for step in chosen * every]),
-        clouds=np.stack([calls[call][0] for call in chosen]),
-        chunks=np.stack([calls[call][1][-1] for call in chosen]),
-        noisy=calls[chosen[len(chosen) // 2]][1],
-        levels=np.append((1 - alphas).sqrt().numpy(), 0.0),
-        executed=(start, start + every),
+        task=policy.task,
+        method=policy.method,
+        seed=played.seed,
+        success=played.success,
+        steps=np.array([moment.step for moment in chosen]),
+        pictures=np.stack([played.film[moment.step] for moment in chosen]),
+        clouds=np.stack([moment.history[-1].point_cloud for moment in chosen]),
+        chunks=np.stack([moment.chunk for moment in chosen]),
+        noisy=denoise_from(policy, middle.history, middle.noise[None])[:, 0],
+        levels=np.append((1 - ddim.alphas[ddim.steps]).sqrt().numpy(), 0.0),
+        executed=(start, start + config.n_action_steps),
     )
-
-
-def keep_calls(policy: FrozenPolicy) -> list[tuple[np.ndarray, np.ndarray]]:
-    """A list that grows with every chunk that is predicted from now on.
-
-    Of each call: the last cloud (N, 3), and the actions (K + 1, T, A) before every denoising step and at the end.
-    """
-    calls, predict, denoise = [], policy.predict, policy.run_denoise
-
-    def predict_and_keep(history: dict[str, Tensor], noise: Tensor) -> Tensor:
-        noisy: list[Tensor] = []
-        policy.run_denoise = keep_arguments(denoise, noisy)
-        chunk = predict(history, noise)
-        actions = [policy.policy.normalizer.unnormalize("action", each)[0].cpu().numpy() for each in noisy]
-        calls.append((history["point_cloud"][0, -1].cpu().numpy(), np.stack([*actions, chunk[0].cpu().numpy()])))
-        return chunk
-
-    policy.predict = predict_and_keep
-    return calls
-
-
-def keep_arguments(denoise: Callable[..., Tensor], kept: list[Tensor]) -> Callable[..., Tensor]:
-    """``denoise``, which adds its first argument to ``kept`` at each call."""
-
-    def denoise_and_keep(actions: Tensor, modulation: Tensor) -> Tensor:
-        kept.append(actions.clone())
-        return denoise(actions, modulation)
-
-    return denoise_and_keep
 
 
 def caption(watched: Watched) -> str:

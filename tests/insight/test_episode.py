@@ -8,8 +8,9 @@ import torch
 from mp_lib.__main__ import main
 from mp_lib.config import PolicyConfig
 from mp_lib.insight import episode
-from mp_lib.learning.rollout import Episode
-from mp_lib.model.backends import freeze
+from mp_lib.insight.playing import Moment, Played
+from mp_lib.insight.prediction import denoise_from
+from mp_lib.interfaces import Obs
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
 
@@ -27,37 +28,20 @@ def policy():
     return build_policy(PolicyConfig("simple_dp3", 9, 4, down_dims=(16, 24), num_points=32)).eval()
 
 
-def history_of(seed):
-    generator = torch.Generator().manual_seed(seed)
-    draw = {"point_cloud": (1, 2, 32, 3), "state": (1, 2, 9), "noise": (1, 16, 4)}
-    drawn = {name: torch.randn(shape, generator=generator) for name, shape in draw.items()}
-    return drawn, drawn.pop("noise")
-
-
-def test_what_a_policy_sees_and_does_is_kept_and_changes_nothing(policy):
-    frozen = freeze(policy, "torch")
-    expected = [frozen.act(*history_of(seed)) for seed in (0, 1)]
-    calls = episode.keep_calls(frozen)
-    for seed, wanted in enumerate(expected):
-        torch.testing.assert_close(frozen.act(*history_of(seed)), wanted, rtol=0, atol=0)
-    assert len(calls) == 2
-    for seed, (cloud, noisy) in enumerate(calls):
-        history, noise = history_of(seed)
-        assert np.array_equal(cloud, history["point_cloud"][0, -1].numpy())
-        assert noisy.shape == (11, 16, 4)  # ten denoising steps and where they end
-        np.testing.assert_allclose(noisy[-1], policy.predict(history, noise)[0].numpy(), atol=1e-6)
-        np.testing.assert_allclose(noisy[0], policy.normalizer.unnormalize("action", noise)[0].numpy(), atol=1e-6)
-
-
-def play(policy, spec, seeds, films):
+def play(policy, seed):
     """An episode of three chunks without a simulator."""
-    for seed in range(3):
-        policy.act(*history_of(seed))
-    return [Episode(seeds[0], True, 20, [np.full((4, 5, 3), step, np.uint8) for step in range(21)])]
+    generator = np.random.default_rng(seed)
+    moments = []
+    for call in range(3):
+        draw = {"point_cloud": (32, 3), "state": (9,)}
+        obs = Obs(**{name: generator.normal(size=shape).astype(np.float32) for name, shape in draw.items()})
+        noise = generator.normal(size=(16, 4)).astype(np.float32)
+        moments.append(Moment(8 * call, [obs, obs], denoise_from(policy, [obs, obs], noise[None])[-1, 0], noise))
+    return Played(policy, seed, True, 20, moments, [np.full((4, 5, 3), step, np.uint8) for step in range(21)])
 
 
 def test_an_episode_is_watched_kept_and_read_as_it_was(policy, monkeypatch, tmp_path):
-    monkeypatch.setattr(episode, "rollout", play)
+    monkeypatch.setattr(episode, "play", play)
     path = tmp_path / "policy.safetensors"
     save_policy(path, policy, task=TASK)
     watched = episode.watch(path, seed=5, count=9, device="cpu")
@@ -73,7 +57,7 @@ def test_an_episode_is_watched_kept_and_read_as_it_was(policy, monkeypatch, tmp_
 
 
 def test_tables_hold_every_action(policy, monkeypatch, tmp_path):
-    monkeypatch.setattr(episode, "rollout", play)
+    monkeypatch.setattr(episode, "play", play)
     path = tmp_path / "policy.safetensors"
     save_policy(path, policy, task=TASK)
     watched = episode.watch(path, seed=5, device="cpu")
