@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from mp_lib.learning.rollout import rollout, settle_jobs
 from mp_lib.learning.simulators import Episode
 from mp_lib.model.backends import FrozenPolicy, freeze, scoring_backend
 from mp_lib.model.checkpoint import load_policy
-from mp_lib.model.ddim import DDIM
 from mp_lib.sim.tasks import TASKS, find_task
 from mp_lib.statistics import contrast, wilson_interval
 from mp_lib.system.device import choose_device, device_name
@@ -47,8 +45,7 @@ def load(
     policy, facts = load_policy(checkpoint, method or None)
     spec = task_of(checkpoint, policy.config, facts.get("task"), task)
     if num_inference_steps is not None:
-        policy.config = replace(policy.config, num_inference_steps=num_inference_steps)
-        policy.ddim = DDIM(policy.config.num_train_steps, num_inference_steps)
+        policy = policy.with_steps(num_inference_steps)
     policy.to(choose_device(device))
     return freeze(policy, scoring_backend(backend, policy.device)), spec
 

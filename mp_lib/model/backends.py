@@ -74,6 +74,12 @@ class FrozenPolicy:
         self.table.copy_(self.policy.step_table())
         return self
 
+    def with_steps(self, num_inference_steps: int) -> FrozenPolicy:
+        """The same with another number of denoising steps, as ``DiffusionPolicy`` has it."""
+        return FrozenPolicy(
+            self.policy.with_steps(num_inference_steps), self.backend, self.run_condition, self.run_denoise
+        )
+
     @torch.no_grad()
     def predict(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
         """The whole action chunk (B, T, A), in the actions' units, denoised from ``noise`` (B, T, A)."""
@@ -178,6 +184,9 @@ class GraphPolicy(FrozenPolicy):
         super().__init__(policy, "cuda", eager.run_condition, eager.run_denoise)
         self.table = eager.table
         self.replay = Replay(lambda cloud, state, noise: eager.predict({"point_cloud": cloud, "state": state}, noise))
+
+    def with_steps(self, num_inference_steps: int) -> GraphPolicy:
+        return GraphPolicy(self.policy.with_steps(num_inference_steps))
 
     def predict(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
         return self.replay(history["point_cloud"], history["state"], noise).clone()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -133,6 +135,13 @@ class DiffusionPolicy(nn.Module):
         actions = actions.cpu() if arrays else actions
         check_finite(actions, seen | {"noise": noise})
         return actions.numpy() if arrays else actions
+
+    def with_steps(self, num_inference_steps: int) -> DiffusionPolicy:
+        """The policy with another number of denoising steps; both share weights. An InputError if it cannot have it."""
+        twin = copy.copy(self)
+        twin.config = replace(self.config, num_inference_steps=num_inference_steps)
+        twin.ddim = DDIM(self.config.num_train_steps, num_inference_steps)
+        return twin
 
     @property
     def device(self) -> torch.device:

@@ -91,6 +91,32 @@ def test_one_export_serves_batches_and_threads_of_any_number(monkeypatch):
     assert len(exports) == 2  # of the condition's and of the denoiser's part
 
 
+RUN = {"policy": lambda policy: policy, "cuda": GraphPolicy, "torch": backends.run_eagerly, "onnx": backends.run_onnx}
+
+
+@pytest.mark.parametrize("kind", RUN)
+def test_other_denoising_steps_are_those_of_a_policy_that_has_them_and_leave_the_first_as_it_was(kind, monkeypatch):
+    monkeypatch.setattr(backends, "Replay", lambda function: function)  # stands in for a CUDA graph
+    policy, seen, noise = make_policy("simple_dp3"), history(2), torch.randn(2, 16, 4)
+    other = build_policy(replace(policy.config, num_inference_steps=3)).eval()
+    other.load_state_dict(policy.state_dict())
+    first = RUN[kind](policy)
+    usual = first.act(seen, noise)
+    few = first.with_steps(3)
+    assert few.config.num_inference_steps == 3 and type(few) is type(first)
+    torch.testing.assert_close(few.act(seen, noise), other.act(seen, noise), rtol=0, atol=1e-5)
+    assert torch.equal(first.act(seen, noise), usual) and not torch.allclose(few.act(seen, noise), usual)
+    with pytest.raises(ValueError, match="num_inference_steps 101"):
+        first.with_steps(101)
+
+
+def test_other_denoising_steps_take_no_other_weights_and_no_other_export():
+    frozen = freeze(make_policy("simple_dp3"), "onnx")
+    few = frozen.with_steps(2)
+    assert few.run_denoise is frozen.run_denoise and few.run_condition is frozen.run_condition
+    assert few.policy.model is frozen.policy.model and few.backend == "onnx"
+
+
 def test_frozen_policy_does_not_follow_the_weights():
     policy = make_policy("simple_dp3")
     frozen, seen, noise = freeze(policy, "torch"), history(1), torch.randn(1, 16, 4)
