@@ -24,16 +24,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Obs:
-    """What a policy sees at one step: ``point_cloud`` (N, 3) and ``state`` (S,), both float32."""
+    """What a policy sees at one step: ``point_cloud`` (N, 3) and ``state`` (S,), both float32.
+
+    Points are in metres in the frame of the suite's crop, which of MetaWorld and Adroit is not the world's but a turned
+    one, as in DP3; (0, 0, 0) is padding. ``to_world`` of any environment of the task leads to the world. Positions and
+    velocities in ``state``, and what moves in an action, are along the world's axes.
+    """
 
     point_cloud: np.ndarray
     state: np.ndarray
 
 
+@dataclass(frozen=True)
+class Branch:
+    """A copy of a simulation at one moment, which can be stepped and not looked at; see ``Environment.branch``.
+
+    ``step`` and ``hand`` are those of an ``Environment``.
+    """
+
+    step: Callable[[np.ndarray], bool]
+    hand: Callable[[], np.ndarray]
+
+
 class Environment(Protocol):
     """One simulated task; stepping and looking are apart, because looking (a depth image) is what costs.
 
-    ``truth`` holds the simulator's own numbers, which experts may see and policies may not.
+    ``truth`` holds the simulator's own numbers, which experts may see and policies may not. The world is the frame of
+    the simulator: metres, z up.
     """
 
     depth_backend: str
@@ -50,8 +67,20 @@ class Environment(Protocol):
     def truth(self) -> dict[str, np.ndarray]:
         """The simulator's own state, by name."""
 
+    def to_world(self, points: np.ndarray) -> np.ndarray:
+        """Where in the world points (..., 3) of the task's clouds were seen; float64, in metres. Needs no episode."""
+
+    def hand(self) -> np.ndarray:
+        """Where the hand is in the world (3,), float64, in metres."""
+
+    def branch(self) -> Branch:
+        """The simulation as it is now, once more, to be stepped apart; it holds until the next ``reset``."""
+
     def render(self) -> np.ndarray:
-        """A picture (H, W, 3) uint8; drawn from the point cloud where there is no OpenGL."""
+        """A picture (H, W, 3) uint8; drawn from the point cloud where there is no OpenGL.
+
+        Its camera need not be that of the cloud, and it may be turned upright.
+        """
 
     def close(self) -> None:
         """Free the renderer."""

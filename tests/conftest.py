@@ -1,5 +1,6 @@
 """What many tests share: one thread a process, no mirror of metrics, and a toy task that can be pickled."""
 
+import copy
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import signal
 import numpy as np
 import pytest
 
-from mp_lib.interfaces import Obs, SuccessRule, TaskSpec
+from mp_lib.interfaces import Branch, Obs, SuccessRule, TaskSpec
 
 
 class ToyEnv:
@@ -49,6 +50,16 @@ class ToyEnv:
     def observe(self):
         cloud = np.random.default_rng([self.seed, self.steps]).normal(size=(self.num_points, 3))
         return Obs(cloud.astype(np.float32), np.array([self.steps, self.position, self.seed], np.float32))
+
+    def to_world(self, points):
+        return np.asarray(points, np.float64)
+
+    def hand(self):
+        return np.array([self.position, 0, 0])
+
+    def branch(self):
+        twin = copy.copy(self)
+        return Branch(twin.step, twin.hand)
 
     def truth(self):
         return {"steps": np.array(self.steps), "seed": np.array(self.seed)}

@@ -19,7 +19,7 @@ import numpy as np
 from mp_lib.interfaces import look_up
 from mp_lib.sim.cloud_env import CloudEnv
 from mp_lib.sim.cloud_maker import Crop
-from mp_lib.sim.env import SimulationDiverged, checked_action
+from mp_lib.sim.env import SimulationDiverged, checked_action, on_data
 
 import mujoco  # isort: skip  # after mp_lib.sim.cloud_env, which chooses what mujoco loads
 
@@ -135,6 +135,13 @@ class AdroitEnv(CloudEnv):
         """Free the renderer."""
         super().close()
         self._env.close()
+
+    def _simulate_on(self, data: mujoco.MjData) -> None:
+        super()._simulate_on(data)
+        self._env = on_data(self._env, data)
+
+    def _hand(self) -> np.ndarray:
+        return self._data.site("S_grasp").xpos  # before the palm, where a thing lies that is held
 
     def _state(self) -> np.ndarray:
         return self._data.qpos[self.setting.joints].astype(np.float32)

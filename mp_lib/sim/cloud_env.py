@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
-from mp_lib.interfaces import Obs
+from mp_lib.interfaces import Branch, Obs
 from mp_lib.point_cloud import draw_cloud
 from mp_lib.sim.cloud_maker import CloudMaker, Crop
 from mp_lib.sim.depth import BACKEND, OpenGLDepth, focal_length
 from mp_lib.sim.env import SimulationDiverged
 from mp_lib.sim.rays import RayDepth
+from mp_lib.system.errors import InputError
 
 import mujoco  # isort: skip  # after mp_lib.sim.depth, which chooses what mujoco loads
 
@@ -18,10 +21,11 @@ DIVERGED = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, 
 
 
 class CloudEnv:
-    """An environment whose policy sees a cloud from one camera; a suite adds ``reset``, ``step`` and ``_state``.
+    """An environment whose policy sees a cloud from one camera, which is fixed to the world.
 
-    A suite keeps its simulator's own observation in ``_observation``, None before the first episode. Use an
-    environment only in the thread that first looked through it.
+    A suite adds ``reset``, ``step``, ``_state`` and ``_hand``, extends ``_simulate_on``, and keeps its simulator's own
+    observation in ``_observation``, None before the first episode. A step may replace what the environment holds, and
+    changes nothing of it in place but ``_data``. Use an environment only in the thread that first looked through it.
     """
 
     depth_backend = BACKEND
@@ -36,6 +40,7 @@ class CloudEnv:
         self._model, self._data = model, data
         focal = focal_length(model, camera, image_size)
         self._maker = CloudMaker(image_size, focal, crop, num_points, self.pixel_place)
+        self._eye, self._axes = _pose(model, camera)
         if BACKEND == "opengl":
             self._camera = OpenGLDepth(model, camera, image_size, key)
         else:
@@ -54,6 +59,33 @@ class CloudEnv:
         seen, cropped, sampled = self._maker.points(depth), self._maker.cropped(depth), self._maker.cloud(depth)
         return {"seen": seen, "cropped": cropped, "sampled": self._complete(sampled)}
 
+    def to_world(self, points: np.ndarray) -> np.ndarray:
+        """Return where in the world the camera saw ``points`` (..., 3) of clouds of this task; float64, in metres.
+
+        It is the same for all episodes. Padding was seen nowhere: leave it out first, by
+        ``mp_lib.point_cloud.without_padding``. Raises an InputError for points that have more than x, y, z.
+        """
+        points = np.asarray(points, np.float64)
+        if points.shape[-1:] != (3,):
+            raise InputError(f"points have the shape {points.shape}; give x, y, z of each, (..., 3)")
+        return self._maker.in_camera(points) @ self._axes.T + self._eye
+
+    def hand(self) -> np.ndarray:
+        """Return where the hand is in the world (3,), float64, in metres."""
+        self._require_episode()
+        return self._hand().copy()
+
+    def branch(self) -> Branch:
+        """Return the simulation as it is now, once more: what is done there does not show here, nor the other way.
+
+        The same actions lead both through the same states to the bit. It takes about half a millisecond, draws nothing,
+        and holds until the next ``reset``, which changes the model that both share.
+        """
+        self._require_episode()
+        twin = copy.copy(self)
+        twin._simulate_on(copy.copy(self._data))  # whole: forces, contacts, what the solver starts from
+        return Branch(twin.step, twin.hand)
+
     def truth(self) -> dict[str, np.ndarray]:
         """Return {"observation": float64}, the simulator's own observation with the goal in it."""
         self._require_episode()
@@ -70,6 +102,10 @@ class CloudEnv:
     def close(self) -> None:
         """Free the renderer."""
         self._camera.close()
+
+    def _simulate_on(self, data: mujoco.MjData) -> None:
+        """Go on with other data of the same model."""
+        self._data = data
 
     def _look_at(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         """Go on with another model, which has the same camera, meshes and textures."""
@@ -88,3 +124,11 @@ class CloudEnv:
         """Raise SimulationDiverged if the simulator has warned of numbers that mean nothing."""
         if any(self._data.warning[kind].number for kind in DIVERGED):
             raise SimulationDiverged(f"{name}: positions, velocities or accelerations are huge or NaN")
+
+
+def _pose(model: mujoco.MjModel, camera: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return position (3,) and axes (3, 3) in the world of a camera; its x right, y down, z forward as columns."""
+    eye, axes = model.cam(camera), np.empty(9)
+    assert eye.bodyid == 0 and eye.mode == mujoco.mjtCamLight.mjCAMLIGHT_FIXED, f"{camera} moves"
+    mujoco.mju_quat2Mat(axes, eye.quat)
+    return eye.pos.copy(), axes.reshape(3, 3) * [1, -1, -1]  # mujoco's cameras have y up

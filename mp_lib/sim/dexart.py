@@ -156,6 +156,13 @@ class DexArtEnv(CloudEnv):
         }
         return {name: np.array(value, np.float64) for name, value in (seen | measures).items()}
 
+    def _simulate_on(self, data: mujoco.MjData) -> None:
+        super()._simulate_on(data)
+        self.robot = self.robot.within(data)
+
+    def _hand(self) -> np.ndarray:
+        return self.robot.palm_position()
+
     def _state(self) -> np.ndarray:
         palm = [self.robot.palm_velocity(), self.robot.palm_position()]
         up = self.robot.palm_rotation()[2, :1] if self._faces_up else []

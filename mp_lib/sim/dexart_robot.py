@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 import mujoco  # isort: skip  # after mp_lib.sim.depth, which chooses what mujoco loads
@@ -42,6 +44,12 @@ class Robot:
         self._jacobian = np.zeros((6, model.nv))
         self._surfaces = [_surface(model, link) for link in IMAGINED_LINKS]
         self._samples = _samples(model, self._surfaces)
+
+    def within(self, data: mujoco.MjData) -> Robot:
+        """The same robot in other data of its model."""
+        twin = copy.copy(self)
+        twin.data = data
+        return twin
 
     def start(self, posture: tuple[float, ...]) -> None:
         """Put the arm into ``posture`` (6,), the fingers straight, and let the actuators hold both."""

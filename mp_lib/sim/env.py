@@ -32,6 +32,17 @@ class SimulationDiverged(RuntimeError):
     """The simulator left the numbers that mean anything; the episode cannot go on, a reset starts a new one."""
 
 
+def on_data(env, data):
+    """Return a twin of a gymnasium environment that simulates on other ``data`` of its model.
+
+    All else it shares, so this is for environments whose steps replace attributes and change none in place. ``copy``
+    will not do: they ask to be copied by making a new simulator.
+    """
+    twin = object.__new__(type(env))
+    twin.__dict__.update(env.__dict__, data=data)
+    return twin
+
+
 def checked_action(action: np.ndarray, action_dim: int) -> np.ndarray:
     """Return ``action`` clipped to [-1, 1]; raise a ValueError if its shape is not (action_dim,) or it has a NaN."""
     action = np.asarray(action, np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from mp_lib.interfaces import look_up
 from mp_lib.sim.cloud_env import CloudEnv
 from mp_lib.sim.cloud_maker import Crop
-from mp_lib.sim.env import SimulationDiverged, checked_action
+from mp_lib.sim.env import SimulationDiverged, checked_action, on_data
 
 import mujoco  # isort: skip  # after mp_lib.sim.cloud_env, which chooses what mujoco loads
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE  # isort: skip
@@ -63,6 +63,13 @@ class MetaWorldEnv(CloudEnv):
         self._require_numbers(self._env.task_name)
         return bool(info["success"] > 0)
 
+    def _simulate_on(self, data: mujoco.MjData) -> None:
+        super()._simulate_on(data)
+        self._env = on_data(self._env, data)
+
+    def _hand(self) -> np.ndarray:
+        return self._data.body("hand").xpos
+
     def _state(self) -> np.ndarray:
         fingers = [self._data.site(f"{side}EndEffector").xpos for side in ("right", "left")]
         return np.concatenate([self._data.body("hand").xpos, *fingers]).astype(np.float32)
@@ -75,6 +82,7 @@ def _prepare_view(model: mujoco.MjModel) -> None:
     # The tables with a hole have no wall: id -1, which no geom has.
     wall = model.geom_bodyid == mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, "RetainingWall")
     model.geom_rgba[wall, 3] = 0
+    model.geom_matid[wall] = -1  # whose colour would count for mujoco's rays, which then meet it all the same
 
 
 def _crop(model: mujoco.MjModel) -> Crop:
