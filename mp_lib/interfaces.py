@@ -59,7 +59,10 @@ class Environment(Protocol):
         """Start the episode that belongs to ``seed``, the same one every time."""
 
     def step(self, action: np.ndarray) -> bool:
-        """Apply one action (A,) in [-1, 1] and say whether the goal is met after it."""
+        """Apply one action (A,) in [-1, 1] and say whether the goal is met after it.
+
+        What 1 is of each number is told by ``TaskSpec.action_meaning``.
+        """
 
     def observe(self) -> Obs:
         """Look: point cloud and state as they are now."""
@@ -120,7 +123,8 @@ class TaskSpec:
 
     ``num_demos`` is the paper's number of demonstrations; an episode is kept as a demonstration if
     its goal is met in at least ``min_success_steps`` steps; ``max_steps`` counts policy steps. Where ``ends_at_goal``,
-    an episode is over as soon as its goal is met, also while it is recorded.
+    an episode is over as soon as its goal is met, also while it is recorded. ``action_meaning`` says what the numbers
+    of an action are, and in which units.
     ``remark`` says how the task differs from the paper's, so that published numbers are not comparable; it is empty
     where they are. ``expert_remark`` says how the expert differs. Both stand beside numbers that rest on them.
     ``other_experts`` can be had by ``with_expert``, ``other_objects`` by ``with_objects``. ``other_states`` are sizes
@@ -140,6 +144,7 @@ class TaskSpec:
     num_demos: int
     min_success_steps: int
     success_rule: SuccessRule
+    action_meaning: str = ""
     remark: str = ""
     expert_remark: str = ""
     other_experts: Mapping[str, Demonstrator] = field(default_factory=dict)

@@ -25,7 +25,7 @@ DEXART_JOINTS += [f"{finger} {k}" for finger in ("index", "middle", "ring", "thu
 NAMES = {
     "metaworld": (
         [f"{part} {axis} (m)" for part in ("hand", "right finger", "left finger") for axis in "xyz"],
-        [*(f"move {axis}" for axis in "xyz"), "close gripper"],
+        [*(f"move {axis} (cm)" for axis in "xyz"), "close gripper"],
     ),
     "dexart": (
         [
@@ -35,7 +35,11 @@ NAMES = {
             *(f"palm {axis} (m)" for axis in "xyz"),
             "time (share)",
         ],
-        [*(f"move {axis}" for axis in "xyz"), *(f"turn about {axis}" for axis in "xyz"), *DEXART_JOINTS[6:]],
+        [
+            *(f"move {axis} (m/s)" for axis in "xyz"),
+            *(f"turn about {axis} (rad/s)" for axis in "xyz"),
+            *DEXART_JOINTS[6:],
+        ],
     ),
 }
 
@@ -160,6 +164,7 @@ def known_facts(store: ReplayBuffer) -> dict:
     return {
         **said,
         **found,
+        "numbers of an action": TASKS[task].action_meaning if task in TASKS else "",
         "seeds": join([row["seed"] for row in rows if "seed" in row]),
         "depth images from": attributes.get("settings", {}).get("depth_backend", ""),
         "versions": ", ".join(map(" ".join, attributes.get("versions", {}).items())),

@@ -96,8 +96,12 @@ SETTINGS["pen"] = replace(SETTINGS["pen"], opaque=("pen", "target"), lost=_pen_i
 class AdroitEnv(CloudEnv):
     """One Adroit task; ``task`` is one of SETTINGS.
 
-    The state (24,) is the angles of wrist and fingers in radians; an action (A,) is a target for each joint in
-    [-1, 1] of its range, held for two steps of the simulator. ``truth`` is gymnasium-robotics' observation.
+    The state (24,) is the angles of wrist and fingers in radians. An action (A,) is a target for each joint, -1 and 1
+    being the ends of its actuator's range, held for two of the simulator's steps, 20 ms: of the arm (A - 24 joints, in
+    metres or radians), then of the wrist (2) and the fingers (22), in radians. Wrist and fingers are drawn to the
+    target, the arm to 2.5 times it, as its actuators in gymnasium-robotics push by 500 times the target and pull by 200
+    times the joint's position. ``truth`` is gymnasium-robotics' observation. Clouds and pictures are seen by one
+    camera.
     """
 
     def __init__(self, task: str, num_points: int = 512):

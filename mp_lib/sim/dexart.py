@@ -69,8 +69,9 @@ class DexArtEnv(CloudEnv):
     The state (32,) is the angles of arm and hand (22), the palm's velocity (3), angular velocity (3) and position (3),
     and the share of the episode that is over; with a ``state_dim`` of 33 there is before the last how far up the palm
     faces, as for DexArt's bucket. An action (22,) in [-1, 1] is the palm's velocity (m/s) and angular velocity (rad/s)
-    along the world's axes, and a target for each joint of the hand in its range. Of a cloud of 1120 points the last 96
-    lie on the hand, where kinematics puts them; a smaller cloud is farthest points of those 1120.
+    along the world's axes for 40 ms, and a target for each joint of the hand in its range. Of a cloud of 1120 points
+    the last 96 lie on the hand, where kinematics puts them; a smaller cloud is farthest points of those 1120. Clouds
+    are in the world's frame, and seen by DexArt's camera; pictures are taken by another one, of our own.
     """
 
     picture_camera = PICTURE_CAMERA

@@ -18,11 +18,23 @@ METAWORLD_TASKS = """
     pick-place-wall plate-slide plate-slide-back plate-slide-back-side plate-slide-side push push-back push-wall reach
     reach-wall shelf-place soccer stick-pull stick-push sweep sweep-into window-close window-open
 """.split()  # noqa: SIM905 (one name a line would fill a page)
+METAWORLD_ACTION = (
+    "how far the hand's target moves along the world's x, y and z, 1 is 1 cm a step; the force that closes the "
+    "fingers, 1 is 400 N"
+)
 
 ADROIT_TASKS = {"hammer": (26, 100), "door": (28, 100), "pen": (24, 50), "relocate": (30, 100)}  # action size, steps
+ADROIT_ACTION = (
+    "a target for each joint, -1 and 1 are the ends of its actuator's range: of the arm (in m or rad; it is drawn to "
+    "2.5 times the target), then of the wrist (2, in rad) and the fingers (22, in rad)"
+)
 ADROIT_REMARK = "DP3 recorded Adroit with checkpoints of VRL3, which cannot be fetched by a script"
 
 DEXART_TASKS = ("laptop", "faucet", "toilet", "bucket")
+DEXART_ACTION = (
+    "the palm's velocity along the world's x, y and z, 1 is 1 m/s (4 cm a step); its angular velocity about them, 1 is "
+    "1 rad/s; a target for each of the hand's 16 joints, -1 and 1 are the ends of its range (in rad)"
+)
 DEXART_REMARK = "MuJoCo re-creation of DexArt with objects of our own; its numbers are not those of DexArt's benchmark"
 PLAN_REMARK = "DexArt's demonstrations come from RL policies, those here from a scripted plan"
 
@@ -58,6 +70,7 @@ def _metaworld_row(task: str) -> TaskSpec:
         num_demos=10,
         min_success_steps=5,
         success_rule=ANY_STEP,
+        action_meaning=METAWORLD_ACTION,
     )
 
 
@@ -79,6 +92,7 @@ def _adroit_row(task: str) -> TaskSpec:
         num_demos=10,
         min_success_steps=10,
         success_rule=LAST_TWO_STEPS,
+        action_meaning=ADROIT_ACTION,
         expert_remark=ADROIT_REMARK,
         other_experts={"dapg": dapg},
     )
@@ -106,6 +120,7 @@ def _dexart_row(task: str) -> TaskSpec:
         expert_remark=PLAN_REMARK,
         other_objects=("unseen",),
         other_states=(33,) if task == "bucket" else (),
+        action_meaning=DEXART_ACTION,
         revision=3,
     )
 

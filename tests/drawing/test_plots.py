@@ -159,10 +159,10 @@ FIGURES = {  # name: (how to draw it, what must be written on it)
     "method": (schematic.method_figure, ["2 blocks", "x + attention(norm x)", "condition"]),
     "cloud": (lambda: pictures.camera_and_cloud(look()), ["camera", "seen: 500 points", "sampled: 10 points"]),
     "traces": (lambda: pictures.traces(traces_table()), ["state 0", "state 6", "step"]),
-    "strip": (lambda: film_strip.film_strip(watched()), ["step 0", "step 8", "move x", "close gripper"]),
+    "strip": (lambda: film_strip.film_strip(watched()), ["step 0", "step 8", "move x (cm)", "close gripper"]),
     "denoising": (
         lambda: film_strip.denoising(watched()),
-        ["noise\nnoise 100 %", "after 10 of 10\nnoise 0 %", "move x", "close gripper"],
+        ["noise\nnoise 100 %", "after 10 of 10\nnoise 0 %", "move x (cm)", "close gripper"],
     ),
     "episodes": (
         lambda: plots.episodes(pd.DataFrame({"seed": [1, 2, 3], "success": [True, False, True], "steps": [9, 200, 7]})),

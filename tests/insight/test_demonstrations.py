@@ -1,5 +1,6 @@
 """What is said and shown of demonstrations follows from what was recorded."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -56,3 +57,10 @@ def test_a_store_of_others_is_shown_without_a_simulator(tmp_path):
 def test_every_number_has_a_name_of_its_own(suite, sizes):
     names = demonstrations.names_of(suite, *sizes)
     assert [len({*each}) for each in names] == [*sizes]
+
+
+def test_facts_of_a_known_task_say_what_the_numbers_of_an_action_are(demos, monkeypatch):
+    assert "numbers of an action" not in {*demonstrations.facts(demos)["fact"]}
+    monkeypatch.setitem(demonstrations.TASKS, "toy", replace(TOY, action_meaning="first a shift, 1 is 1 m"))
+    facts = demonstrations.facts(demos).set_index("fact")["value"]
+    assert facts["numbers of an action"] == "first a shift, 1 is 1 m"
