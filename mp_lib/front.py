@@ -11,8 +11,9 @@ import pandas as pd
 from mp_lib.config import EXPLORING_SEEDS, scale_config
 from mp_lib.data.recording import demonstrations_of
 from mp_lib.insight import duel, playing, prediction, trained_runs
+from mp_lib.insight import predicted_path as paths
 from mp_lib.insight.trained import Trained, load
-from mp_lib.interfaces import Obs
+from mp_lib.interfaces import Environment, Obs
 from mp_lib.learning import following
 from mp_lib.learning import run as learning
 from mp_lib.learning.folder import folder_of
@@ -51,7 +52,22 @@ def predict(
     noise_seed: int = 0,
 ) -> np.ndarray:
     """Action chunks (samples, T, A), in the actions' units, for one observation, or for the last To of them."""
-    return prediction.predict(known(policy), obs, samples, num_inference_steps, noise_seed)
+    return prediction.predict(known(policy).policy, obs, samples, num_inference_steps, noise_seed)
+
+
+def predicted_path(
+    policy: Named,
+    env: Environment,
+    obs: Obs | Sequence[Obs] | None = None,
+    samples: int = 16,
+    num_inference_steps: int | None = None,
+    noise_seed: int = 0,
+) -> np.ndarray:
+    """Where the hand would go (samples, T - To + 1, 3), in metres in the world, beside ``env.to_world(cloud)``.
+
+    ``env`` is an environment in an episode, such as ``policy.environment(seed)``, and stays as it is.
+    """
+    return paths.predicted_path(known(policy).policy, env, obs, samples, num_inference_steps, noise_seed)
 
 
 def compare(a: Named, b: Named, episodes: int = 10, first_seed: int = EXPLORING_SEEDS, **how) -> duel.Compared:

@@ -118,11 +118,19 @@ def test_predictions_are_of_the_noise_and_leave_the_episode_alone():
     assert not np.allclose(chunks[0], chunks[1]) and not np.allclose(
         mp_lib.predict(policy, first.history, 1, noise_seed=1)[0], chunks[0]
     )
-    path = denoise(policy, first.history, 3, num_inference_steps=4)
+    path = denoise(policy.policy, first.history, 3, num_inference_steps=4)
     assert path.shape == (5, 3, 16, 4)
-    assert np.array_equal(denoise_from(policy, first.history, first.noise[None])[-1, 0], first.chunk)
+    assert np.array_equal(denoise_from(policy.policy, first.history, first.noise[None])[-1, 0], first.chunk)
     one = mp_lib.predict(policy, first.history[-1], 1)
     np.testing.assert_allclose(one, mp_lib.predict(policy, [first.history[-1]] * 2, 1), atol=1e-6)
+
+
+def test_a_path_starts_at_the_hand_in_the_world():
+    policy = mp_lib.load(write_trained())
+    env = policy.environment(80_000)
+    path = mp_lib.predicted_path(policy, env, samples=2)
+    assert path.shape == (2, 15, 3) and np.abs(path[:, 0] - env.hand()).max() < 0.05
+    assert np.array_equal(path, mp_lib.predicted_path(policy.name, env, [env.observe()], samples=2))
 
 
 @pytest.mark.parametrize(

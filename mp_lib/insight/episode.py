@@ -82,7 +82,7 @@ def moments_of(played: Played, count: int = 5) -> Watched:
         pictures=np.stack([played.film[moment.step] for moment in chosen]),
         clouds=np.stack([moment.history[-1].point_cloud for moment in chosen]),
         chunks=np.stack([moment.chunk for moment in chosen]),
-        noisy=denoise_from(policy, middle.history, middle.noise[None])[:, 0],
+        noisy=denoise_from(policy.policy, middle.history, middle.noise[None])[:, 0],
         levels=np.append((1 - ddim.alphas[ddim.steps]).sqrt().numpy(), 0.0),
         executed=(start, start + config.n_action_steps),
     )

@@ -97,7 +97,7 @@ class Play:
         answer = self.seat.start(self.seed, self.filmed)
         while not isinstance(answer, Episode):
             noise = chunk_noise(self.seed, step // config.n_action_steps, (config.horizon, config.action_dim))
-            chunk = denoise_from(self.policy, answer, noise[None])[-1, 0]
+            chunk = denoise_from(self.policy.policy, answer, noise[None])[-1, 0]
             yield Moment(step, list(answer), chunk, noise)
             answer = self.seat.play(chunk[start : start + config.n_action_steps])
             step += config.n_action_steps

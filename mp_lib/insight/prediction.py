@@ -8,10 +8,9 @@ import numpy as np
 import torch
 
 from mp_lib.config import BOUNDS
-from mp_lib.insight.trained import Trained
 from mp_lib.interfaces import Obs
 from mp_lib.learning.rollout import batch_of
-from mp_lib.model.ddim import DDIM
+from mp_lib.model.backends import FrozenPolicy
 from mp_lib.model.history import check_finite, prepare
 from mp_lib.model.noise import chunk_noise
 from mp_lib.system.errors import InputError, at_least_one
@@ -19,7 +18,7 @@ from mp_lib.system.values import check_bounds
 
 
 def predict(
-    policy: Trained,
+    policy: FrozenPolicy,
     obs: Obs | Sequence[Obs],
     samples: int = 16,
     num_inference_steps: int | None = None,
@@ -35,7 +34,7 @@ def predict(
 
 
 def denoise(
-    policy: Trained,
+    policy: FrozenPolicy,
     obs: Obs | Sequence[Obs],
     samples: int = 16,
     num_inference_steps: int | None = None,
@@ -51,26 +50,21 @@ def denoise(
 
 @torch.no_grad()
 def denoise_from(
-    policy: Trained, obs: Obs | Sequence[Obs], noise: np.ndarray, num_inference_steps: int | None = None
+    policy: FrozenPolicy, obs: Obs | Sequence[Obs], noise: np.ndarray, num_inference_steps: int | None = None
 ) -> np.ndarray:
     """``denoise`` from this noise (samples, T, A): the observation is encoded once for all of them."""
-    frozen, config = policy.policy, policy.config
+    policy = policy if num_inference_steps is None else policy.with_steps(num_inference_steps)
     seen = [obs] if isinstance(obs, Obs) else list(obs)
     if not seen or not all(isinstance(each, Obs) for each in seen):
         raise InputError("obs is no observation; give an Obs, or the last of them in a list")
-    history = prepare(batch_of([seen], frozen), config, frozen.device, repeat=True)
-    if num_inference_steps is None:
-        sampler, table = frozen.policy.ddim, frozen.table
-    else:
-        sampler = DDIM(config.num_train_steps, num_inference_steps)
-        table = frozen.policy.model.step_modulation(torch.tensor(sampler.steps, device=frozen.device))
-    given = frozen.run_condition(history["point_cloud"], history["state"]).expand(len(noise), -1)
+    history = prepare(batch_of([seen], policy), policy.config, policy.device, repeat=True)
+    given = policy.run_condition(history["point_cloud"], history["state"]).expand(len(noise), -1)
     noisy: list[torch.Tensor] = []
 
     def step(actions: torch.Tensor, index: int) -> torch.Tensor:
         noisy.append(actions)
-        return frozen.run_denoise(actions, table[index] + given)
+        return policy.run_denoise(actions, policy.table[index] + given)
 
-    noisy.append(sampler.sample(step, torch.from_numpy(noise).to(frozen.device)))
+    noisy.append(policy.policy.ddim.sample(step, torch.from_numpy(noise).to(policy.device)))
     check_finite(noisy[-1], history)
-    return np.stack([frozen.policy.normalizer.unnormalize("action", each).cpu().numpy() for each in noisy])
+    return np.stack([policy.policy.normalizer.unnormalize("action", each).cpu().numpy() for each in noisy])

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from mp_lib.config import METHODS, PolicyConfig, kind_name
-from mp_lib.interfaces import TaskSpec
+from mp_lib.config import EXPLORING_SEEDS, METHODS, PolicyConfig, kind_name
+from mp_lib.interfaces import Environment, TaskSpec
 from mp_lib.learning.evaluation import load as load_checkpoint
 from mp_lib.learning.folder import CHECKPOINT, find_checkpoint, stored_result
 from mp_lib.model.backends import FrozenPolicy
@@ -39,6 +39,12 @@ class Trained:
     ) -> Tensor | np.ndarray:
         """The actions (B, Ta, A) to execute now, as ``mp_lib.model.policy.DiffusionPolicy.act`` has them."""
         return self.policy.act(history, noise, repeat)
+
+    def environment(self, seed: int = EXPLORING_SEEDS) -> Environment:
+        """The task at the start of the episode of an environment seed, with clouds of the policy's size."""
+        environment = self.spec.make_env(num_points=self.config.num_points)
+        environment.reset(seed)
+        return environment
 
     @property
     def config(self) -> PolicyConfig:

@@ -36,7 +36,7 @@ def play(policy, seed):
         draw = {"point_cloud": (32, 3), "state": (9,)}
         obs = Obs(**{name: generator.normal(size=shape).astype(np.float32) for name, shape in draw.items()})
         noise = generator.normal(size=(16, 4)).astype(np.float32)
-        moments.append(Moment(8 * call, [obs, obs], denoise_from(policy, [obs, obs], noise[None])[-1, 0], noise))
+        moments.append(Moment(8 * call, [obs, obs], denoise_from(policy.policy, [obs, obs], noise[None])[-1, 0], noise))
     return Played(policy, seed, True, 20, moments, [np.full((4, 5, 3), step, np.uint8) for step in range(21)])
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from mp_lib.config import PolicyConfig
-from mp_lib.insight.predicted_path import predicted_path, sample_chunks
+from mp_lib.insight.predicted_path import predicted_path
+from mp_lib.insight.prediction import predict
 from mp_lib.interfaces import Obs
 from mp_lib.learning.rollout import batch_of
 from mp_lib.model.backends import freeze
@@ -71,7 +72,7 @@ def test_the_hand_goes_along_the_path_if_the_chunk_is_executed(make_env, task):
         history.append(env.observe())
     history = history[-SEEN:]
     path = predicted_path(policy, env, history, samples=4, noise_seed=5)
-    chunks = sample_chunks(policy, history, samples=4, noise_seed=5, repeat=False)
+    chunks = predict(policy, history, samples=4, noise_seed=5)
     assert path.shape == (4, HORIZON - SEEN + 1, 3)
     assert len(np.unique(path[:, -1], axis=0)) == 4
     reached = []
@@ -105,7 +106,7 @@ def toy():
 def test_a_path_begins_with_the_first_action_that_has_not_passed(toy):
     env, history, policy = toy
     path = predicted_path(policy, env, history, samples=5)
-    chunks = sample_chunks(policy, history, samples=5, noise_seed=0, repeat=False)
+    chunks = predict(policy, history, samples=5)
     assert chunks.shape == (5, HORIZON, 2)
     np.testing.assert_allclose(path[..., 0], 0.25 + np.cumsum(chunks[:, SEEN - 1 :, 0], axis=1), atol=1e-5)
 
@@ -118,10 +119,8 @@ def test_a_sample_depends_on_its_number_and_the_seed_alone(toy):
     assert not np.allclose(predicted_path(policy, env, history, samples=6, noise_seed=2), path)
 
 
-@pytest.mark.parametrize("frozen", [True, False])
-def test_other_denoising_steps_are_those_of_a_policy_that_has_them(toy, frozen):
+def test_other_denoising_steps_are_those_of_a_policy_that_has_them(toy):
     env, history, policy = toy
-    policy = policy if frozen else policy.policy
     expected = predicted_path(new_policy(3, 2, num_inference_steps=3), env, history)
     usual = predicted_path(policy, env, history)
     found = predicted_path(policy, env, history, num_inference_steps=3)
@@ -146,12 +145,11 @@ def test_a_path_ends_where_the_simulator_diverges(toy):
     assert np.isnan(path[:, 3:]).all()
 
 
-def test_a_short_history_is_completed_on_demand_alone(toy):
+def test_one_observation_stands_for_those_before_it_and_none_is_what_the_environment_shows(toy):
     env, history, policy = toy
-    with pytest.raises(InputError, match="repeat=True"):
-        predicted_path(policy, env, history[:1])
-    short = predicted_path(policy, env, history[:1], repeat=True)
-    np.testing.assert_array_equal(short, predicted_path(policy, env, history[:1] * SEEN))
+    short = predicted_path(policy, env, history[-1])
+    np.testing.assert_array_equal(short, predicted_path(policy, env, history[-1:] * SEEN))
+    np.testing.assert_array_equal(short, predicted_path(policy, env))
 
 
 @pytest.mark.parametrize("wrong", [{"samples": 0}, {"num_inference_steps": 0}, {"num_inference_steps": 101}])
