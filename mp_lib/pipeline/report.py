@@ -8,6 +8,7 @@ from pathlib import Path
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.steps import Step
 from mp_lib.system.files import write_atomically
+from mp_lib.system.notebook import MARK
 
 ORDER = (
     "05_tables",
@@ -76,13 +77,14 @@ def notebook_body(path: Path) -> str:
     exporter = HTMLExporter(template_name="basic", config=settings)
     exporter.register_preprocessor("nbconvert.preprocessors.TagRemovePreprocessor", enabled=True)
     exporter.register_preprocessor(RegexRemovePreprocessor(patterns=[r"\s*\Z"]), enabled=True)
-    exporter.register_preprocessor(drop_streams, enabled=True)
+    exporter.register_preprocessor(drop_progress, enabled=True)
     return exporter.from_filename(str(path))[0]
 
 
-def drop_streams(notebook, resources):
-    """Leave out what was printed to stderr, which is progress bars."""
+def drop_progress(notebook, resources):
+    """Leave out bars, and what was printed to stderr."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            shown = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = [output for output in shown if output.get("metadata") != MARK]
     return notebook, resources

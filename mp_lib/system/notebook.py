@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 
 CELL_SECONDS = 2.0
+MARK = {"mp_lib": "progress"}  # of an output, by which it is left out where only results are wanted
 
 
 def in_notebook() -> bool:
@@ -41,9 +42,9 @@ class Cell:
         cls.drawn = time.monotonic()
         shown = HTML("".join(bar.html() for bar in cls.running))
         if cls.output is None:
-            cls.output = display(shown, display_id=True)
+            cls.output = display(shown, display_id=True, metadata=MARK)
         else:
-            cls.output.update(shown)
+            cls.output.update(shown, metadata=MARK)
 
 
 class Bar:

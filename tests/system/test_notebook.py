@@ -15,9 +15,10 @@ def drawn(monkeypatch):
     """What was shown, one list an output, as a notebook's kernel would get it."""
     outputs, now = [], [0.0]
 
-    def display(shown, display_id):
+    def display(shown, display_id, metadata):
+        assert metadata == notebook.MARK
         outputs.append([shown.data])
-        return SimpleNamespace(update=lambda again: outputs[-1].append(again.data))
+        return SimpleNamespace(update=lambda again, metadata: outputs[-1].append(again.data))
 
     shell = SimpleNamespace(kernel=object())
     monkeypatch.setattr(sys.modules.setdefault("IPython", __import__("IPython")), "get_ipython", lambda: shell)
