@@ -6,6 +6,7 @@
 #   ./run_all.sh paper     the paper's protocol: wants GPUs and days
 #   ./run_all.sh paper --plan   what that would take; nothing is run     half a minute
 #   ./run_all.sh report    claims, verdicts, tables, figures; nothing is run     2 minutes
+#   ./run_all.sh demo      a trained policy at work, on one page               1 minute
 #   ./run_all.sh lab       JupyterLab in the same environment
 #   ./run_all.sh test      linter and tests; `test --all` with the slow ones   20 minutes
 #   ./run_all.sh --help    experiments, tasks, methods, seeds, device, jobs, plan
@@ -98,6 +99,7 @@ case "${1:-}" in
         export JUPYTER_PATH="$PWD/mp_lib/pipeline/jupyter${JUPYTER_PATH:+:$JUPYTER_PATH}"
         exec "$python" -m jupyterlab --notebook-dir . "$@"
         ;;
+    demo) set_up "$python"; exec "$python" -m mp_lib "$@" ;;
     test) set_up "$python"; shift; exec "$python" -m tests "$@" ;;
     *) set_up "$python"; exec "$python" -m mp_lib run "$@" ;;
 esac

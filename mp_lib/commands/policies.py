@@ -56,6 +56,13 @@ def live(given: argparse.Namespace) -> None:
     front.live(given.run)
 
 
+def demo(given: argparse.Namespace) -> None:
+    from mp_lib.insight import demo, trained
+
+    played, page = demo.show(trained.load(given.policy), given.seed)
+    print(f"{played!r}\n{page}")
+
+
 def benchmark(given: argparse.Namespace) -> None:
     # Spinning threads slow small operations down; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -112,6 +119,10 @@ EVAL = (
 )
 RUNS = (option("--json", action="store_true", help="print one line of JSON"),)
 LIVE = (option("run", nargs="?", default="", help="its name or folder (default: the one that was written last)"),)
+DEMO = (
+    option("policy", nargs="?", default="", help="a method, a run, a folder, or a file (default: the newest run)"),
+    option("--seed", type=int, default=EXPLORING_SEEDS, help=f"of the environment (default: {EXPLORING_SEEDS})"),
+)
 BENCHMARK = (
     option("--methods", nargs="+", metavar="METHOD", help=f"of: {', '.join(METHODS)} (default: all)"),
     option("--horizons", nargs="+", type=int, metavar="T", help="default: 16"),
@@ -134,6 +145,7 @@ TABLE = ("path", "only", "minutes")  # options that are for --table, and those t
 PART = ("methods", "horizons", "what", "attention", "backends", "threads", "batch", "turns", "num_inference_steps")
 INSPECT = (option("path", help="of a data set, weights, a run, or a folder of these"),)
 VERBS = (
+    Verb("demo", "play a trained policy: film, cloud and predicted paths on one page", demo, DEMO),
     Verb("train", "train one policy, or go on where it was stopped", train, TRAIN),
     Verb("eval", "play a trained policy on new environment seeds", evaluate, EVAL),
     Verb("runs", "list what is trained here", runs, RUNS),
