@@ -101,7 +101,8 @@ def write_page(played: Played, look: Look) -> Path:
     policy, executed = played.policy, played.policy.config.n_action_steps
     explained = (
         f"Step {look.moment.step}: the camera's picture, and in the cloud that the policy sees {SAMPLES} paths of the "
-        f"hand that it predicts from different noise. It executes the bold part of one, {executed} steps, and looks again."
+        f"hand that it predicts, each from noise of its own. It executes the bold part of one, {executed} steps, and "
+        "looks again."
     )
     page = HTML.format(
         title=html.escape(f"{policy.method} on {policy.task}"),
