@@ -1,7 +1,8 @@
 """The paper's claims, each judged by what was measured.
 
 A claim about success holds, or does not, only where several trainings were made: its interval then speaks of further
-trainings on the same demonstrations. All intervals are those of ``mp_lib.study.evidence.compare``.
+trainings on the same demonstrations. All intervals are those of ``mp_lib.study.evidence.compare``. What was run here
+and what is kept answer side by side, and a verdict rests on whichever has more trainings.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ PAPER, RIVAL, SAME_WIDTH = "dp3_mamba", "dp3", "dp3_narrow"
 class Finding:
     """One line of evidence on a claim; ``value``, ``low`` and ``high`` are in points or percent.
 
-    ``shown``, of one that is undecided, is the smallest difference, in points, that would have been told from none.
+    ``shown``, of one that is undecided, is the smallest difference, in points, that would have been told from none;
+    ``trainings`` is the smallest number of them that a method and task in it has.
     """
 
     compared: str
@@ -50,39 +52,41 @@ class Finding:
     low: float | None = None
     high: float | None = None
     shown: float | None = None
+    trainings: int = 0
 
 
 @dataclass(frozen=True)
 class Claim:
     """What the paper says, the function of a scale that judges it, and the command that measures it anew.
 
-    ``judge`` takes ``which`` of the scale's runs, as of ``choose_runs``.
+    ``judge`` takes ``which`` of the scale's runs, as of ``choose_runs``, and gives a list a line of evidence, whichever
+    these are: what was found, and remarks behind it.
     """
 
     letter: str
     says: str
-    judge: Callable[..., Iterable[Finding]]
+    judge: Callable[..., Iterable[list[Finding]]]
     command: str
 
 
-def judge_success(scale: str, **which) -> Iterable[Finding]:
+def judge_success(scale: str, **which) -> Iterable[list[Finding]]:
     """(a): Mamba Policy against DP3 on all tasks that both were trained on."""
     runs = choose_runs(scale, attention="paper", **which)
-    yield from findings("Mamba-1 less DP3", [of(runs, PAPER), of(runs, RIVAL)], (1, -1))
+    yield findings("Mamba-1 less DP3", [of(runs, PAPER), of(runs, RIVAL)], (1, -1))
 
 
-def judge_parameters(scale: str, **which) -> Iterable[Finding]:
+def judge_parameters(scale: str, **which) -> Iterable[list[Finding]]:
     """(b): exact counts at the paper's widths."""
     costs = efficiency.cost_table().drop_duplicates("method").set_index("method")
     saved = {method: 100 * (1 - costs.loc[method, "parameters_share"]) for method in (PAPER, SAME_WIDTH)}
     words = {method: f"{saved[method]:.1f} % fewer: {costs.loc[method, 'parameters'] / 1e6:.1f} M" for method in saved}
     basis = "counted: denoisers at the paper's widths, 26 actions"
-    yield Finding("Mamba-1 against DP3", words[PAPER], HOLDS if saved[PAPER] > 80 else FAILS, basis, saved[PAPER])
-    remark = "a remark: the widths save, not the blocks"
-    yield Finding("DP3 of the same widths against DP3", words[SAME_WIDTH], remark, basis, saved[SAME_WIDTH])
+    yield [Finding("Mamba-1 against DP3", words[PAPER], HOLDS if saved[PAPER] > 80 else FAILS, basis, saved[PAPER])]
+    verdict = "a remark: the widths save, not the blocks"
+    yield [Finding("DP3 of the same widths against DP3", words[SAME_WIDTH], verdict, basis, saved[SAME_WIDTH])]
 
 
-def judge_horizon(scale: str, **which) -> Iterable[Finding]:
+def judge_horizon(scale: str, **which) -> Iterable[list[Finding]]:
     """(c): Mamba Policy against DP3 at the longest horizon, and what both lose on the way there from DP3's own.
 
     The second alone would favour whoever has less to lose.
@@ -90,12 +94,12 @@ def judge_horizon(scale: str, **which) -> Iterable[Finding]:
     design = DESIGNS["horizon"]
     runs, (usual, longest) = runs_of_design(design, scale, **which), (design.arms[1].label, design.arms[-1].label)
     far, near = ([of(runs, method, arm) for method in (PAPER, RIVAL)] for arm in (longest, usual))
-    yield from findings(f"Mamba-1 less DP3 at T = {longest}", far, (1, -1), lines=2)
+    yield findings(f"Mamba-1 less DP3 at T = {longest}", far, (1, -1), lines=2)
     compared = f"Mamba-1's change from T = {usual} to {longest} less DP3's"
-    yield from findings(compared, [*far, *near], (1, -1, -1, 1), lines=2)
+    yield findings(compared, [*far, *near], (1, -1, -1, 1), lines=2)
 
 
-def judge_hybrid(scale: str, **which) -> Iterable[Finding]:
+def judge_hybrid(scale: str, **which) -> Iterable[list[Finding]]:
     """(d): attention executed against not, mean of the variants; and the blocks against convolutions of their width."""
     runs = runs_of_design(DESIGNS["attention"], scale, **which)
     pairs = {name: [of(runs, name, arm) for arm in ("paper", "released")] for name in MAMBA}
@@ -103,28 +107,28 @@ def judge_hybrid(scale: str, **which) -> Iterable[Finding]:
     groups = [group for name in both for group in pairs[name]]
     compared = f"with attention less without, mean of {join([METHODS[name].label for name in both])}"
     weights = [sign / len(both) for _ in both for sign in (1, -1)]
-    yield from findings(compared if both else "with attention less without", groups, weights, lines=2)
+    yield findings(compared if both else "with attention less without", groups, weights, lines=2)
     runs = choose_runs(scale, attention="paper", **which)
-    yield from findings("Mamba-1 less DP3 of the same widths", [of(runs, PAPER), of(runs, SAME_WIDTH)], (1, -1), 2)
+    yield findings("Mamba-1 less DP3 of the same widths", [of(runs, PAPER), of(runs, SAME_WIDTH)], (1, -1), 2)
 
 
-def judge_variants(scale: str, **which) -> Iterable[Finding]:
+def judge_variants(scale: str, **which) -> Iterable[list[Finding]]:
     """(e): each variant against DP3."""
     runs = choose_runs(scale, attention="paper", **which)
     for method in MAMBA:
         pair = [of(runs, method), of(runs, RIVAL)]
-        yield from findings(f"{METHODS[method].label} less DP3", pair, (1, -1), len(MAMBA))
+        yield findings(f"{METHODS[method].label} less DP3", pair, (1, -1), len(MAMBA))
 
 
-def judge_cost(scale: str, **which) -> Iterable[Finding]:
+def judge_cost(scale: str, **which) -> Iterable[list[Finding]]:
     """(f): counted multiply-adds, and kept measurements of memory and time, at DP3's horizon, in both structures."""
     costs = efficiency.cost_table().set_index(["method", "attention"])["multiply_adds"]
-    yield shares("multiply-adds of a denoiser call", costs, "counted, T = 16")
+    yield [shares("multiply-adds of a denoiser call", costs, "counted, T = 16")]
     for column, told, where in MEASURED_COSTS:
         batch, threads = f"batch {where['batch']}", count(where["threads"], "thread")
         devices = efficiency.measured_rows(column, **where)["device"].unique()
         how = [efficiency.BACKEND_LABELS[where["backend"]], batch, threads, *devices]
-        yield shares(told, efficiency.measured(column, **where), ", ".join(how))
+        yield [shares(told, efficiency.measured(column, **where), ", ".join(how))]
 
 
 CLAIMS = (
@@ -150,9 +154,7 @@ def of(runs: pd.DataFrame, method: str, arm: str | None = None) -> pd.DataFrame:
     return runs[chosen if arm is None else chosen & (runs["arm"] == arm)]
 
 
-def findings(
-    compared: str, groups: Sequence[pd.DataFrame], weights: Sequence[float], lines: int = 1
-) -> Iterable[Finding]:
+def findings(compared: str, groups: Sequence[pd.DataFrame], weights: Sequence[float], lines: int = 1) -> list[Finding]:
     """``finding`` on those of the paper's tasks that run in its own simulators, and behind it a remark on all ten.
 
     On whatever tasks there are where nothing can be compared on those, or single trainings alone while others have
@@ -161,13 +163,15 @@ def findings(
     own, ten = ([group[group["task"].isin(tasks)] for group in groups] for tasks in (SHORT_TASKS, PAPER_TASKS))
     found, whole = (compare(each, weights) if each and all(map(len, each)) else None for each in (own, groups))
     if found is None or (whole.estimate.over_runs and not found.estimate.over_runs):
-        yield finding(compared, groups, weights, lines)
-        return
+        return [finding(compared, groups, weights, lines)]
     first = finding(compared, own, weights, lines)
-    yield first
     beside = finding(f"{compared}, re-created tasks with them", ten, weights, lines)
-    if beside.basis != first.basis:
-        yield replace(beside, verdict=f"a remark: {beside.verdict}", shown=None)
+    return [first] if beside.basis == first.basis else [first, as_remark(beside)]
+
+
+def as_remark(line: Finding) -> Finding:
+    """A finding on which no verdict rests."""
+    return replace(line, verdict=f"a remark: {line.verdict}", shown=None)
 
 
 def finding(compared: str, groups: Sequence[pd.DataFrame], weights: Sequence[float], lines: int = 1) -> Finding:
@@ -183,7 +187,7 @@ def finding(compared: str, groups: Sequence[pd.DataFrame], weights: Sequence[flo
     value, low, high = (100 * each for each in (found.estimate.value, found.estimate.low, found.estimate.high))
     text, verdict = with_interval(value, low, high, "+.1f", " points"), verdict_of(found.estimate, strict, both)
     shown = max(value - low, high - value) if verdict == UNDECIDED else None
-    return Finding(compared, text, verdict, basis_of(found, groups), value, low, high, shown)
+    return Finding(compared, text, verdict, basis_of(found, groups), value, low, high, shown, found.estimate.runs)
 
 
 def basis_of(found: Comparison, groups: Sequence[pd.DataFrame]) -> str:
@@ -193,8 +197,8 @@ def basis_of(found: Comparison, groups: Sequence[pd.DataFrame]) -> str:
     said = [join(found.tasks), trainings, count(estimate.seeds, "environment seed")]
     if found.left_out:
         said.append(f"left out, with a single training: {join(found.left_out)}")
-    if any(group["kept"].any() for group in groups):
-        said.append("kept in data/results")
+    kept = pd.concat([group["kept"] for group in groups])
+    said.append(join([words for words, some in (("run here", ~kept), ("kept in data/results", kept)) if some.any()]))
     if any(any(of_earlier(group)) for group in groups):
         said.append("by an earlier recipe")
     return "; ".join(said)
@@ -225,16 +229,29 @@ def shares(what: str, costs: pd.Series, basis: str) -> Finding:
 
 
 def claims_table(scale: str, **which) -> pd.DataFrame:
-    """One row a line of evidence: claim, compared, found, verdict, basis, value, low, high, shown.
+    """One row a finding: claim, compared, found, verdict, basis, value, low, high, shown, trainings.
 
-    ``which``: ``expert`` and ``kept`` as of ``choose_runs``.
+    ``which``: ``expert``, ``kept`` and ``own`` as of ``choose_runs``.
     """
-    rows = [
-        {"claim": f"({claim.letter}) {claim.says}", **vars(line)}
-        for claim in CLAIMS
-        for line in claim.judge(scale, **which)
-    ]
+    ways = [which]
+    if which.get("own", True) and not which.get("kept"):  # what is kept by today's recipe beside what was run here
+        ways.append(which | {"own": False, "earlier": False})
+    rows = []
+    for claim in CLAIMS:
+        for told in zip(*(claim.judge(scale, **way) for way in ways), strict=True):
+            rows += [{"claim": f"({claim.letter}) {claim.says}", **vars(line)} for line in side_by_side(told)]
     return pd.DataFrame(rows)
+
+
+def side_by_side(told: Sequence[list[Finding]]) -> list[Finding]:
+    """One line of evidence from several choices of runs: that of most trainings, and the others as remarks behind it.
+
+    Of equally many the first counts. Where one choice can compare something, those that cannot are left out.
+    """
+    telling = [lines for lines in told if lines[0].verdict != NOTHING] or told[:1]
+    unlike = [lines for place, lines in enumerate(telling) if lines not in telling[:place]]
+    chosen = max(unlike, key=lambda lines: lines[0].trainings)
+    return [*chosen, *(as_remark(lines[0]) for lines in unlike if lines is not chosen)]
 
 
 def reading_table(table: pd.DataFrame) -> pd.DataFrame:

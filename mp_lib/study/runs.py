@@ -40,14 +40,14 @@ def choose_runs(
     expert: str = "default",
     kept: bool = False,
     own: bool = True,
+    earlier: bool = True,
 ) -> pd.DataFrame:
     """The finished runs of a scale whose numbers nobody changed; of all tasks, methods or seeds where none are named.
 
     ``attention`` chooses among the runs of methods that can have one; empty: both. One run a task, method,
     attention and seed; those on demonstrations of another ``expert`` of the tasks are left out. They are of the first
-    of ``sources`` that has any such; with ``kept`` those that are kept stand beside those that were run here, which
-    ``own`` can leave out. An unknown scale, task, method, attention or expert raises a ValueError that lists those that
-    exist.
+    of ``sources`` that has any such, which ``kept``, ``own`` and ``earlier`` are for. An unknown scale, task, method,
+    attention or expert raises a ValueError that lists those that exist.
     """
     look_up(SCALES, scale, "scale")
     if attention:
@@ -67,17 +67,19 @@ def choose_runs(
             wanted &= runs["method"].isin(bare) | (runs["attention"] == attention)
         return runs[wanted].drop_duplicates(["task", "method", "attention", "seed"])
 
-    for _, runs in sources(scale, kept, own):
+    for _, runs in sources(scale, kept, own, earlier):
         if len(found := select(runs)):
             break
     return found
 
 
-def sources(scale: str, kept: bool = False, own: bool = True) -> Iterator[tuple[int, pd.DataFrame]]:
+def sources(
+    scale: str, kept: bool = False, own: bool = True, earlier: bool = True
+) -> Iterator[tuple[int, pd.DataFrame]]:
     """Where runs of a scale are taken from, best first, each with its recipe: run here, kept, kept of earlier ones.
 
     With ``kept`` the first two are one, in which a run that was made here stands for a kept one of its name. Without
-    ``own`` there is no first one.
+    ``own`` there is no first one, without ``earlier`` none of the last.
     """
     today, here, others = recipe_of(scale), load_runs() if own else load_kept()[:0], load_kept()
     found = [here, others]
@@ -86,7 +88,7 @@ def sources(scale: str, kept: bool = False, own: bool = True) -> Iterator[tuple[
         found = [in_order(pd.concat([each for each in (here, beside) if len(each)] or [here]))]
     for runs in found:
         yield today, runs[(runs["scale"] == scale) & (runs["recipe"] == today)]
-    for recipe in range(today - 1, 0, -1):
+    for recipe in range(today - 1, 0, -1) if earlier else ():
         runs = load_kept(earlier=True)
         yield recipe, runs[(runs["scale"] == scale) & (runs["recipe"] == recipe)]
 
@@ -98,6 +100,7 @@ def runs_of_design(
     methods: Sequence[str] = (),
     kept: bool = False,
     own: bool = True,
+    earlier: bool = True,
 ) -> pd.DataFrame:
     """The finished runs of an experiment, with the columns arm and value of their conditions.
 
@@ -106,7 +109,7 @@ def runs_of_design(
     Raises a ValueError that lists the experts of all tasks if none has that one.
     """
     check_expert_key(expert)
-    for recipe, runs in sources(scale, kept, own):
+    for recipe, runs in sources(scale, kept, own, earlier):
         tasks = sorted(set(runs["task"]) & set(TASKS))
         seeds = sorted(filter(BOUNDS["seed"][1], set(runs["seed"])))
         chosen = {"demonstrator": expert, "recipe": recipe}
