@@ -20,6 +20,7 @@ from mp_lib.insight.prediction import denoise_from
 from mp_lib.insight.trained import Trained
 from mp_lib.learning.evaluation import load
 from mp_lib.sim.tasks import find_task
+from mp_lib.study.sentences import of_training
 from mp_lib.system.files import read_arrays, write_atomically
 from mp_lib.system.paths import results_path, supplied
 
@@ -30,7 +31,7 @@ class Watched:
 
     ``chunks`` (M, T, A) and ``noisy`` (K + 1, T, A), the last of which is the chunk, are in the actions' own units;
     ``levels`` (K + 1,) are the shares of noise in ``noisy``. ``executed`` is the first step of a chunk that is
-    executed and the first that is not any more.
+    executed and the first that is not any more. ``training`` says in words which one saved the policy.
     """
 
     task: str
@@ -44,6 +45,7 @@ class Watched:
     noisy: np.ndarray
     levels: np.ndarray
     executed: tuple[int, int]
+    training: str = "of a training that was not noted"
 
     @property
     def names(self) -> list[str]:
@@ -85,13 +87,15 @@ def moments_of(played: Played, count: int = 5) -> Watched:
         noisy=denoise_from(policy.policy, middle.history, middle.noise[None])[:, 0],
         levels=np.append((1 - ddim.alphas[ddim.steps]).sqrt().numpy(), 0.0),
         executed=(start, start + config.n_action_steps),
+        training=of_training(policy.checkpoint, policy.task, policy.method),
     )
 
 
 def caption(watched: Watched) -> str:
-    """Which episode it is, and how it ended."""
+    """Which episode of which policy it is, and how it ended."""
     ended = "succeeds" if watched.success else "fails"
-    return f"`{watched.method}` on `{watched.task}`, environment seed {watched.seed}: the episode {ended}."
+    policy = f"**{watched.method}** on **{watched.task}**, {watched.training}"
+    return f"{policy}. On environment seed {watched.seed} the episode {ended}."
 
 
 def chunks_table(watched: Watched) -> pd.DataFrame:
@@ -127,5 +131,5 @@ def keep(watched: Watched) -> Path:
 def load_kept() -> Watched:
     """The episode that is kept with the project; FileNotFoundError if there is none."""
     fields = read_arrays(supplied(kept_path()))
-    plain = {name: fields[name].item() for name in ("task", "method", "seed", "success")}
+    plain = {name: array.item() for name, array in fields.items() if array.ndim == 0}
     return Watched(**{**fields, **plain, "executed": tuple(fields["executed"].tolist())})

@@ -79,7 +79,9 @@ def stored_result(checkpoint: Path) -> dict:
         final, config = RunResult(**found).final, found["config"]
         seeds, successes = final["seeds"], final["successes"]
         counts = all(type(each) is int for each in (*seeds, *successes)) and {*successes} <= {0, 1}
-        known = {"task", "method", "num_inference_steps"} <= {*config} and isinstance(found["demonstrations"], dict)
+        known = {"task", "method", "seed", "scale", "num_inference_steps"} <= {*config} and isinstance(
+            found["demonstrations"], dict
+        )
         fits = counts and known and len(seeds) == len(successes) > 0
     except (LookupError, TypeError):
         fits = False

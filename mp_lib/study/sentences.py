@@ -59,12 +59,27 @@ def of_success(result: RunResult) -> str:
 
 
 def of_evaluation(found: dict, checkpoint: Path) -> str:
-    """What an evaluation says beside its run's result.json, and what one has to know of task and demonstrations."""
-    result = stored_result(checkpoint)
-    if any(result and result["config"][key] != found[key] for key in ("task", "method")):
-        result = {}  # somebody has put it there
+    """Whose evaluation it is, what it says beside its run's result.json, and what to know of task and expert."""
+    task, method = found["task"], found["method"]
+    result = own_result(checkpoint, task, method)
     expert = result.get("demonstrations", {}).get("expert", "")
-    return " ".join([beside_result(found, result), *(f"{remark}." for remark in remarks_on(found["task"], expert))])
+    whose = f"**{method}** on **{task}**, {of_training(checkpoint, task, method)}."
+    return " ".join([whose, beside_result(found, result), *(f"{remark}." for remark in remarks_on(task, expert))])
+
+
+def of_training(checkpoint: Path, task: str, method: str) -> str:
+    """Which training of a method on a task saved a checkpoint: its seed, its scale and its folder."""
+    config = own_result(checkpoint, task, method).get("config")
+    if not config:
+        return f"weights of `{checkpoint.name}`, whose seed and scale are not known"
+    return f"seed {config['seed']}, scale `{config['scale']}` (run `{checkpoint.parent.name}`)"
+
+
+def own_result(checkpoint: Path, task: str, method: str) -> dict:
+    """The result.json of the run that saved a checkpoint; empty if there is none, or it is another's."""
+    result = stored_result(checkpoint)
+    given = {"task": task, "method": method}
+    return result if result and all(result["config"][key] == value for key, value in given.items()) else {}
 
 
 def beside_result(found: dict, result: dict) -> str:

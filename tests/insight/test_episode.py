@@ -13,6 +13,8 @@ from mp_lib.insight.prediction import denoise_from
 from mp_lib.interfaces import Obs
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
+from mp_lib.system.paths import run_path
+from tests.study.finished import write_run
 
 TASK = "metaworld_drawer-open"
 
@@ -42,7 +44,8 @@ def play(policy, seed):
 
 def test_an_episode_is_watched_kept_and_read_as_it_was(policy, monkeypatch, tmp_path):
     monkeypatch.setattr(episode, "play", play)
-    path = tmp_path / "policy.safetensors"
+    config = write_run(TASK, "simple_dp3", [1], seed=3)
+    path = run_path(config.name) / "policy.safetensors"
     save_policy(path, policy, task=TASK)
     watched = episode.watch(path, seed=5, count=9, device="cpu")
     assert watched.steps.tolist() == [0, 8, 16] and watched.pictures[:, 0, 0, 0].tolist() == [0, 8, 16]
@@ -53,7 +56,10 @@ def test_an_episode_is_watched_kept_and_read_as_it_was(policy, monkeypatch, tmp_
     again, kept = episode.watch(path, seed=5, device="cpu"), episode.load_kept()
     for name, value in vars(again).items():
         assert np.array_equal(getattr(kept, name), value), name
-    assert "seed 5: the episode succeeds" in episode.caption(kept)
+    assert episode.caption(kept).startswith(
+        f"**simple_dp3** on **{TASK}**, seed 3, scale `smoke` (run `{config.name}`)"
+    )
+    assert "On environment seed 5 the episode succeeds" in episode.caption(kept)
 
 
 def test_tables_hold_every_action(policy, monkeypatch, tmp_path):

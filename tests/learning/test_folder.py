@@ -110,6 +110,18 @@ def test_a_result_of_another_run_is_not_compared_with(run):
     assert "no result of its run" in of_evaluation(found | {"method": "simple_dp3"}, path)
 
 
+def test_an_evaluation_says_first_whose_number_it_is(run):
+    found = {"task": "metaworld_assembly", "num_inference_steps": 10, "seeds": [40000], "successes": [1]}
+    config = write_run("metaworld_assembly", "dp3_mamba", [1, 0, 1], seed=4, scale="quick")
+    path = run_path(config.name) / "policy.safetensors"
+    whose = f"**dp3_mamba** on **metaworld_assembly**, seed 4, scale `quick` (run `{config.name}`)."
+    assert of_evaluation(found | {"method": "dp3_mamba"}, path).startswith(whose)
+    for method, place in (("simple_dp3", path), ("dp3_mamba", path.with_name("other.ckpt"))):
+        said = of_evaluation(found | {"method": method}, place)
+        assert said.startswith(f"**{method}** on **metaworld_assembly**, weights of `{place.name}`")
+        assert "whose seed and scale are not known." in said and "quick" not in said
+
+
 def test_an_official_runs_folder_is_meant_by_its_last_checkpoint(tmp_path):
     folder = tmp_path / "outputs" / "checkpoints"
     folder.mkdir(parents=True)
