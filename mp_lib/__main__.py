@@ -20,7 +20,7 @@ def overview() -> str:
     """All verbs with a line each, those for users first."""
     said = ["usage: python -m mp_lib VERB [options]; VERB --help tells more. `./run_all.sh` runs experiments."]
     for title, maintains in (("For everybody:", False), ("For who maintains the project:", True)):
-        said += ["", title, *(f"  {verb.name:13}{verb.does}" for verb in VERBS.values() if verb.maintains is maintains)]
+        said += ["", title, *(f"  {verb.name:16}{verb.does}" for verb in VERBS.values() if verb.maintains is maintains)]
     return "\n".join(said)
 
 

@@ -87,7 +87,7 @@ def test_a_run_ends_with_its_reader(monkeypatch, empty_root):
         monkeypatch.setattr(sys, "stdout", unread)
         monkeypatch.setattr("mp_lib.pipeline.driver.notebooks_path", lambda: ROOT)
         monkeypatch.setattr("mp_lib.pipeline.driver.Runner", lambda *_: pytest.fail("it goes on"))
-        assert main(["run", "smoke", "--device", "cpu"]) == 141
+        assert main(["run", "smoke", "--device", "cpu", "--edited"]) == 141
 
 
 def test_a_pipe_that_breaks_elsewhere_is_said(monkeypatch, capfd):

@@ -71,6 +71,12 @@ def documents(given: argparse.Namespace) -> None:
         print(path)
 
 
+def keep_notebooks(given: argparse.Namespace) -> None:
+    from mp_lib.pipeline.notebooks import keep
+
+    print(keep())
+
+
 FETCH = (
     option("suite", help="adroit: DAPG's policies"),
     option("--base", help="address of the folder that holds the files, if it is another one"),
@@ -93,6 +99,7 @@ VERBS = (
     Verb("gallery", "draw the ten tasks of the paper into data/results", gallery, maintains=True),
     Verb("keep", "keep finished runs in data/results, which is part of the project", keep, KEEP, True),
     Verb("documents", "write tables and figure of README and docs anew from what is kept", documents, maintains=True),
+    Verb("keep-notebooks", "keep what their code is, by which edited ones are told", keep_notebooks, maintains=True),
     Verb("keep-spread", "keep how runs do on the seeds that recipes are chosen on", keep_spread, KEEP_SPREAD, True),
     Verb("keep-episode", "keep one episode of a trained policy there", keep_episode, KEEP_EPISODE, True),
     Verb("scaling", "measure how long twelve runs take on 1 and 2 workers", scaling, maintains=True),

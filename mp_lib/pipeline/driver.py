@@ -13,6 +13,7 @@ import torch
 from mp_lib.pipeline.cluster import check_snakemake, run_with_snakemake
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.groups import USUAL
+from mp_lib.pipeline.notebooks import refusal
 from mp_lib.pipeline.options import experiment_of
 from mp_lib.pipeline.plan import Outlook
 from mp_lib.pipeline.report import build_report
@@ -34,9 +35,14 @@ def drive(options: argparse.Namespace) -> int:
         steps = experiment.steps(usable_cores())
         if not notebooks_path().is_dir():
             raise InputError(f"there are no notebooks in {root()}; run this in a checkout, or set MP_ROOT to one")
+        edited = told_of_edits(steps, options.edited)
         if options.plan:
-            print(plan(experiment, steps, options))
+            print("\n".join(filter(None, [plan(experiment, steps, options), edited])))
             return 0
+        if edited and not options.edited:
+            raise InputError(edited)
+        if edited:
+            print(edited, flush=True)
         if options.engine == "snakemake":
             check_snakemake(options.profile)
         if options.profile:  # where and on what is the cluster's affair
@@ -70,6 +76,12 @@ def drive(options: argparse.Namespace) -> int:
         print(f"failed: {step.name}: {reason_of(step, failed, started)}", file=sys.stderr)
     print(report, flush=True)
     return 1 if failed else 0
+
+
+def told_of_edits(steps: Sequence[Step], allowed: bool) -> str:
+    """Which notebooks of these steps were edited, and what helps unless that is ``allowed``; empty if none were."""
+    edits = list(filter(None, {step.notebook: step.edit for step in steps}.values()))
+    return f"as edited: {'; '.join(edit.told() for edit in edits)}" if edits and allowed else refusal(edits)
 
 
 def together(options: argparse.Namespace) -> int:

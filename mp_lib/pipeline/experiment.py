@@ -49,6 +49,7 @@ class Experiment:
     expert: str = "default"
     together: int = 1  # trainings of one shape that are one step, at most
     kept: bool = False  # runs whose rows are kept count as made
+    edited: bool = False  # notebooks run as they are, also where their code is not the project's
 
     def __post_init__(self):
         look_up(SCALES, self.scale, "scale")
@@ -103,7 +104,8 @@ class Experiment:
             self.evaluation(config, trainings[source]) for config, source in trained.items() if config != source
         ]
         pages = Pages(self, [*trainings.values(), *evaluations], cores).steps()
-        return [*recordings.values(), *groups, *trainings.values(), *evaluations, *pages]
+        steps = [*recordings.values(), *groups, *trainings.values(), *evaluations, *pages]
+        return [replace(step, as_edited=self.edited) for step in steps]
 
     def runs(self) -> dict[str, TrainConfig]:
         """The run of each step that is no page, by the step's name; of a recording one of those that need it."""

@@ -55,6 +55,9 @@ def make_parser() -> Parser:
     add("--together", type=int, help="trainings of one shape that a GPU computes as one, at most (default: 9; CPU: 1)")
     add("--engine", default="papermill", help=f"one of: {', '.join(ENGINES)} (default: papermill)")
     add("--kept", action="store_true", help="take runs whose rows are kept in data/results as made")
+    add(
+        "--edited", action="store_true", help="run notebooks as they are, also edited ones, which the report then names"
+    )
     add("--plan", action="store_true", help="say what is due, how long it takes here and on clusters, and run nothing")
     add("--profile", default="", help="a folder with Snakemake's profile, such as profiles/slurm")
     return parser
@@ -103,4 +106,5 @@ def experiment_of(options: argparse.Namespace) -> Experiment:
         options.expert,
         options.together or 1,
         options.kept,
+        options.edited,
     )

@@ -36,8 +36,9 @@ th, td {{ padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #dd
 th:first-child, td:first-child {{ text-align: left; }}
 pre {{ font-size: .8rem; overflow-x: auto; white-space: pre-wrap; }}
 .jp-OutputPrompt, .jp-InputPrompt, .anchor-link {{ display: none; }}
+.edited {{ background: #fdd; padding: .7rem 1rem; }}
 </style></head><body>
-<nav>{links}</nav>
+{edited}<nav>{links}</nav>
 {body}
 </body></html>
 """
@@ -46,7 +47,8 @@ pre {{ font-size: .8rem; overflow-x: auto; white-space: pre-wrap; }}
 def build_report(experiment: Experiment, steps: list[Step]) -> Path:
     """Write the page of an experiment and return its path: tables first, then how each number was obtained.
 
-    Of trainings and evaluations, whose notebooks lie beside their results, the last one stands for all.
+    Of trainings and evaluations, whose notebooks lie beside their results, the last one stands for all. Before all else
+    it names the notebooks that were executed as somebody had edited them.
     """
     shown: dict[str, Step] = {}
     for step in steps:
@@ -58,9 +60,11 @@ def build_report(experiment: Experiment, steps: list[Step]) -> Path:
     )
     bodies = [f'<section id="{name}">{notebook_body(shown[name].executed)}</section>' for name in names]
     links = "".join(f'<a href="#{name}">{html.escape(name.replace("_", " "))}</a>' for name in names)
+    told = html.escape("; ".join(dict.fromkeys(filter(None, (step.edited() for step in steps)))))
+    edited = f'<p class="edited">Not the project\'s own code, but as edited: {told}.</p>\n' if told else ""
     path = experiment.folder / "report.html"
     title = f"Mamba Policy, reproduced: {experiment.name}"
-    write_atomically(path, PAGE.format(title=title, links=links, body="\n".join(bodies)).encode())
+    write_atomically(path, PAGE.format(title=title, edited=edited, links=links, body="\n".join(bodies)).encode())
     return path
 
 

@@ -113,6 +113,9 @@ class Runner:
             if done:
                 self.finished.add(step.name)
                 self.screen.say(f"{self.place()} there already: {step.title}")
+            elif refusal := step.refusal():  # since this call began
+                step.log.write_text(refusal)
+                self.fail(step)
             else:
                 with self.stop.hold():  # else a process that was just started would not be known
                     self.running.append(Execution(step, locks, variables))
@@ -153,14 +156,18 @@ class Runner:
             self.running.remove(execution)
             step, seconds = execution.step, execution.seconds
             if execution.process.returncode == 0:
-                step.finish(execution.key, seconds)
+                step.finish(execution.key, seconds, execution.edit)
                 self.finished.add(step.name)
                 self.clock.end(step, seconds)
                 self.screen.say(f"{self.place()} {step.title}: {spell_seconds(seconds)}")
             else:
-                self.failed.append(step.name)
-                self.screen.say(f"      FAILED: {step.title}: {step.error()} (see {step.log})")
+                self.fail(step)
             execution.release()
+
+    def fail(self, step: Step) -> None:
+        """Note that a step has failed, and say why."""
+        self.failed.append(step.name)
+        self.screen.say(f"      FAILED: {step.title}: {step.error()} (see {step.log})")
 
     def place(self) -> str:
         """E.g. "[ 3/14]"."""

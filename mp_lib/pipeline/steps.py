@@ -1,7 +1,7 @@
 """Steps of an experiment: each runs one notebook, and is skipped while its parameters and inputs are the same.
 
-A step's key is a digest of its notebook's name, parameters and the contents of its inputs; its stamp
-(data/steps/<name>.json) holds the key under which it was last finished.
+A step's key is a digest of its notebook's name, parameters and the contents of its inputs, and of the notebook's code
+where that is not the project's; its stamp (data/steps/<name>.json) holds the key under which it was last finished.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psutil
 
+from mp_lib.pipeline.notebooks import Edit, edit_of, refusal
 from mp_lib.system.files import read_json, write_json
 from mp_lib.system.locks import sign, sole_user
 from mp_lib.system.paths import checkout, name_of, notebooks_path, package, root, step_path, supplied
@@ -39,7 +40,7 @@ class Step:
     content it depends on, ``patterns`` name more of them below the root, such as data/runs/*/result.json, whichever
     there are when it begins; ``facts`` is what else its result depends on. ``products`` must be there when it is done.
     It starts when the steps it ``needs`` are done and those it comes ``after`` have ended in any way; ``cores`` is how
-    many it may keep busy, ``kind`` is one of KINDS.
+    many it may keep busy, ``kind`` is one of KINDS. ``as_edited``: it runs also where its notebook was edited.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Step:
     after: tuple[str, ...] = ()
     cores: int = 1
     kind: str = "page"
+    as_edited: bool = False
 
     @property
     def stamp(self) -> Path:
@@ -66,11 +68,21 @@ class Step:
         """What the notebook's process printed."""
         return self.stamp.with_suffix(".log")
 
+    @property
+    def edit(self) -> Edit | None:
+        """How the code of its notebook differs from the project's now, if that is one of those."""
+        return None if Path(self.notebook).is_absolute() else edit_of(self.notebook)
+
+    def refusal(self) -> str:
+        """Why it is not run: somebody has edited its notebook, and that is not allowed; else empty."""
+        return refusal([self.edit]) if self.edit and not self.as_edited else ""
+
     def key(self, digest: Callable[[Path], str] = file_hash) -> str:
         """The digest of all that the step's result depends on; ``digest`` gives that of a file or folder."""
         found = (path for pattern in self.patterns for path in sorted(root().glob(pattern)))
         inputs = {name_of(path): digest(supplied(path)) for path in (*self.inputs, *found)}
-        text = json.dumps([self.notebook, self.parameters, self.facts, inputs], sort_keys=True)
+        edited = [edit.digest] if (edit := self.edit) else []
+        text = json.dumps([self.notebook, self.parameters, self.facts, inputs, *edited], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def error(self) -> str:
@@ -92,10 +104,16 @@ class Step:
         except (OSError, ValueError, KeyError):  # a damaged stamp says nothing, nor one that was just taken away
             return False
 
-    def finish(self, key: str, seconds: float) -> None:
-        """Write the stamp: ``key`` is what the step's key was when it began."""
+    def finish(self, key: str, seconds: float, edit: Edit | None = None) -> None:
+        """Write the stamp: ``key`` is what the step's key was when it began, ``edit`` what its notebook was then."""
         stamp = {"key": key, "seconds": round(seconds, 1), "parameters": self.parameters}
-        write_json(self.stamp, stamp)
+        write_json(self.stamp, stamp | ({"edited": edit.told()} if edit else {}))
+
+    def edited(self) -> str:
+        """How its notebook had been edited when it was last finished; empty if it had not, or it never was."""
+        with contextlib.suppress(OSError, ValueError):
+            return str(read_json(self.stamp).get("edited", ""))
+        return ""
 
 
 class Execution:
@@ -108,7 +126,7 @@ class Execution:
     release: Callable[[], None]
 
     def __init__(self, step: Step, locks: Sequence[int], variables: Mapping[str, str]):
-        self.step, self.key, self.began = step, step.key(), time.monotonic()
+        self.step, self.key, self.edit, self.began = step, step.key(), step.edit, time.monotonic()
         self.progress_file = step.stamp.with_suffix(".progress")
         step.executed.parent.mkdir(parents=True, exist_ok=True)
         self.progress_file.unlink(missing_ok=True)
