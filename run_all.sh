@@ -7,7 +7,7 @@
 #   ./run_all.sh paper --plan   what that would take; nothing is run     half a minute
 #   ./run_all.sh report    claims, verdicts, tables, figures; nothing is run     2 minutes
 #   ./run_all.sh demo      a trained policy at work, on one page               1 minute
-#   ./run_all.sh lab       JupyterLab in the same environment
+#   ./run_all.sh lab       JupyterLab on copies of the notebooks, in explore/
 #   ./run_all.sh test      linter and tests; `test --all` with the slow ones   20 minutes
 #   ./run_all.sh --help    experiments, tasks, methods, seeds, device, jobs, plan
 set -euo pipefail
@@ -92,14 +92,7 @@ esac
 
 case "${1:-}" in
     -h | --help) exec "$python" -m mp_lib run --help ;;
-    lab)
-        set_up "$python"
-        shift
-        # So that Python 3 is this environment, whatever kernels are installed.
-        export JUPYTER_PATH="$PWD/mp_lib/pipeline/jupyter${JUPYTER_PATH:+:$JUPYTER_PATH}"
-        exec "$python" -m jupyterlab --notebook-dir . "$@"
-        ;;
-    demo) set_up "$python"; exec "$python" -m mp_lib "$@" ;;
+    lab | demo) set_up "$python"; exec "$python" -m mp_lib "$@" ;;
     test) set_up "$python"; shift; exec "$python" -m tests "$@" ;;
     *) set_up "$python"; exec "$python" -m mp_lib run "$@" ;;
 esac

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 
 from mp_lib.commands.verb import Verb, option
 from mp_lib.pipeline import options
+from mp_lib.system.extras import require
 from mp_lib.system.paths import given_path
 
 
@@ -27,6 +29,24 @@ def run(given: argparse.Namespace) -> int:
     from mp_lib.pipeline.driver import drive
 
     return drive(given)
+
+
+class Lab(Verb):
+    """The verb behind ``./run_all.sh lab``: ``jupyter`` is what it does not know, which is for JupyterLab."""
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        given, rest = self.parser().parse_known_args(arguments)
+        given.jupyter = rest
+        return given
+
+
+def lab(given: argparse.Namespace) -> None:
+    from mp_lib.pipeline.exploring import lab_command, lab_variables, make_copies
+
+    require("lab", "jupyterlab")
+    for line in make_copies(given.anew):
+        print(line, flush=True)
+    os.execve(sys.executable, lab_command(given.jupyter), os.environ | lab_variables())
 
 
 def check(given: argparse.Namespace) -> None:
@@ -51,6 +71,7 @@ def step(given: argparse.Namespace) -> int:
     return int(not Plan.read(given.plan).run(given.name, given.threads))
 
 
+LAB = (option("--anew", action="store_true", help="make all copies anew; edited ones go to explore/before-<time>"),)
 STEP = (
     option("plan", type=given_path, help="the file that ./run_all.sh --engine snakemake wrote into data/steps"),
     option("name", help="of the step"),
@@ -66,6 +87,7 @@ CHECK = (
 )
 VERBS = (
     Run("run", "make demonstrations, trainings, tables and the report; ./run_all.sh calls it", run),
+    Lab("lab", "open JupyterLab on copies of the notebooks, in explore/; its own options may follow", lab, LAB),
     Verb("check", "say how often a task's expert succeeds", check, CHECK),
     Verb("info", "say what a bug report needs: versions, device, compiler, depth, paths", info),
     Verb("step", "run one step of a plan, as Snakemake's jobs do", step, STEP, True),

@@ -13,7 +13,7 @@ import torch
 from mp_lib.pipeline.cluster import check_snakemake, run_with_snakemake
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.groups import USUAL
-from mp_lib.pipeline.notebooks import refusal
+from mp_lib.pipeline.notebooks import notebooks_there, refusal
 from mp_lib.pipeline.options import experiment_of
 from mp_lib.pipeline.plan import Outlook
 from mp_lib.pipeline.report import build_report
@@ -22,7 +22,6 @@ from mp_lib.pipeline.schedule import TimeLeft
 from mp_lib.pipeline.steps import Step
 from mp_lib.system.device import apart, choose_device, device_name, visible_gpus
 from mp_lib.system.errors import InputError
-from mp_lib.system.paths import notebooks_path, root
 from mp_lib.system.workers import default_jobs, usable_cores
 
 
@@ -33,8 +32,7 @@ def drive(options: argparse.Namespace) -> int:
         options.together = together(options)
         experiment = experiment_of(options)
         steps = experiment.steps(usable_cores())
-        if not notebooks_path().is_dir():
-            raise InputError(f"there are no notebooks in {root()}; run this in a checkout, or set MP_ROOT to one")
+        notebooks_there()
         edited = told_of_edits(steps, options.edited)
         if options.plan:
             print("\n".join(filter(None, [plan(experiment, steps, options), edited])))

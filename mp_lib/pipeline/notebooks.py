@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mp_lib.system.errors import InputError, one_line
 from mp_lib.system.files import read_json, write_json
-from mp_lib.system.paths import notebooks_path, package
+from mp_lib.system.paths import notebooks_path, package, root
 
 LONGEST = 60  # letters of a cell's first line in a message
 
@@ -53,6 +53,13 @@ class Edit:
     def told(self) -> str:
         """E.g. notebooks/03_train.ipynb, cell 2 ("seed: int = 0")."""
         return f"notebooks/{self.notebook}, {self.where}"
+
+
+def notebooks_there() -> list[Path]:
+    """All notebooks of the project; an InputError if there are none, as where the package was installed alone."""
+    if not (found := sorted(notebooks_path().glob("*.ipynb"))):
+        raise InputError(f"there are no notebooks in {root()}; run this in a checkout, or set MP_ROOT to one")
+    return found
 
 
 def code_cells(path: Path) -> list[Cell]:
@@ -108,7 +115,7 @@ def carried_path() -> Path:
 
 def keep() -> Path:
     """Let the package carry the digests of the notebooks as they are, and return the file."""
-    paths = sorted(notebooks_path().glob("*.ipynb"))
-    write_json(carried_path(), {path.name: [cell.digest for cell in code_cells(path)] for path in paths})
+    digests = {path.name: [cell.digest for cell in code_cells(path)] for path in notebooks_there()}
+    write_json(carried_path(), digests)
     carried.cache_clear()
     return carried_path()

@@ -130,15 +130,11 @@ class Execution:
         self.progress_file = step.stamp.with_suffix(".progress")
         step.executed.parent.mkdir(parents=True, exist_ok=True)
         self.progress_file.unlink(missing_ok=True)
-        # Our own kernel python3 goes before all that are installed; Jupyter replaces its command, python, by the
-        # interpreter that papermill runs in, which is ours.
-        paths = {"JUPYTER_PATH": before("JUPYTER_PATH", package() / "pipeline" / "jupyter")} | package_first()
-        # Spinning threads take the other step's core away; a waiting thread costs nothing.
-        settings = {FILE_VARIABLE: str(self.progress_file), "MP_ROOT": str(root()), "OMP_WAIT_POLICY": "passive"}
+        settings = kernel_variables() | {FILE_VARIABLE: str(self.progress_file)}
         with open(step.log, "w") as log:
             self.process = subprocess.Popen(
                 papermill_command(step),
-                env=os.environ | settings | paths | variables,
+                env=os.environ | settings | variables,
                 stdout=log,
                 stderr=log,
                 pass_fds=locks,
@@ -186,6 +182,15 @@ class Execution:
             return psutil.Process(self.process.pid).children(recursive)
         except psutil.Error:
             return []
+
+
+def kernel_variables() -> dict[str, str]:
+    """What is added to the environment of whatever starts kernels."""
+    # Our own kernel python3 goes before all that are installed; Jupyter replaces its command, python, by the
+    # interpreter that it runs in itself, which is ours.
+    paths = {"JUPYTER_PATH": before("JUPYTER_PATH", package() / "pipeline" / "jupyter")} | package_first()
+    # Spinning threads take the other step's core away; a waiting thread costs nothing.
+    return {"MP_ROOT": str(root()), "OMP_WAIT_POLICY": "passive"} | paths
 
 
 def package_first() -> dict[str, str]:

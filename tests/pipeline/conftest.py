@@ -1,6 +1,7 @@
 """What tests of the pipeline share: its command line, and one run of the smoke scale with the report behind it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -25,6 +26,13 @@ def run_pipeline(*arguments, root=ROOT, cwd=None, **variables):
         cwd=cwd,
         env=os.environ | {"MP_ROOT": str(root), "WANDB_MODE": "disabled"} | variables,
     )
+
+
+@pytest.fixture
+def own_notebooks(empty_root):
+    """A root with notebooks of its own, which are as the project has them."""
+    shutil.copytree(ROOT / "notebooks", empty_root / "notebooks")
+    return empty_root
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """Exploring never changes a batch run: a notebook whose code was edited is refused, or named where that was allowed."""
 
 import json
-import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -19,13 +18,6 @@ from tests import ROOT
 
 NAME = "04_evaluate.ipynb"
 CLUSTER = ("--engine", "snakemake")
-
-
-@pytest.fixture
-def own(empty_root):
-    """A root with notebooks of its own, which are as the project has them."""
-    shutil.copytree(ROOT / "notebooks", empty_root / "notebooks")
-    return empty_root
 
 
 def change(path, how):
@@ -87,21 +79,21 @@ def test_the_package_carries_what_the_notebooks_are():
 
 
 @pytest.mark.parametrize("how", SAME)
-def test_text_outputs_and_the_way_of_writing_are_free(own, how):
-    change(own / "notebooks" / NAME, SAME[how])
+def test_text_outputs_and_the_way_of_writing_are_free(own_notebooks, how):
+    change(own_notebooks / "notebooks" / NAME, SAME[how])
     assert edit_of(NAME) is None
 
 
 @pytest.mark.parametrize("how", OTHER)
-def test_other_code_is_an_edit_and_says_where(own, how):
+def test_other_code_is_an_edit_and_says_where(own_notebooks, how):
     act, where = OTHER[how]
-    change(own / "notebooks" / NAME, act)
+    change(own_notebooks / "notebooks" / NAME, act)
     edit = edit_of(NAME)
     assert where in edit.told() and edit.told().startswith(f"notebooks/{NAME}, ") and "\n" not in edit.told()
 
 
-def test_a_notebook_that_is_not_there_or_no_json_is_an_edit(own):
-    path = own / "notebooks" / NAME
+def test_a_notebook_that_is_not_there_or_no_json_is_an_edit(own_notebooks):
+    path = own_notebooks / "notebooks" / NAME
     path.write_bytes(path.read_bytes()[:500])
     assert edit_of(NAME).where == "damaged"
     path.unlink()
@@ -110,34 +102,34 @@ def test_a_notebook_that_is_not_there_or_no_json_is_an_edit(own):
 
 @pytest.mark.parametrize("engine", [(), CLUSTER])
 @pytest.mark.parametrize("arguments", [("smoke",), ("report",)])
-def test_a_run_is_refused_in_one_line_and_nothing_is_made(own, capsys, arguments, engine):
-    change(own / "notebooks" / NAME, set_parameters)
-    before = sorted(own.rglob("*"))
+def test_a_run_is_refused_in_one_line_and_nothing_is_made(own_notebooks, capsys, arguments, engine):
+    change(own_notebooks / "notebooks" / NAME, set_parameters)
+    before = sorted(own_notebooks.rglob("*"))
     assert main(["run", *arguments, *engine]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f'notebooks/{NAME}, cell 2 ("checkpoint: str = ' in line
     assert "git checkout notebooks" in line and "--edited" in line
-    assert sorted(own.rglob("*")) == before
+    assert sorted(own_notebooks.rglob("*")) == before
 
 
-def test_what_a_call_does_not_use_may_be_edited(own):
-    change(own / "notebooks" / NAME, set_parameters)
+def test_what_a_call_does_not_use_may_be_edited(own_notebooks):
+    change(own_notebooks / "notebooks" / NAME, set_parameters)
     given = options.parse(["smoke", "--experiment", "width"])
     used = {step.notebook: step.refusal() for step in Plan.of(given).steps.values()}
     assert NAME not in used and "03_train.ipynb" in used and not any(used.values())
 
 
-def test_a_plan_says_it_and_runs_on(own, capsys, monkeypatch):
+def test_a_plan_says_it_and_runs_on(own_notebooks, capsys, monkeypatch):
     monkeypatch.setattr("mp_lib.pipeline.driver.plan", lambda *_: "a plan")
     for given, said in ((), "not the project's code: notebooks/"), (("--edited",), "as edited: notebooks/"):
-        change(own / "notebooks" / NAME, set_parameters)
+        change(own_notebooks / "notebooks" / NAME, set_parameters)
         assert main(["run", "smoke", "--plan", *given]) == 0
         first, second = capsys.readouterr().out.splitlines()
         assert first == "a plan" and said in second and NAME in second
 
 
-def test_who_allows_it_has_every_step_run_as_it_is_on_a_cluster_too(own):
-    change(own / "notebooks" / NAME, set_parameters)
+def test_who_allows_it_has_every_step_run_as_it_is_on_a_cluster_too(own_notebooks):
+    change(own_notebooks / "notebooks" / NAME, set_parameters)
     for given, refused in ((), True), (("--edited",), False):
         plan = Plan.of(options.parse(["smoke", *given]))
         (step,) = (step for step in plan.steps.values() if step.notebook == NAME)

@@ -2,10 +2,7 @@
 
 import dataclasses
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
@@ -121,18 +118,3 @@ def test_a_notebook_runs_in_this_interpreter_and_package_whatever_is_installed(n
     assert Runner([step], jobs=1).run() == [], step.error()
     assert (notebook_root / "write.txt").read_text() == f"{sys.executable} {ROOT / 'mp_lib'}"
     assert nbformat.read(step.executed, as_version=4).metadata.kernelspec.name == "python3"
-
-
-def test_the_lab_begins_with_the_same_kernel(tmp_path):
-    told = tmp_path / "told"
-    (tmp_path / "bin").mkdir()
-    python = tmp_path / "bin" / "python"
-    python.write_text(
-        f'#!/bin/sh\ncase "$*" in *jupyterlab*) echo "$JUPYTER_PATH" > "{told}" ;; esac\necho {tmp_path}\n'
-    )
-    python.chmod(0o755)
-    variables = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "JUPYTER_PATH": "mine"}
-    command = ["bash", str(ROOT / "run_all.sh"), "lab", "--env", "active"]
-    subprocess.run(command, check=True, capture_output=True, env=variables)
-    first, *others = told.read_text().strip().split(os.pathsep)
-    assert others == ["mine"] and (Path(first) / "kernels" / "python3" / "kernel.json").exists()
