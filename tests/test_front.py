@@ -1,5 +1,6 @@
 """What one can call after ``import mp_lib``: found by any name, repeatable, shown in words, mistakes in one line."""
 
+import hashlib
 import os
 import threading
 import time
@@ -19,6 +20,7 @@ from mp_lib.system.errors import InputError, Stopped
 from mp_lib.system.files import write_json
 from mp_lib.system.locks import sole_user
 from mp_lib.system.paths import run_path
+from tests import ROOT
 from tests.insight.trained import TASK, write_trained
 
 
@@ -204,3 +206,17 @@ def test_a_policy_is_trained_stopped_and_trained_on(monkeypatch):
     assert policy.method == "simple_dp3" and "num_steps=4" in mp_lib.runs()["run"].iloc[0]
     with pytest.raises(InputError, match="num_stpes"):
         mp_lib.train(TASK, "simple_dp3", num_stpes=4)
+
+
+def test_where_nothing_was_trained_there_is_the_policy_that_comes_with_the_project():
+    policy = mp_lib.load()
+    assert policy.checkpoint.is_relative_to(ROOT / "data/policies") and policy.facts["config"]["recipe"] == 2
+    assert mp_lib.load("dp3_mamba", task=policy.task).checkpoint == policy.checkpoint
+    with pytest.raises(InputError, match="no finished run of method dp3_mamba, seed 7 here"):
+        mp_lib.load("dp3_mamba", seed=7)
+    assert policy.checkpoint.stat().st_size < 16 * 2**20
+    card = (ROOT / "data/policies/README.md").read_text()
+    digest = hashlib.sha256(policy.checkpoint.read_bytes()).hexdigest()
+    assert policy.name in card and digest in card
+    own = write_trained("dp3_mamba")
+    assert mp_lib.load("dp3_mamba").name == own

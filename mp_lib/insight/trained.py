@@ -22,7 +22,7 @@ from mp_lib.study.tables import facts_table
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.paths import project, run_path
 
-SHIPPED = "data/policy"  # below the project: the trained policy that comes with it
+SHIPPED = "data/policies"  # below the project: runs that come with it
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +135,9 @@ def newest(method: str, task: str, scale: str, seed: int | None) -> Path:
     found = [path for folder in runs["folder"] if (path := run_path(folder) / CHECKPOINT).exists()]
     if found:
         return max(found, key=lambda path: path.with_name(RESULT).stat().st_mtime)
-    shipped = project() / SHIPPED / CHECKPOINT
-    if shipped.exists() and wanted.items() <= stored_result(shipped)["config"].items():
-        return shipped
+    for shipped in sorted((project() / SHIPPED).glob(f"*/{CHECKPOINT}")):
+        if wanted.items() <= stored_result(shipped)["config"].items():
+            return shipped
     told = ", ".join(f"{key} {value}" for key, value in wanted.items())
     options = f"--methods {method or 'dp3_mamba'}" + (f" --task {task}" if task else "")
     options += f" --seeds {seed}" if seed is not None else ""
