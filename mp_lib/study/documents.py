@@ -40,7 +40,7 @@ def verdicts() -> str:
         rows.append((f"({claim.letter}) {claim.says}", f"**{verdict}**", found, f"`{claim.command}`"))
     text = markdown(pd.DataFrame(rows, columns=["Mamba Policy …", "verdict", "found (95 % interval)", "command"]))
     bases = dict.fromkeys(basis for basis in table["basis"] if "training" in basis)
-    return f"{text}\n{''.join(f'- {basis}{chr(10)}' for basis in bases)}"
+    return f"{text}\nWhat they rest on: {' | '.join(bases)}.\n"
 
 
 def evidence(lines: list[tuple[str, str]]) -> str:
