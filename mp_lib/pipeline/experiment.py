@@ -15,6 +15,7 @@ from mp_lib.learning.evaluation import evaluation_path
 from mp_lib.learning.folder import PRODUCTS
 from mp_lib.pipeline.groups import stacks
 from mp_lib.pipeline.pages import Pages
+from mp_lib.pipeline.parameters import NUMBERS, PARAMETER_FOR
 from mp_lib.pipeline.steps import Step
 from mp_lib.scales import SCALES
 from mp_lib.sim.tasks import TASKS, check_expert_key
@@ -152,6 +153,7 @@ class Experiment:
         usual = asdict(scale_config(**chosen))
         overrides = {key: value for key, value in facts.items() if usual[key] != value}
         told = "".join(f", {key} {value}" for key, value in overrides.items())
+        numbers = {PARAMETER_FOR.get(key, key): overrides.pop(key) for key in NUMBERS if key in overrides}
         return Step(
             name=config.name,
             title=f"train and evaluate {config.method} on {config.task}, seed {config.seed}{told}",
@@ -161,6 +163,7 @@ class Experiment:
                 **{key: chosen[key] for key in ("task", "method", "scale", "seed", "attention")},
                 "expert": config.demonstrator,
                 "device": self.device,
+                **numbers,
                 "overrides": overrides,
             },
             facts=facts,

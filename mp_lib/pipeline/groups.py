@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mp_lib.config import TrainConfig, scale_config
+from mp_lib.config import TrainConfig
 from mp_lib.data.recording import demonstrations_of
 from mp_lib.interfaces import RunResult
 from mp_lib.learning.folder import folder_of, is_finished
 from mp_lib.learning.run import Training, train_group
 from mp_lib.learning.stages import policy_config
+from mp_lib.pipeline.parameters import run_config
 from mp_lib.sim.tasks import TASKS, find_task
 from mp_lib.system.files import read_json
 
@@ -38,10 +39,7 @@ def train_runs(runs: Sequence[dict], **how) -> pd.DataFrame:
     """
     trainings = []
     for run in runs:
-        chosen = {"demonstrator": run["expert"]} | run["overrides"]
-        config = scale_config(
-            run["scale"], run["task"], run["method"], run["seed"], attention=run["attention"], **chosen
-        )
+        config = run_config(run)
         store = demonstrations_of(config)
         trainings.append(Training(config, find_task(config.task), store, folder_of(config, store)))
     failures = train_group(trainings, **how)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import ast
 import json
 import shlex
+from collections.abc import Mapping
 
-from mp_lib.config import BOUNDS, METHODS, PolicyConfig
+from mp_lib.config import BOUNDS, METHODS, PolicyConfig, TrainConfig, scale_config
 from mp_lib.interfaces import look_up
 from mp_lib.model.backends import BACKENDS
 from mp_lib.model.step_forms import FORMS, settle_form
@@ -33,13 +34,16 @@ CHOICES = {  # what a parameter of that name, or an item of it, has to be one of
 }
 MAY_BE_EMPTY = (("04_evaluate", "task"), ("04_evaluate", "method"))  # of CHOICES: the weights say it themselves
 ALLOWED = {  # likewise, of numbers
-    **dict.fromkeys(("jobs", "episodes", "num_demos", "num_inference_steps", "num_windows", "block"), within(1, MOST)),
+    **dict.fromkeys(
+        ("jobs", "episodes", "num_demos", "num_steps", "num_inference_steps", "num_windows", "block"), within(1, MOST)
+    ),
     **dict.fromkeys(("seed", "seeds"), BOUNDS["seed"]),
     "horizons": ("a multiple of 4 and at most 4,096", lambda value: value in range(4, 4097, 4)),
     **{name: BOUNDS[name] for name in ("first_seed", "demo_seed")},
     "diffusion_step": within(0, PolicyConfig.num_train_steps - 1),
 }
-PARAMETER_FOR = {"demonstrator": "expert"}  # a field of configurations that a notebook calls otherwise
+NUMBERS = ("num_steps", "num_demos", "demo_episodes", "final_episodes")  # of a run, for which 03_train has parameters
+PARAMETER_FOR = {"demonstrator": "expert", "final_episodes": "episodes"}  # fields that a notebook calls otherwise
 
 
 def check_parameters(notebook: str, names: dict) -> None:
@@ -66,6 +70,14 @@ def check_parameters(notebook: str, names: dict) -> None:
         if name in found:
             settle(found[name], choose_device(found.get("device", "auto")))
     names.update(found)
+
+
+def run_config(given: Mapping) -> TrainConfig:
+    """The run that parameters of 03_train mean, such as its globals: a number that is None is the scale's."""
+    numbers = {field: given.get(PARAMETER_FOR.get(field, field)) for field in NUMBERS}
+    numbers = {field: number for field, number in numbers.items() if number is not None}
+    kind = {field: given[field] for field in ("scale", "task", "method", "seed", "attention")}
+    return scale_config(**kind, demonstrator=given["expert"], **numbers, **given["overrides"])
 
 
 def parameter(notebook: str, name: str, kind: str, value):

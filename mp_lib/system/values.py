@@ -22,7 +22,7 @@ NOTHING = ("", "none", "null")
 TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 Bound = tuple[str, Callable[[float], bool]]  # what a number has to be, in words, and whether one is
 ANY: Bound = ("any number", lambda value: True)
-EXAMPLES = {"int": "4", "float": "0.5", "bool": "true", "str": '"some text"', "dict": '{"num_steps": 10}'}
+EXAMPLES = {"int": "4", "float": "0.5", "bool": "true", "str": '"some text"', "dict": '{"learning_rate": 1e-4}'}
 UNREADABLE = (ValueError, TypeError, KeyError, ArithmeticError, SyntaxError, RecursionError, MemoryError)
 
 

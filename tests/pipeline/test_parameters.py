@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
-from mp_lib.config import METHODS
-from mp_lib.pipeline.parameters import MAY_BE_EMPTY, check_parameters, parameters_of
+from mp_lib.config import METHODS, scale_config
+from mp_lib.pipeline.experiment import Experiment
+from mp_lib.pipeline.parameters import MAY_BE_EMPTY, check_parameters, parameters_of, run_config
+from mp_lib.study.designs import DESIGNS
 from mp_lib.system.errors import InputError
 from tests import ROOT
 
@@ -29,7 +31,8 @@ WRONG = {  # a value for each kind that means nothing of it
     "list[int] or None": ["a"],
 }
 TAKEN = [
-    ("03_train", "overrides", '{"num_steps": 4}', {"num_steps": 4}),
+    ("03_train", "overrides", '{"num_epochs": 4}', {"num_epochs": 4}),
+    ("03_train", "num_steps", "400", 400),
     ("03_train", "seed", 0.0, 0),
     ("03_train", "demo_episodes", 3, [3]),
     ("05_tables", "tasks", "metaworld_drawer-open", ["metaworld_drawer-open"]),
@@ -45,6 +48,7 @@ IMPOSSIBLE = [
     ("03_train", {"seed": -1}, "03_train: seed -1 given; it must be at least 0"),
     ("03_train", {"overrides": {"seed": 3}}, "overrides has seed; give that as the parameter seed$"),
     ("03_train", {"overrides": {"demonstrator": "dapg"}}, "overrides has demonstrator; .* as the parameter expert$"),
+    ("03_train", {"overrides": {"final_episodes": 3}}, "overrides has final_episodes; .* as the parameter episodes$"),
     ("05_tables", {"tasks": ["m"]}, "unknown task 'm'"),
     ("05_tables", {"tasks": ["q" * 5000]}, "unknown task '.{199}…; choose one of"),
     ("02_model_anatomy", {"diffusion_step": 100}, "diffusion_step 100 given; it must be at least 0 and at most 99"),
@@ -176,3 +180,27 @@ def test_papermill_ends_in_that_line_and_nothing_is_made(tmp_path, monkeypatch, 
     done = subprocess.run([*command, *arguments], cwd=there, capture_output=True, text=True)
     assert done.returncode and said.format(root=root) in done.stderr.strip().splitlines()[-1]
     assert not root.exists()
+
+
+def test_numbers_of_a_run_are_its_own_parameters_and_none_is_the_scales():
+    given = {
+        "scale": "quick",
+        "task": "metaworld_reach",
+        "method": "dp3",
+        "seed": 1,
+        "attention": "paper",
+        "expert": "default",
+    }
+    usual = run_config(given | {"num_steps": None, "num_demos": None, "episodes": None, "overrides": {}})
+    assert usual == scale_config("quick", "metaworld_reach", "dp3", 1)
+    own = run_config(given | {"num_steps": 40, "num_demos": 3, "episodes": 2, "overrides": {"learning_rate": 1e-4}})
+    assert (own.num_steps, own.num_demos, own.final_episodes, own.learning_rate) == (40, 3, 2, 1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(DESIGNS))
+def test_the_step_of_a_run_means_that_run(name):
+    experiment = Experiment("smoke", DESIGNS[name])
+    for config in {experiment.trained(each) for each in experiment.configs()}:
+        step = experiment.training(config)
+        assert run_config(step.parameters) == config
+        check_parameters("03_train", dict(step.parameters))
