@@ -13,11 +13,11 @@ from torch import Tensor
 from mp_lib.config import EXPLORING_SEEDS, METHODS, PolicyConfig, kind_name
 from mp_lib.interfaces import Environment, TaskSpec
 from mp_lib.learning.evaluation import load as load_checkpoint
-from mp_lib.learning.folder import CHECKPOINT, find_checkpoint, stored_result
+from mp_lib.learning.folder import CHECKPOINT, FILM, find_checkpoint, stored_result
 from mp_lib.model.backends import FrozenPolicy
 from mp_lib.sim.tasks import find_task
 from mp_lib.study.rows import RESULT, load_runs
-from mp_lib.study.sentences import of_rate
+from mp_lib.study.sentences import of_rate, of_training
 from mp_lib.study.tables import facts_table
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.paths import project, run_path
@@ -123,6 +123,17 @@ def find(name: str = "", task: str = "", scale: str = "", seed: int | None = Non
     if name and name not in METHODS:
         return named(name)
     return newest(name, find_task(task).name if task else "", scale, seed)
+
+
+def newest_film() -> tuple[Path, str]:
+    """The film of the newest trained policy, or of the one that comes with the project, and a sentence on it."""
+    checkpoint = find()
+    config, final = (stored_result(checkpoint)[key] for key in ("config", "final"))
+    training = of_training(checkpoint, config["task"], config["method"])
+    ended = "succeeds" if final["successes"][0] else "fails"
+    shown = f"**{config['method']}** on **{config['task']}**, {training}"
+    said = f"{shown}. On environment seed {final['seeds'][0]} it {ended}."
+    return checkpoint.with_name(FILM), said
 
 
 def newest(method: str, task: str, scale: str, seed: int | None) -> Path:

@@ -134,6 +134,14 @@ def of_origin(runs: pd.DataFrame, command: str) -> str:
     )
 
 
+def headline(table: pd.DataFrame) -> str:
+    """How often each method succeeds, over the tasks that all have; ``table`` as ``tables.method_table``."""
+    if table.empty:
+        return "Nothing was run at this scale yet, and nothing is kept of it."
+    rates = (f"{row.label} {with_interval(row.ours, row.low, row.high)}" for row in table.itertuples())
+    return f"Success in percent over {count(table['tasks'].iloc[0], 'task')}, with 95 % intervals: {join([*rates])}."
+
+
 def of_numbers(numbers: Sequence[int], noun: str) -> str:
     """E.g. "seed 0", "seeds 0, 1 and 2"."""
     return f"{noun if len(numbers) == 1 else noun + 's'} {join(numbers)}"
