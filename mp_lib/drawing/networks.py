@@ -14,6 +14,7 @@ from mp_lib.config import METHODS
 from mp_lib.drawing.style import BY_HORIZON, COLUMN, GREY, LIGHT, PAGE, PART_COLORS, label_ends, look_of, panels, styled
 
 HATCH = "/////"  # attention, which the release carries and never runs
+SPREAD = 0.1  # a matrix whose least entry is more than this share of its largest is even
 MIXER_LABELS = {method.mixer: method.label for method in METHODS.values() if method.mixer} | {"attention": "attention"}
 
 
@@ -90,17 +91,28 @@ def percent(value: float) -> str:
 
 @styled
 def mixing_matrices(table: pd.DataFrame) -> Figure:
-    """A matrix a mixer, white where it is exactly zero. ``table``: mixer, to, source, weight in 0 to 1."""
-    names = list(table["mixer"].unique())
-    figure, axes = panels(1, len(names), PAGE, 1.75, sharey=True)
-    norm = LogNorm(1e-5, 1, clip=True)
-    for place, name in zip(axes[0], names, strict=True):
-        wide = square(table[table["mixer"] == name], "weight")
-        image = over_steps(place, np.ma.masked_equal(wide, 0), norm=norm)
-        place.set(title=MIXER_LABELS[name], xlabel="from step")
+    """A matrix a mixer, white where it is exactly zero. ``table``: mixer, to, source, weight in 0 to 1.
+
+    One whose entries are all of one size, as attention's are, has a linear scale of its own: it would be one dark
+    square.
+    """
+    pictures = {name: square(rows, "weight") for name, rows in table.groupby("mixer", sort=False)}
+    figure, axes = panels(1, len(pictures), PAGE, 1.75, sharey=True)
     axes[0, 0].set_ylabel("to step")
-    bar = figure.colorbar(image, ax=list(axes[0]), label="|M| / max |M|", aspect=12, pad=0.01, shrink=0.7)
-    bar.ax.minorticks_off()
+    places = dict(zip(pictures, axes[0], strict=True))
+    even = [name for name, wide in pictures.items() if wide.min() > SPREAD]
+    scales = {"|M| / max |M|": ([name for name in pictures if name not in even], LogNorm(1e-5, 1, clip=True))}
+    scales |= {f"of {MIXER_LABELS[name]}": ([name], Normalize(pictures[name].min(), 1)) for name in even}
+    for label, (names, norm) in scales.items():
+        for name in names:
+            image = over_steps(places[name], np.ma.masked_equal(pictures[name], 0), norm=norm)
+            places[name].set(title=MIXER_LABELS[name], xlabel="from step")
+        if names:
+            there = [places[name] for name in names]
+            bar = figure.colorbar(
+                image, ax=there, label=label, aspect=12, pad=0.01 * len(pictures) / len(names), shrink=0.7
+            )
+            bar.ax.minorticks_off()
     return figure
 
 

@@ -33,33 +33,6 @@ MANY = {"what": "denoiser", "batch": 64, "threads": 2} | USUAL
 STEP = {"what": "train_step", "batch": 128, "threads": 2} | USUAL
 STEP_ON_GPU = {"what": "training", "batch": 128, "threads": 1} | USUAL
 FEW = CHUNK | {"num_inference_steps": 2}
-READING = (  # name, column of ``with_readings``, rows
-    *(
-        (f"{noun} {BACKEND_LABELS[name]} (ms)", "milliseconds", where | {"backend": name})
-        for noun, where in (("call,", CALL), ("chunk,", CHUNK), ("chunk of two steps,", FEW))
-        for name in ("official", "torch", "onnx", "cuda")
-    ),
-    *(
-        (f"chunk, {BACKEND_LABELS[name]}: times as fast as {other}", column, CHUNK | {"backend": name})
-        for name in ("onnx", "cuda")
-        for other, column in (
-            (f"DP3 by {BACKEND_LABELS[name]}", "against_same"),
-            ("DP3 eager", "against_dp3"),
-            ("official", "against_official"),
-        )
-    ),
-    ("chunk: floor by bandwidth (ms)", "floor_milliseconds", CHUNK | {"backend": "torch"}),
-    *(
-        (f"calls a second, batch 64, {BACKEND_LABELS[name]}", "samples_per_second", MANY | {"backend": name})
-        for name in ("torch", "onnx")
-    ),
-    ("training step (ms)", "milliseconds", STEP | {"backend": "torch"}),
-    ("training step: times as fast as official", "against_official", STEP | {"backend": "torch"}),
-    ("training step, CUDA graph (ms)", "milliseconds", STEP_ON_GPU | {"backend": "cuda"}),
-    ("memory of a chunk (MB)", "peak_megabytes", CHUNK | {"backend": "torch"}),
-    ("memory of a training step (MB)", "peak_megabytes", STEP | {"backend": "torch"}),
-    ("memory of a training step, CUDA graph (MB)", "peak_megabytes", STEP_ON_GPU | {"backend": "cuda"}),
-)
 
 
 def count_parameters(parameters: Iterable[torch.nn.Parameter]) -> int:
@@ -175,18 +148,6 @@ def measured(column: str, horizon: int = 16, **where) -> pd.Series:
     return measured_rows(column, horizon, **where).set_index(["method", "attention"])[column]
 
 
-def with_readings(table: pd.DataFrame) -> pd.DataFrame:
-    """``read_table`` with milliseconds, samples a second, and how many times as fast as another it is."""
-    return table.assign(
-        milliseconds=1e3 * table["median_seconds"],
-        floor_milliseconds=1e3 * table["floor_seconds"],
-        samples_per_second=table["batch"] / table["median_seconds"],
-        against_dp3=1 / table["ratio_to_dp3_eager"],
-        against_same=1 / table["ratio_to_dp3_same"],
-        against_official=1 / table["ratio_to_official"],
-    )
-
-
 def forms_in(table: pd.DataFrame) -> list[str]:
     """The forms, but the official one, in which chunks of ``table`` were timed."""
     timed = {*pick(table, **CHUNK)["backend"]}
@@ -217,28 +178,6 @@ def cost_rows(table: pd.DataFrame, quantity: str, column: str, unit: float, text
     rows = table[["method", "attention"]].assign(quantity=quantity, value=values, share=table[f"{column}_share"])
     rows["share_eager"] = table.get(f"{column}_eager", float("nan"))
     return rows.assign(text=[text.format(value) for value in values])
-
-
-def benchmark_reading(table: pd.DataFrame, horizon: int) -> pd.DataFrame:
-    """The kept benchmark as a reader wants it: a row a quantity, a column a method and attention.
-
-    ``table`` as ``read_table``, of one device. What was not measured is empty, or has no row.
-    """
-    costs, table = cost_table(horizon), with_readings(table)
-    names = [kind_name(*kind) for kind in kinds()]
-    shown = pd.DataFrame(
-        {
-            "parameters (M)": costs["parameters"] / 1e6,
-            "that run (M)": costs["parameters_that_run"] / 1e6,
-            "multiply-adds (M)": costs["multiply_adds"] / 1e6,
-        }
-    )
-    keys = pd.MultiIndex.from_frame(costs[["method", "attention"]])
-    for name, column, where in READING:
-        values = pick(table, horizon=horizon, **where).set_index(["method", "attention"])[column]
-        shown[name] = values.reindex(keys).to_numpy() if len(values) else float("nan")
-    shown = shown.dropna(axis="columns", how="all").set_axis(names).T
-    return shown.reset_index(names=f"horizon {horizon}")
 
 
 def benchmark_text(table: pd.DataFrame, horizon: int = 16) -> str:

@@ -274,3 +274,12 @@ def test_spread_keeps_the_order_and_the_gap():
     assert np.array_equal(np.argsort(moved), np.argsort(values))
     assert np.diff(np.sort(moved)).min() > 0.1 - 1e-9
     assert moved[[1, 3]] == pytest.approx([0.1, 0.9])
+
+
+def test_a_matrix_whose_entries_are_of_one_size_has_a_scale_of_its_own():
+    table = mixing_table()
+    attention = table["mixer"] == "attention"
+    table.loc[attention, "weight"] = np.linspace(0.7, 1, attention.sum())
+    figure = networks.mixing_matrices(table)
+    limits = {axes.get_title("left"): axes.images[0].get_clim() for axes in figure.axes if axes.images}
+    assert limits.pop("attention") == (0.7, 1) and set(limits.values()) == {(1e-5, 1)}

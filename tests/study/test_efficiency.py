@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from mp_lib.drawing import plots
-from mp_lib.study import efficiency
+from mp_lib.drawing.display import show_grouped
+from mp_lib.study import cost_reading, efficiency
 from mp_lib.study.efficiency import read_table
 from mp_lib.timing.benchmark import Measurement
 from mp_lib.timing.table import kept_path, read_rows, write_rows
@@ -72,9 +73,11 @@ def test_what_is_measured_anew_stands_beside_what_is_kept(made_up):
 def test_readers_show_what_is_there(path, tmp_path):
     table = read_table(kept_path() if path == "kept" else tmp_path / "missing.csv")
     for horizon in (4, 16):
-        shown = efficiency.benchmark_reading(table, horizon)
-        assert len(shown.columns) == 1 + len(efficiency.kinds())
-        assert "multiply-adds (M)" in shown[f"horizon {horizon}"].tolist()
+        shown = cost_reading.benchmark_reading(table, horizon)
+        assert len(shown.columns) == 2 + len(efficiency.kinds())
+        assert "multiply-adds of a call" in shown[f"horizon {horizon}"].tolist()
+        page = show_grouped(shown).data
+        assert [page.count(f"<em>{unit}</em>") for unit in shown["unit"].unique()] == [1] * shown["unit"].nunique()
     said = efficiency.benchmark_text(table)
     assert ("has not been made" in said) == (path == "missing")
     costs = efficiency.relative_costs({16: efficiency.cost_table(16)}, table, efficiency.forms_in(table))
@@ -84,14 +87,14 @@ def test_readers_show_what_is_there(path, tmp_path):
 
 
 def test_readers_take_ratios_and_milliseconds_from_their_rows(made_up):
-    shown = efficiency.benchmark_reading(made_up, 16).set_index("horizon 16")
+    shown = cost_reading.benchmark_reading(made_up, 16).set_index(["unit", "horizon 16"])
     for name, value in {
-        "call, ONNX Runtime (ms)": 1000,
-        "chunk of two steps, ONNX Runtime (ms)": 1000,
-        "chunk, ONNX Runtime: times as fast as official": 5,
-        "chunk, ONNX Runtime: times as fast as DP3 eager": 2,
-        "chunk, ONNX Runtime: times as fast as DP3 by ONNX Runtime": 4,
-        "calls a second, batch 64, PyTorch": 64,
+        ("milliseconds", "call, ONNX Runtime"): 1000,
+        ("milliseconds", "chunk of two steps, ONNX Runtime"): 1000,
+        ("times as fast", "chunk, ONNX Runtime, as official"): 5,
+        ("times as fast", "chunk, ONNX Runtime, as DP3 eager"): 2,
+        ("times as fast", "chunk, ONNX Runtime, as DP3 by ONNX Runtime"): 4,
+        ("a second", "calls of batch 64, PyTorch"): 64,
     }.items():
         assert (shown.loc[name] == value).all(), name
     assert "25.0 to 25.0 % ONNX Runtime (50.0 to 50.0 %)" in efficiency.benchmark_text(made_up)

@@ -1,0 +1,80 @@
+"""The benchmark as a reader wants it: a row a quantity, grouped by unit, a column a method and attention."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from mp_lib.config import kind_name, kinds
+from mp_lib.study.efficiency import BACKEND_LABELS, CALL, CHUNK, FEW, MANY, STEP, STEP_ON_GPU, cost_table, pick
+
+TIMED = ("official", "torch", "onnx", "cuda")
+READINGS = {  # unit: (quantity, column of ``with_readings``, rows)
+    "milliseconds": (
+        *(
+            (f"{noun}, {BACKEND_LABELS[name]}", "milliseconds", where | {"backend": name})
+            for noun, where in (("call", CALL), ("chunk", CHUNK), ("chunk of two steps", FEW))
+            for name in TIMED
+        ),
+        ("chunk: floor by bandwidth", "floor_milliseconds", CHUNK | {"backend": "torch"}),
+        ("training step", "milliseconds", STEP | {"backend": "torch"}),
+        ("training step, CUDA graph", "milliseconds", STEP_ON_GPU | {"backend": "cuda"}),
+    ),
+    "times as fast": (
+        *(
+            (f"chunk, {BACKEND_LABELS[name]}, as {other}", column, CHUNK | {"backend": name})
+            for name in ("onnx", "cuda")
+            for other, column in (
+                (f"DP3 by {BACKEND_LABELS[name]}", "against_same"),
+                ("DP3 eager", "against_dp3"),
+                ("official", "against_official"),
+            )
+        ),
+        ("training step, as official", "against_official", STEP | {"backend": "torch"}),
+    ),
+    "a second": tuple(
+        (f"calls of batch 64, {BACKEND_LABELS[name]}", "samples_per_second", MANY | {"backend": name})
+        for name in ("torch", "onnx")
+    ),
+    "megabytes": (
+        ("memory of a chunk", "peak_megabytes", CHUNK | {"backend": "torch"}),
+        ("memory of a training step", "peak_megabytes", STEP | {"backend": "torch"}),
+        ("memory of a training step, CUDA graph", "peak_megabytes", STEP_ON_GPU | {"backend": "cuda"}),
+    ),
+}
+
+
+def with_readings(table: pd.DataFrame) -> pd.DataFrame:
+    """``read_table`` with milliseconds, samples a second, and how many times as fast as another it is."""
+    return table.assign(
+        milliseconds=1e3 * table["median_seconds"],
+        floor_milliseconds=1e3 * table["floor_seconds"],
+        samples_per_second=table["batch"] / table["median_seconds"],
+        against_dp3=1 / table["ratio_to_dp3_eager"],
+        against_same=1 / table["ratio_to_dp3_same"],
+        against_official=1 / table["ratio_to_official"],
+    )
+
+
+def benchmark_reading(table: pd.DataFrame, horizon: int) -> pd.DataFrame:
+    """Rows (unit, "horizon 16", a column a method and attention) of what a method counts and takes.
+
+    ``table`` as ``efficiency.read_table``, of one device. What was not measured is empty, or has no row.
+    """
+    costs, table = cost_table(horizon), with_readings(table)
+    keys = pd.MultiIndex.from_frame(costs[["method", "attention"]])
+    shown = {
+        ("million", "parameters"): costs["parameters"].to_numpy() / 1e6,
+        ("million", "parameters that run"): costs["parameters_that_run"].to_numpy() / 1e6,
+        ("million", "multiply-adds of a call"): costs["multiply_adds"].to_numpy() / 1e6,
+    }
+    for unit, rows in READINGS.items():
+        for quantity, column, where in rows:
+            found = pick(table, horizon=horizon, **where).set_index(["method", "attention"])[column].astype(float)
+            shown[unit, quantity] = found.reindex(keys).to_numpy()
+    names = [kind_name(*kind) for kind in kinds()]
+    return (
+        pd.DataFrame.from_dict(shown, orient="index", columns=names)
+        .set_index(pd.MultiIndex.from_tuples(shown, names=["unit", f"horizon {horizon}"]))
+        .dropna(how="all")
+        .reset_index()
+    )
