@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import select
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from mp_lib.commands.table import VERBS
 from mp_lib.system.errors import Stopped, one_line
 from mp_lib.system.extras import explain
+from mp_lib.system.names import nearest
 
 HELP = ("-h", "--help", "help")
 UNREAD = 128 + 13  # SIGPIPE
@@ -46,8 +46,8 @@ def answer(name: str, *rest: str) -> int:
         print(overview())
         return 0
     if name not in VERBS:
-        nearest = difflib.get_close_matches(name, VERBS, n=len(VERBS), cutoff=0)
-        print(f"mp_lib: unknown verb {name!r}; choose one of: {', '.join(nearest)}", file=sys.stderr)
+        near = nearest(name, VERBS, len(VERBS), 0)
+        print(f"mp_lib: unknown verb {name!r}; choose one of: {', '.join(near)}", file=sys.stderr)
         return 2
     try:
         return VERBS[name].act(VERBS[name].parse(rest)) or 0

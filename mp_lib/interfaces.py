@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from mp_lib.system.errors import InputError, shown
+from mp_lib.system.names import nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -185,6 +185,7 @@ NAMED_HERE = {
 
 
 LISTED, NEAREST = 40, 5  # choices that one line can hold; of more than that it names the nearest
+LONGEST = 80  # letters of a name that are compared, since whoever hands over a text means none
 ALL_OF = {"task": 'python -c "from mp_lib.sim.tasks import TASKS; print(*TASKS)"'}  # what lists what a line cannot hold
 
 
@@ -198,7 +199,7 @@ def look_up(registry: dict, name: str, noun: str):
     choices, rest = [*map(str, registry)], ""
     if len(choices) > LISTED:
         rest = f", or another of {len(choices)}" + (f" that are listed by: {ALL_OF[noun]}" if noun in ALL_OF else "")
-        choices = get_close_matches(shown(name), choices, NEAREST, cutoff=0.3) or choices[:NEAREST]
+        choices = nearest(str(name)[:LONGEST], choices, NEAREST, 0.3) or choices[:NEAREST]
     raise InputError(f"unknown {noun} {shown(name)}; choose one of: {', '.join(choices)}{rest}")
 
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from mp_lib.config import EXPLORING_SEEDS, METHODS, PolicyConfig, kind_name
-from mp_lib.interfaces import Environment, TaskSpec
+from mp_lib.interfaces import Environment, TaskSpec, look_up
 from mp_lib.learning.evaluation import load as load_checkpoint
 from mp_lib.learning.folder import CHECKPOINT, FILM, find_checkpoint, stored_result
 from mp_lib.model.backends import FrozenPolicy
+from mp_lib.scales import SCALES
 from mp_lib.sim.tasks import find_task
 from mp_lib.study.rows import RESULT, load_runs
 from mp_lib.study.sentences import of_rate, of_training
 from mp_lib.study.tables import facts_table
 from mp_lib.system.errors import InputError, shown
+from mp_lib.system.names import nearest
 from mp_lib.system.paths import project, run_path
 
 SHIPPED = "data/policies"  # below the project: runs that come with it
@@ -138,6 +139,8 @@ def newest_film() -> tuple[Path, str]:
 
 def newest(method: str, task: str, scale: str, seed: int | None) -> Path:
     """The weights of the newest finished run of which all that is given holds, or the shipped ones."""
+    if scale:
+        look_up(SCALES, scale, "scale")
     wanted = {"method": method, "task": task, "scale": scale, "seed": seed}
     wanted = {key: value for key, value in wanted.items() if value not in ("", None)}
     runs = load_runs().drop_duplicates("folder")
@@ -161,6 +164,6 @@ def named(name: str) -> Path:
     try:
         return find_checkpoint(name)
     except InputError as error:
-        if close := get_close_matches(name, METHODS, 1):
+        if close := nearest(name, METHODS, 1):
             raise InputError(f"no run, folder or method {shown(name)}; did you mean {close[0]!r}?") from error
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import shlex
@@ -14,6 +13,7 @@ from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.interfaces import RunResult
 from mp_lib.system.errors import InputError, one_line
 from mp_lib.system.files import read_json
+from mp_lib.system.names import nearest
 from mp_lib.system.paths import given_path, run_path
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def find_checkpoint(given: str = "") -> Path | None:
             return path
         if path.is_dir():
             return checkpoint_in(path)
-    runs = difflib.get_close_matches(place.name, [run.name for run in run_path().glob("*")], cutoff=0.5)
+    runs = nearest(place.name, [run.name for run in run_path().glob("*")])
     near = f"runs with such names: {', '.join(runs)}" if runs else "give a run's name, its folder, or a file of weights"
     raise InputError(f"checkpoint {given} given, but there is no {place}, and no run of that name; {near}")
 

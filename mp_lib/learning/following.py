@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from mp_lib.learning.metrics import read_lines
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.files import read_json
 from mp_lib.system.locks import in_use
+from mp_lib.system.names import nearest
 from mp_lib.system.paths import given_path, run_path
 from mp_lib.system.progress import track
 
@@ -67,7 +67,7 @@ def named(name: str) -> Path:
     for path in (given_path(name), run_path(name)):
         if (path / "config.json").exists():
             return path
-    near = difflib.get_close_matches(Path(name).name, [path.parent.name for path in run_path().glob("*/config.json")])
+    near = nearest(Path(name).name, [path.parent.name for path in run_path().glob("*/config.json")])
     raise InputError(f"no run {shown(name)} here; " + (f"near: {', '.join(near)}" if near else "see mp_lib.runs()"))
 
 
