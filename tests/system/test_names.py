@@ -15,7 +15,6 @@ from mp_lib.system.names import nearest
         ("dp3_mama", METHODS, "dp3_mamba"),
         ("door-opn", TASKS, "metaworld_door-open"),
         ("drawer-open", TASKS, "metaworld_drawer-open"),
-        ("hamer", TASKS, "adroit_hammer"),
         ("pen", TASKS, "adroit_pen"),
         ("loptop", TASKS, "dexart_laptop"),
     ],
