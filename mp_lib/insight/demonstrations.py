@@ -16,6 +16,7 @@ from mp_lib.learning.film import write_film
 from mp_lib.sim.tasks import TASKS, remarks_on
 from mp_lib.study.sentences import join, of_rate
 from mp_lib.study.tables import facts_table
+from mp_lib.system.progress import track
 
 CLOUDS = 4  # of a demonstration that are shown where there is no simulator
 DEXART_JOINTS = [f"arm {k}" for k in range(1, 7)]
@@ -94,11 +95,12 @@ def film_of(store: ReplayBuffer, spec: TaskSpec | None) -> Path | None:
     if path.exists():
         return path
     actions = store.read(keys=["action"])["action"][slice(*frames_of(store, store.demo_episodes[0]))]
-    with at_the_start(store, spec) as env:
+    with at_the_start(store, spec) as env, track(len(actions), f"film {spec.name}") as progress:
         frames = [env.render()]
         for action in actions:
             env.step(action)
             frames.append(env.render())
+            progress.advance()
     return write_film(path, frames)
 
 

@@ -23,6 +23,7 @@ from mp_lib.model.mixers import MIXERS, short_conv
 from mp_lib.model.policy import DiffusionPolicy
 from mp_lib.model.scan import quasiseparable_matrix, selective_scan, ssd_matrix
 from mp_lib.study.sentences import join
+from mp_lib.system.progress import tracked
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def mixing_table(specimens: Sequence[Specimen], block: int = 1, diffusion_step: 
     mixer itself gives, as a share of the largest output, in float64; ``weights`` says whose they are.
     """
     rows = []
-    for specimen in specimens:
+    for specimen in tracked(specimens, "take mixers apart"):
         policy = specimen.policy()
         mixer, x = captured(policy, specimen.inputs(policy, 1, diffusion_step), block, specimen.mixer)
         mixer, x = mixer.double(), x.double()

@@ -15,6 +15,7 @@ from mp_lib.insight.mixing import blind_to_later, later_share, own_share, told
 from mp_lib.insight.specimens import Specimen
 from mp_lib.model.unet import UNet1D
 from mp_lib.study.sentences import join
+from mp_lib.system.progress import tracked
 
 ROWS = 64  # entries of the output whose gradients are taken in one call
 
@@ -41,7 +42,7 @@ def field_table(specimens: Sequence[Specimen], count: int = 4, diffusion_step: i
     ``share`` is a gradient's part of all that its output step gets: every row of the picture sums to 1.
     """
     rows = []
-    for specimen in specimens:
+    for specimen in tracked(specimens, "follow gradients"):
         policy = specimen.policy()
         field = receptive_field(policy.model, *specimen.inputs(policy, count, diffusion_step))
         shares = field / field.sum(1, keepdim=True)

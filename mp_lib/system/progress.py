@@ -7,14 +7,16 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
 from mp_lib.system.notebook import Bar, in_notebook
 
 FILE_VARIABLE = "MP_PROGRESS"  # names the JSON file that a parent process polls
+Item = TypeVar("Item")
 BAR_SECONDS = 1.0
 FILE_SECONDS = 0.5
 
@@ -78,3 +80,11 @@ def track(total: int, description: str) -> Iterator[Progress]:
         yield progress
     finally:
         progress.close()
+
+
+def tracked(items: Sequence[Item], description: str) -> Iterator[Item]:
+    """One item after the other, under a bar that counts them."""
+    with track(len(items), description) as progress:
+        for item in items:
+            yield item
+            progress.advance()
