@@ -36,6 +36,23 @@ class Obs:
 
 
 @dataclass(frozen=True)
+class Start:
+    """What is otherwise in an episode than the task has it, from its reset on; by default nothing.
+
+    ``camera_turned``: degrees by which the camera of the cloud stands further round, counterclockwise from above, about
+    the upright through the middle of the workspace, while ``to_world`` and what leads to the cloud take it to stand
+    where it stood. ``object_shifted``: percent by which the ranges are wider, about their middles, in which things are
+    placed (``TaskSpec.placed``).
+    """
+
+    camera_turned: float = 0.0
+    object_shifted: float = 0.0
+
+
+AS_USUAL = Start()
+
+
+@dataclass(frozen=True)
 class Branch:
     """A copy of a simulation at one moment, which can be stepped and not looked at; see ``Environment.branch``.
 
@@ -55,8 +72,8 @@ class Environment(Protocol):
 
     depth_backend: str
 
-    def reset(self, seed: int) -> None:
-        """Start the episode that belongs to ``seed``, the same one every time."""
+    def reset(self, seed: int, start: Start = AS_USUAL) -> None:
+        """Start the episode that belongs to ``seed``, the same one every time, but for what ``start`` changes."""
 
     def step(self, action: np.ndarray) -> bool:
         """Apply one action (A,) in [-1, 1] and say whether the goal is met after it.
@@ -124,7 +141,8 @@ class TaskSpec:
     ``num_demos`` is the paper's number of demonstrations; an episode is kept as a demonstration if
     its goal is met in at least ``min_success_steps`` steps; ``max_steps`` counts policy steps. Where ``ends_at_goal``,
     an episode is over as soon as its goal is met, also while it is recorded. ``action_meaning`` says what the numbers
-    of an action are, and in which units.
+    of an action are, and in which units. ``placed`` says what stands elsewhere in every episode, within a range; it is
+    empty where nothing does.
     ``remark`` says how the task differs from the paper's, so that published numbers are not comparable; it is empty
     where they are. ``expert_remark`` says how the expert differs. Both stand beside numbers that rest on them.
     ``other_experts`` can be had by ``with_expert``, ``other_objects`` by ``with_objects``. ``other_states`` are sizes
@@ -145,6 +163,7 @@ class TaskSpec:
     min_success_steps: int
     success_rule: SuccessRule
     action_meaning: str = ""
+    placed: str = ""
     remark: str = ""
     expert_remark: str = ""
     other_experts: Mapping[str, Demonstrator] = field(default_factory=dict)

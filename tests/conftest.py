@@ -16,7 +16,7 @@ import signal
 import numpy as np
 import pytest
 
-from mp_lib.interfaces import Branch, Obs, SuccessRule, TaskSpec
+from mp_lib.interfaces import AS_USUAL, Branch, Obs, SuccessRule, TaskSpec
 
 
 class ToyEnv:
@@ -31,7 +31,7 @@ class ToyEnv:
     def __init__(self, num_points, goal=range(6, 99), dies=None, fails=None, diverges=None):
         self.num_points, self.goal, self.dies, self.fails, self.diverges = num_points, goal, dies, fails, diverges
 
-    def reset(self, seed):
+    def reset(self, seed, start=AS_USUAL):
         self.seed, self.steps, self.position = seed, 0, 0.0
 
     def step(self, action):

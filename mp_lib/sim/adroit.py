@@ -16,12 +16,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mp_lib.interfaces import look_up
+from mp_lib.interfaces import AS_USUAL, Start, look_up
 from mp_lib.sim.cloud_env import CloudEnv
 from mp_lib.sim.cloud_maker import Crop
-from mp_lib.sim.env import SimulationDiverged, checked_action, on_data
+from mp_lib.sim.env import SimulationDiverged, WiderDraws, checked_action, on_data
 
 import mujoco  # isort: skip  # after mp_lib.sim.cloud_env, which chooses what mujoco loads
+from gymnasium.utils import seeding  # isort: skip
 
 with contextlib.redirect_stderr(io.StringIO()):  # it prints a notice on rewards, which nothing here uses
     from gymnasium_robotics.envs.adroit_hand.adroit_door import AdroitHandDoorEnv
@@ -36,6 +37,7 @@ DROPPED = 0.075  # metres above the table; a pen below has left the hand
 UPSIDE_DOWN = (np.cos(1.57), 0, 0, np.sin(1.57))  # euler 0 0 3.14
 FROM_BEHIND = (0.92388, 0.382683, 0, 0)  # 45 degrees down along y, as "vil_camera" is in all four models
 IN_FRONT = (0, 0, 0.382683, 0.92388)  # the same, turned by 180 degrees about z
+MIDDLE = (0.0, 0.0)  # of the table in all four models
 
 
 def _door_is_open(env: AdroitHandDoorEnv) -> bool:
@@ -114,9 +116,12 @@ class AdroitEnv(CloudEnv):
         super().__init__(model, self._env.data, CAMERA, IMAGE_SIZE, crop, num_points, f"adroit {task}")
         self._lost = False
 
-    def reset(self, seed: int) -> None:
+    def reset(self, seed: int, start: Start = AS_USUAL) -> None:
         """Start the episode that belongs to ``seed`` (0 or above), the same one to the bit every time."""
-        self._observation, _ = self._env.reset(seed=int(seed))
+        self._turn_camera(start.camera_turned)
+        generator, _ = seeding.np_random(int(seed))
+        self._env.np_random = WiderDraws(generator, start.object_shifted)
+        self._observation, _ = self._env.reset()  # with a seed it would make a generator of its own
         self._lost = False
 
     def step(self, action: np.ndarray) -> bool:
@@ -143,6 +148,9 @@ class AdroitEnv(CloudEnv):
     def _simulate_on(self, data: mujoco.MjData) -> None:
         super()._simulate_on(data)
         self._env = on_data(self._env, data)
+
+    def _middle(self) -> tuple[float, float]:
+        return MIDDLE
 
     def _hand(self) -> np.ndarray:
         return self._data.site("S_grasp").xpos  # before the palm, where a thing lies that is held

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mp_lib.interfaces import look_up
+from mp_lib.interfaces import AS_USUAL, Start, look_up
 from mp_lib.point_cloud import sample_farthest, without_padding
 from mp_lib.sim.cloud_env import CloudEnv
 from mp_lib.sim.cloud_maker import Crop
@@ -92,11 +92,12 @@ class DexArtEnv(CloudEnv):
         seen = max(num_points, FULL_CLOUD) - NUM_IMAGINED
         super().__init__(model, mujoco.MjData(model), CAMERA, IMAGE_SIZE, crop, seen, "dexart")
 
-    def reset(self, seed: int) -> None:
+    def reset(self, seed: int, start: Start = AS_USUAL) -> None:
         """Start the episode that belongs to ``seed`` (0 or above), the same one to the bit every time."""
-        self.scene = draw_scene(self.task, self.instances, int(seed))
+        self.scene = draw_scene(self.task, self.instances, int(seed), 1 + start.object_shifted / 100)
         model = compile_scene(self.scene)
         self._look_at(model, mujoco.MjData(model))
+        self._turn_camera(start.camera_turned)
         self.robot = Robot(model, self._data)
         self.robot.start(HOME)
         self._data.joint("hinge").qpos = self.goal.start(self.scene.numbers)
@@ -160,6 +161,9 @@ class DexArtEnv(CloudEnv):
     def _simulate_on(self, data: mujoco.MjData) -> None:
         super()._simulate_on(data)
         self.robot = self.robot.within(data)
+
+    def _middle(self) -> tuple[float, float]:
+        return self.place.position
 
     def _hand(self) -> np.ndarray:
         return self.robot.palm_position()

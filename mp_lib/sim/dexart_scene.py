@@ -97,12 +97,12 @@ class Scene:
     yaw: float
 
 
-def draw_scene(kind: str, instances: str, seed: int) -> Scene:
-    """The scene that belongs to ``seed``, with one of the "seen" or "unseen" instances."""
+def draw_scene(kind: str, instances: str, seed: int, farther: float = 1.0) -> Scene:
+    """The scene that belongs to ``seed``, with one of the "seen" or "unseen" instances, moved ``farther`` as far."""
     place, chosen, rng = PLACES[kind], KINDS[kind], np.random.default_rng([*kind.encode(), seed])
     first, count = {"seen": (0, chosen.seen), "unseen": (chosen.seen, chosen.unseen)}[instances]
     index = first + int(rng.integers(count))
-    x, y = np.array(place.position) + rng.uniform(-1, 1, 2) * place.shift
+    x, y = np.array(place.position) + rng.uniform(-1, 1, 2) * place.shift * farther
     yaw = float(rng.uniform(-1, 1) * place.turn)
     return Scene(kind, index, draw(kind, index), (float(x), float(y), place.ground), yaw)
 

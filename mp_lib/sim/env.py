@@ -32,6 +32,22 @@ class SimulationDiverged(RuntimeError):
     """The simulator left the numbers that mean anything; the episode cannot go on, a reset starts a new one."""
 
 
+class WiderDraws:
+    """A generator whose uniform numbers come from ranges that are wider by ``percent``; by 0 to the bit the same.
+
+    A draw lies as far from the middle of its range as before, times one factor. ``percent`` may be an array, of the
+    shape of what is drawn.
+    """
+
+    def __init__(self, generator: np.random.Generator, percent: float | np.ndarray):
+        self._generator, self._percent = generator, percent
+
+    def uniform(self, low, high, size=None):
+        """As NumPy's."""
+        aside = self._percent / 200 * (high - low)
+        return self._generator.uniform(low - aside, high + aside, size)
+
+
 def on_data(env, data):
     """Return a twin of a gymnasium environment that simulates on other ``data`` of its model.
 

@@ -6,10 +6,10 @@ import sys
 
 import numpy as np
 
-from mp_lib.interfaces import look_up
+from mp_lib.interfaces import AS_USUAL, Start, look_up
 from mp_lib.sim.cloud_env import CloudEnv
 from mp_lib.sim.cloud_maker import Crop
-from mp_lib.sim.env import SimulationDiverged, checked_action, on_data
+from mp_lib.sim.env import SimulationDiverged, WiderDraws, checked_action, on_data
 
 import mujoco  # isort: skip  # after mp_lib.sim.cloud_env, which chooses what mujoco loads
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE  # isort: skip
@@ -18,6 +18,7 @@ CAMERA, CAMERA_POSITION, IMAGE_SIZE = "corner2", (0.6, 0.295, 0.8), 128
 NEAR_PLANE, FAR_PLANE = 0.1, 1.5  # in units of the model's extent
 CROP_LOW, CROP_HIGH = np.array([-0.5, -1.5, -0.795]), np.array([1.0, -0.4, 100.0])
 ACTION_DIM = 4
+MIDDLE = (0.0, 0.7)  # of the box in which MetaWorld's hand may move
 
 
 class MetaWorldEnv(CloudEnv):
@@ -42,9 +43,13 @@ class MetaWorldEnv(CloudEnv):
         _prepare_view(model)
         super().__init__(model, self._env.data, CAMERA, IMAGE_SIZE, _crop(model), num_points, f"metaworld {task}")
 
-    def reset(self, seed: int) -> None:
+    def reset(self, seed: int, start: Start = AS_USUAL) -> None:
         """Start the episode that belongs to ``seed`` (0 or above), the same one to the bit every time."""
+        self._turn_camera(start.camera_turned)
         self._env.seed(int(seed))
+        # Of x, y, z of what is placed, and of the goal where that is, too: a height would sink things into the table.
+        level = np.resize([1, 1, 0], self._env._random_reset_space.low.size)
+        self._env.np_random = WiderDraws(self._env.np_random, start.object_shifted * level)
         self._env.reset()
         # MetaWorld moves bodies in the model last, and that shows in positions only after a forward pass.
         mujoco.mj_forward(self._model, self._data)
@@ -68,6 +73,9 @@ class MetaWorldEnv(CloudEnv):
     def _simulate_on(self, data: mujoco.MjData) -> None:
         super()._simulate_on(data)
         self._env = on_data(self._env, data)
+
+    def _middle(self) -> tuple[float, float]:
+        return MIDDLE
 
     def _hand(self) -> np.ndarray:
         return self._data.body("hand").xpos

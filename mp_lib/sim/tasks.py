@@ -23,11 +23,19 @@ METAWORLD_ACTION = (
     "fingers, 1 is 400 N"
 )
 
+METAWORLD_PLACED = "the object, and the goal where it is a place, along x and y"
+
 ADROIT_TASKS = {"hammer": (26, 100), "door": (28, 100), "pen": (24, 50), "relocate": (30, 100)}  # action size, steps
 ADROIT_ACTION = (
     "a target for each joint, -1 and 1 are the ends of its actuator's range: of the arm (in m or rad; it is drawn to "
     "2.5 times the target), then of the wrist (2, in rad) and the fingers (22, in rad)"
 )
+ADROIT_PLACED = {  # the pen's goal is turned, and nothing is moved
+    "hammer": "the board with the nail, in height",
+    "door": "the door, along x, y and in height",
+    "pen": "",
+    "relocate": "the ball along x and y, its goal in height, too",
+}
 ADROIT_REMARK = "DP3 recorded Adroit with checkpoints of VRL3, which cannot be fetched by a script"
 
 DEXART_TASKS = ("laptop", "faucet", "toilet", "bucket")
@@ -35,6 +43,7 @@ DEXART_ACTION = (
     "the palm's velocity along the world's x, y and z, 1 is 1 m/s (4 cm a step); its angular velocity about them, 1 is "
     "1 rad/s; a target for each of the hand's 16 joints, -1 and 1 are the ends of its range (in rad)"
 )
+DEXART_PLACED = "the object, along x and y"
 DEXART_REMARK = "MuJoCo re-creation of DexArt with objects of our own; its numbers are not those of DexArt's benchmark"
 PLAN_REMARK = "DexArt's demonstrations come from RL policies, those here from a scripted plan"
 
@@ -71,6 +80,7 @@ def _metaworld_row(task: str) -> TaskSpec:
         min_success_steps=5,
         success_rule=ANY_STEP,
         action_meaning=METAWORLD_ACTION,
+        placed=METAWORLD_PLACED,
     )
 
 
@@ -93,6 +103,7 @@ def _adroit_row(task: str) -> TaskSpec:
         min_success_steps=10,
         success_rule=LAST_TWO_STEPS,
         action_meaning=ADROIT_ACTION,
+        placed=ADROIT_PLACED[task],
         expert_remark=ADROIT_REMARK,
         other_experts={"dapg": dapg},
     )
@@ -121,6 +132,7 @@ def _dexart_row(task: str) -> TaskSpec:
         other_objects=("unseen",),
         other_states=(33,) if task == "bucket" else (),
         action_meaning=DEXART_ACTION,
+        placed=DEXART_PLACED,
         revision=3,
     )
 
