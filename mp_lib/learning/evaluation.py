@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from mp_lib.learning.rollout import rollout, settle_jobs
 from mp_lib.learning.simulators import Episode
 from mp_lib.model.backends import FrozenPolicy, freeze, scoring_backend
 from mp_lib.model.checkpoint import load_policy
+from mp_lib.sim.changes import Disturbance
 from mp_lib.sim.tasks import TASKS, find_task
 from mp_lib.statistics import contrast, wilson_interval
 from mp_lib.system.device import choose_device, device_name
@@ -78,15 +80,18 @@ def evaluate(
     *,
     task: str = "",
     method: str = "",
+    disturbance: Disturbance | None = None,
 ) -> dict:
     """Roll a checkpoint out and return what was found, which is kept where ``evaluation_path`` says.
 
     It is read again while checkpoint, commit and device are the same and its film is there.
     ``episodes`` None: as many as its run played at its end, or 20 if it is of no run. ``backend`` is one of
     ``mp_lib.model.backends.BACKENDS``, ``precision`` tf32 or float32; auto is what trainings take on that device, and
-    another evaluation has a name of its own. ``task`` and ``method`` as of ``load``.
+    another evaluation has a name of its own. ``task`` and ``method`` as of ``load``. Under a ``disturbance`` something
+    is otherwise in every episode than in the task, for which an InputError is raised where the task has no such change.
     Keys: checkpoint (its digest), commit, device, task, method, num_inference_steps, backend, precision, seeds,
-    successes (0 or 1 each), steps, interval, film and file (names in the same folder).
+    successes (0 or 1 each), steps, interval, film and file (names in the same folder); change and strength of a
+    disturbance.
     """
     at_least_one(episodes=episodes, num_inference_steps=num_inference_steps, jobs=jobs)
     first_seed = meaning("first_seed", "int", first_seed)
@@ -97,12 +102,15 @@ def evaluate(
         episodes = len(final["seeds"]) if final else 20
     chosen = choose_device(device)
     how = settle("auto", precision, chosen, backend=backend)
-    path = evaluation_path(checkpoint, episodes, first_seed, num_inference_steps, deviation(how, chosen), task)
+    named = (deviation(how, chosen), task, disturbance)
+    path = evaluation_path(checkpoint, episodes, first_seed, num_inference_steps, *named)
     origin = {"checkpoint": file_hash(checkpoint), "commit": commit(), "device": device_name(chosen)}
     origin |= {key: value for key, value in (("task", task), ("method", method)) if value}
+    origin |= asdict(disturbance) if disturbance else {}
     if found := stored_evaluation(path, origin):
         return found
     policy, spec = load(checkpoint, num_inference_steps, device, how.backend, task=task, method=method)
+    spec = disturbance.of(spec) if disturbance else spec
     settle_jobs(jobs, policy.device)  # before a lock is made
     film, seeds = path.with_suffix(".mp4"), range(first_seed, first_seed + episodes)
     with precision_of(how, chosen), sole_user(path.with_name(f".{path.stem}.lock"), str(path)):
@@ -166,18 +174,30 @@ def evaluation_path(
     num_inference_steps: int | None,
     deviation: str = "",
     task: str = "",
+    disturbance: Disturbance | None = None,
 ) -> Path:
     """Where an evaluation is kept: beside a run's checkpoint, below data/evaluations for a file from elsewhere.
 
-    ``deviation`` is that of ``mp_lib.learning.how``; rows of a run are those of none.
+    ``deviation`` is that of ``mp_lib.learning.how``; rows of a run are those of none. One under a ``disturbance`` is
+    no row of any, so that it never lies in the folder of a run.
     """
     steps = "" if num_inference_steps is None else f"-{num_inference_steps}denoising"
-    under = deviation + (f"-{task}" if task else "")
-    return evaluations_of(checkpoint) / f"{first_seed}-{episodes}{steps}{under}.json"
+    under = deviation + "".join(f"-{each}" for each in (task, disturbance) if each)
+    folder = folder_apart(checkpoint) if disturbance else evaluations_of(checkpoint)
+    return folder / f"{first_seed}-{episodes}{steps}{under}.json"
 
 
 def evaluations_of(checkpoint: Path) -> Path:
-    """The folder of a checkpoint's evaluations; of one that is in no run it tells the weights, by their digest."""
-    if checkpoint.resolve().is_relative_to(run_path().resolve()):
-        return checkpoint.parent / "evaluations"
-    return evaluations_path() / f"{checkpoint.stem}-{file_hash(checkpoint)[:8]}"
+    """The folder of a checkpoint's evaluations of the task as it is."""
+    return checkpoint.parent / "evaluations" if is_of_a_run(checkpoint) else folder_apart(checkpoint)
+
+
+def folder_apart(checkpoint: Path) -> Path:
+    """The folder below data/evaluations that tells the weights, by their digest."""
+    name = checkpoint.parent.name if is_of_a_run(checkpoint) else checkpoint.stem
+    return evaluations_path() / f"{name}-{file_hash(checkpoint)[:8]}"
+
+
+def is_of_a_run(checkpoint: Path) -> bool:
+    """Whether it lies in the folder of a run."""
+    return checkpoint.resolve().is_relative_to(run_path().resolve())
