@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from mp_lib.config import METHODS, kind_name
 from mp_lib.drawing.plots import plain_log
-from mp_lib.drawing.style import BLACK, COLUMN, GREY, grid, kinds_in, label_ends, look_of, panels, spread, styled
+from mp_lib.drawing.style import BLACK, COLUMN, GREY, PAGE, grid, kinds_in, label_ends, look_of, panels, spread, styled
 
 PUBLISHED = {"color": BLACK, "marker": "|", "linestyle": "", "markersize": 9, "markeredgewidth": 1.2}
 TICKS = [0, 25, 50, 75, 100]  # of success in percent
@@ -122,6 +122,32 @@ def by_condition(table: pd.DataFrame, varied: str) -> Figure:
         ends.append((places.iloc[-1], rows["ours"].iloc[-1], kind_name(method, attention), look["color"]))
     success_over(axes, varied, sorted(table["value"].unique()))
     label_ends(axes, ends)
+    return figure
+
+
+@styled
+def by_strength(table: pd.DataFrame, columns: int = 3) -> Figure:
+    """Success over the strength of a change, a panel a change and a line a policy with its intervals.
+
+    ``table`` as ``mp_lib.insight.robustness.what_if``; at 0 nothing is changed.
+    """
+    changes, names = list(dict.fromkeys(table["change"])), list(dict.fromkeys(table["policy"]))
+    columns = min(columns, len(changes))
+    rows = -(-len(changes) // columns)
+    figure, axes = panels(rows, columns, COLUMN if columns == 1 else PAGE, 0.3 + 1.9 * rows, sharey=True)
+    for place in axes.flat[len(changes) :]:
+        place.set_visible(False)
+    for place, change in zip(axes.flat, changes, strict=False):
+        shown = table[table["change"] == change]
+        for number, (name, line) in enumerate(shown.groupby("policy", sort=False)):
+            aside = 0.02 * shown["strength"].max() * (number - (len(names) - 1) / 2)
+            look = look_of(line["method"].iloc[0], line["attention"].iloc[0])
+            draw_line(place, line["strength"] + aside, line, clip_on=False, label=name, **look)
+        place.set(title=shown["title"].iloc[0], xlabel=shown["unit"].iloc[0], xticks=sorted({*shown["strength"]}))
+        place.set(ylim=(-3, 103), yticks=TICKS)
+        place.grid(axis="y")
+    figure.supylabel("success (%)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 

@@ -116,6 +116,8 @@ def _places_nothing(spec: TaskSpec) -> str:
     return "" if spec.placed else "nothing is placed there within a range that could be wider"
 
 
+# Strengths: on drawer-open the first hardly shows, and the last costs policies of the scale quick much; of points it is
+# the most that a policy can lack (``mp_lib.model.history.LEAST_POINTS``).
 CHANGES: dict[str, Change] = {
     "points_dropped": Change(
         "points dropped",
@@ -128,14 +130,14 @@ CHANGES: dict[str, Change] = {
         "noise on points",
         "normal noise of this deviation is added along each axis of each point, anew at each look",
         "mm",
-        (5, 10, 20),
+        (20, 50, 100),
         NoisyPoints,
     ),
     "camera_turned": Change(
         "the camera turned",
         "the camera stands further round the workspace, and its points are taken for what it saw where it stood",
         "degrees",
-        (5, 10, 20),
+        (10, 20, 40),
         OtherStart,
     ),
     "object_shifted": Change(
@@ -150,7 +152,7 @@ CHANGES: dict[str, Change] = {
         "actions delayed",
         "each action is executed so many steps later, and zeros before the first",
         "steps",
-        (2, 4, 8),
+        (4, 8, 16),
         LateActions,
     ),
 }

@@ -49,6 +49,23 @@ def conditions_table():
     return pd.concat(frames, ignore_index=True)
 
 
+def strengths_table():
+    shown = [("dp3", "DP3"), ("dp3_mamba", "Mamba-1")]
+    changes = [
+        ("noise on points", "mm", (0, 5, 50)),
+        ("the camera turned", "degrees", (0, 10, 20)),
+        ("late", "steps", (0, 1)),
+    ]
+    rows = [
+        {"change": title, "title": title, "unit": unit, "strength": strength, "method": method, "attention": "paper"}
+        | {"policy": name, "ours": 90 - strength, "low": 80 - strength, "high": 100 - strength}
+        for method, name in shown
+        for title, unit, strengths in changes
+        for strength in strengths
+    ]
+    return pd.DataFrame(rows)
+
+
 def peers_table():
     return pd.DataFrame({"method": ["HDP3"], "cost": [2.5], "success": [78.4], "task": ["ten"]})
 
@@ -184,6 +201,12 @@ FIGURES = {  # name: (how to draw it, what must be written on it)
     ),
     "one_seed": (lambda: success.by_seed(seeds_table(TASKS[:1])[:3]), [LABELS[0], TASKS[0]]),
     "no_peers": (lambda: success.against_cost(method_table(), peers_table()[:0], "cost"), [*LABELS, "cost"]),
+    "strengths": (
+        lambda: success.by_strength(strengths_table()),
+        ["DP3", "Mamba-1", "noise on points", "mm", "50", "the camera turned", "degrees", "success (%)"],
+    ),
+    "one_change": (lambda: success.by_strength(strengths_table()[:3]), ["DP3", "noise on points", "mm"]),
+    "many_changes": (lambda: success.by_strength(strengths_table(), columns=2), ["Mamba-1", "late", "steps"]),
     **{
         f"ablation_{drawn}": (lambda draw=draw: draw(conditions_table(), "what is varied"), ["success (%)"])
         for drawn, draw in success.DRAWN.items()
