@@ -140,7 +140,7 @@ def by_strength(table: pd.DataFrame, columns: int = 3) -> Figure:
     for place, change in zip(axes.flat, changes, strict=False):
         shown = table[table["change"] == change]
         for number, (name, line) in enumerate(shown.groupby("policy", sort=False)):
-            aside = 0.02 * shown["strength"].max() * (number - (len(names) - 1) / 2)
+            aside = 0.03 * shown["strength"].max() * (number - (len(names) - 1) / 2)
             look = look_of(line["method"].iloc[0], line["attention"].iloc[0])
             draw_line(place, line["strength"] + aside, line, clip_on=False, label=name, **look)
         place.set(title=shown["title"].iloc[0], xlabel=shown["unit"].iloc[0], xticks=sorted({*shown["strength"]}))
