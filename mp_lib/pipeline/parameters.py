@@ -15,6 +15,7 @@ from mp_lib.interfaces import look_up
 from mp_lib.model.backends import BACKENDS
 from mp_lib.model.step_forms import FORMS, settle_form
 from mp_lib.scales import SCALES
+from mp_lib.sim.changes import CHANGES
 from mp_lib.sim.tasks import TASKS
 from mp_lib.system.device import choose_device
 from mp_lib.system.errors import MOST, InputError
@@ -27,6 +28,7 @@ CHOICES = {  # what a parameter of that name, or an item of it, has to be one of
     **dict.fromkeys(("task", "tasks"), ("task", TASKS)),
     **dict.fromkeys(("method", "methods", "anew"), ("method", METHODS)),
     "scale": ("scale", SCALES),
+    "changes": ("change", CHANGES),
     "form": ("form", FORMS),
     "backend": ("backend", BACKENDS | {"auto": None}),
     "backends": ("backend", BACKENDS),
