@@ -23,10 +23,10 @@ DIVERGED = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, 
 class CloudEnv:
     """An environment whose policy sees a cloud from one camera, which is fixed to the world.
 
-    A suite adds ``reset``, ``step``, ``_middle``, ``_state`` and ``_hand``, extends ``_simulate_on``, and keeps its
-    simulator's own observation in ``_observation``, None before the first episode. A step may replace what the
-    environment holds, and changes nothing of it in place but ``_data``. Use an environment only in the thread that
-    first looked through it.
+    A suite adds ``reset``, ``step``, ``_middle`` (x and y in the world of the workspace's middle), ``_state`` and
+    ``_hand``, extends ``_simulate_on``, and keeps its simulator's own observation in ``_observation``, None before the
+    first episode. A step may replace what the environment holds, and changes nothing of it in place but ``_data``. Use
+    an environment only in the thread that first looked through it.
     """
 
     depth_backend = BACKEND
@@ -120,7 +120,7 @@ class CloudEnv:
         What leads from depth to the cloud stays as it is: the camera was moved, and nobody has calibrated it again.
         """
         position, quaternion = (each.copy() for each in self._place)
-        if degrees:
+        if degrees:  # else to the bit where it stood
             turn, middle = np.empty(4), np.array([*self._middle(), 0])
             mujoco.mju_axisAngle2Quat(turn, (0, 0, 1), np.deg2rad(degrees))
             mujoco.mju_rotVecQuat(position, position - middle, turn)
@@ -128,10 +128,6 @@ class CloudEnv:
             position += middle
         camera = self._model.cam(self._camera.camera)
         camera.pos, camera.quat = position, quaternion
-
-    def _middle(self) -> tuple[float, float]:
-        """Where in the world (x, y) the middle of the workspace is."""
-        raise NotImplementedError
 
     def _complete(self, cloud: np.ndarray) -> np.ndarray:
         """Return the sampled cloud with whatever a suite adds to it."""

@@ -9,16 +9,15 @@ import nbformat
 import numpy as np
 import pytest
 
-from mp_lib.config import EXPLORING_SEEDS, FINAL_SEEDS, METHODS
+from mp_lib.config import EXPLORING_SEEDS, FINAL_SEEDS, METHODS, TrainConfig
 from mp_lib.insight import robustness
 from mp_lib.insight.robustness import of_seeds, policies, possible, reading_table, sentences, what_if
-from mp_lib.interfaces import look_up
 from mp_lib.learning import evaluation
 from mp_lib.learning.evaluation import evaluate, evaluation_path
 from mp_lib.sim.changes import CHANGES, Disturbance
 from mp_lib.sim.tasks import TASKS
 from mp_lib.statistics import contrast, wilson_interval
-from mp_lib.study.designs import DESIGNS, MAMBA
+from mp_lib.study.designs import DESIGNS, MAMBA, REPORT
 from mp_lib.study.rows import EVALUATIONS, load_runs
 from mp_lib.system.errors import InputError
 from mp_lib.system.paths import evaluations_path, run_path
@@ -156,9 +155,9 @@ def test_seeds_of_the_final_tables_are_told(first, final):
     assert (f"those for exploring begin at {EXPLORING_SEEDS}" in of_seeds(first, 12)) == final
 
 
-def test_it_is_no_experiment():
-    with pytest.raises(InputError, match="unknown experiment"):
-        look_up(DESIGNS, "what_if", "experiment")
+def test_it_is_no_experiment_no_page_and_no_number_of_a_training():
+    assert not {name for name in DESIGNS if "what" in name} and not {*CHANGES} & {*TrainConfig.__dataclass_fields__}
+    assert not [design.name for design in (*DESIGNS.values(), REPORT) if NOTEBOOK.stem in design.pages]
 
 
 # Evaluations under a change.
