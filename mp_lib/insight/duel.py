@@ -36,7 +36,7 @@ class Compared:
         value, low, high = (100 * each for each in (self.difference.value, self.difference.low, self.difference.high))
         told = with_interval(value, low, high, "+.0f", " points")
         said.append(f"difference on the same seeds: {told}; it speaks of these two trainings alone")
-        return said + [remark] if (remark := remark_on(self.first_seed)) else said
+        return said + [remark] if (remark := remark_on(self.first_seed, len(self.successes[0]))) else said
 
     def __repr__(self) -> str:
         return "\n".join(self.lines())

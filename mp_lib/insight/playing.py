@@ -66,10 +66,11 @@ def film_html(film: list[np.ndarray], what: str, width: int = 480) -> str:
     return f'<video controls muted loop width="{width}" aria-label="{what}" src="{source}"></video>'
 
 
-def remark_on(seed: int) -> str:
-    """What has to be said of an environment seed that final tables rest on."""
-    final = FINAL_SEEDS <= seed < EXPLORING_SEEDS
-    return f"a seed of the final tables; those for exploring begin at {EXPLORING_SEEDS}" if final else ""
+def remark_on(seed: int, episodes: int = 1) -> str:
+    """What has to be said of environment seeds from ``seed`` on if final tables rest on any of them."""
+    final = seed < EXPLORING_SEEDS and seed + episodes > FINAL_SEEDS
+    seeds = "a seed" if episodes == 1 else "seeds"
+    return f"{seeds} of the final tables; those for exploring begin at {EXPLORING_SEEDS}" if final else ""
 
 
 class Play:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,57 +10,38 @@ import pandas as pd
 from mp_lib.config import EXPLORING_SEEDS, kind_name
 from mp_lib.insight.duel import as_loaded
 from mp_lib.insight.playing import remark_on
-from mp_lib.insight.trained import Trained, find, load
+from mp_lib.insight.trained import Trained, load
 from mp_lib.interfaces import look_up
 from mp_lib.learning.evaluation import evaluate
 from mp_lib.sim.changes import CHANGES, Disturbance
 from mp_lib.sim.tasks import find_task
 from mp_lib.statistics import Estimate, contrast, wilson_interval
-from mp_lib.study.designs import MAMBA
-from mp_lib.study.rows import RESULT
 from mp_lib.study.sentences import with_interval
 from mp_lib.study.tables import success_cell
 from mp_lib.system.errors import InputError, shown
-from mp_lib.system.paths import run_path
 from mp_lib.system.progress import track
 
-SIDES = {"DP3": ("dp3",), "Mamba Policy": MAMBA}  # who stand beside each other where nobody is named
+BESIDE = ("dp3", "dp3_mamba")  # methods that stand beside each other where nobody is named
 
 
 def policies(task: str, names: Sequence[str] = (), device: str = "auto") -> tuple[list[Trained], list[str]]:
-    """The policies that are called so, or the newest of each of SIDES on a task; and a line for a side that is missing.
+    """The policies that are called so, or those of BESIDE on a task; and a line for each of these that is missing.
 
-    ``names`` are as of ``mp_lib.insight.trained.load``. An InputError where both sides are missing, and for policies of
+    ``names`` are as of ``mp_lib.insight.trained.load``. An InputError where nobody is there, and for policies of
     another task.
     """
-    places, missing = list(names), {}
-    for side, methods in SIDES.items() if not names else ():
+    found, missing = [], {}
+    for name in names or BESIDE:
         try:
-            places.append(str(newest_of(methods, task)))
+            found.append(load(name, task, device=device))
         except InputError as error:
-            missing[side] = error
-    if not places:
-        raise missing["Mamba Policy"]
-    found = [load(place, task, device=device) for place in places]
+            missing[name] = error
+    if missing and (names or not found):
+        raise next(reversed(missing.values()))
     for policy in found:
         if policy.task != task:
             raise InputError(f"{policy.name} acts in {policy.task}; give policies of {task}, or that task")
-    return found, [f"{side} is left out: {error}." for side, error in missing.items()]
-
-
-def newest_of(methods: Sequence[str], task: str) -> Path:
-    """The weights of the newest run of one of these methods on a task, or the shipped ones; else an InputError."""
-    found: list[Path] = []
-    errors: list[InputError] = []
-    for method in methods:
-        try:
-            found.append(find(method, task))
-        except InputError as error:
-            errors.append(error)
-    if not found:
-        raise errors[0]
-    trained_here = [path for path in found if path.is_relative_to(run_path())]
-    return max(trained_here or found, key=lambda path: path.with_name(RESULT).stat().st_mtime)
+    return found, [f"{name} is left out: {error}." for name, error in missing.items()]
 
 
 def possible(task: str, changes: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -86,8 +66,7 @@ def changes_table(changes: Sequence[str]) -> pd.DataFrame:
 def of_seeds(first_seed: int, episodes: int) -> str:
     """On which environment seeds, and whether final tables rest on them."""
     told = f"{episodes} episodes each, on environment seeds from {first_seed} on"
-    remarks = [remark_on(seed) for seed in (first_seed, first_seed + episodes - 1)]
-    return f"{told}: {next(filter(None, remarks))}." if any(remarks) else f"{told}."
+    return f"{told}: {remark}." if (remark := remark_on(first_seed, episodes)) else f"{told}."
 
 
 def what_if(

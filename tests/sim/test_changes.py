@@ -55,7 +55,7 @@ def suits(name, spec):
 
 def test_every_change_has_three_strengths_that_grow():
     for name, change in CHANGES.items():
-        assert name.isidentifier() and change.in_words and change.unit
+        assert name.isidentifier() and change.title and change.done and change.unit
         assert 0 < change.strengths[0] < change.strengths[1] < change.strengths[2]
     assert {name for name in CHANGES if hasattr(Start(), name)} == {*vars(Start())}
 
