@@ -33,9 +33,9 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_there_are_notebooks_in_a_row():
+def test_those_of_the_pipeline_are_in_a_row_and_no_two_share_a_number():
     numbers = [int(path.name[:2]) for path in NOTEBOOKS]
-    assert numbers == list(range(len(numbers))) and len(numbers) >= 7
+    assert numbers[:8] == list(range(8)) and len({*numbers}) == len(numbers)
 
 
 def test_the_first_cell_states_the_claim_and_the_time(notebook):
