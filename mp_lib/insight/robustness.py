@@ -159,7 +159,8 @@ def sentences(table: pd.DataFrame) -> list[str]:
 def of_policy(rows: pd.DataFrame) -> str:
     """The least strength at which a policy's success is told from the undisturbed one, or that there is none."""
     changed = rows[rows["strength"] > 0]
-    told = changed[(changed["difference_low"] > 0) | (changed["difference_high"] < 0)]
+    low, high = changed["difference_low"].round(), changed["difference_high"].round()  # as they are shown
+    told = changed[(low > 0) | (high < 0)]
     row = next((told if len(told) else changed.iloc[::-1]).itertuples())
     found = f"{row.strength:g} {row.unit}: {difference_cell(row)} points"
     if len(told):
@@ -168,7 +169,7 @@ def of_policy(rows: pd.DataFrame) -> str:
 
 
 def beside(rows: pd.DataFrame) -> list[str]:
-    """How much more the second of two policies changes at the strongest strength than the first, on the same seeds."""
+    """The difference of the second of two policies at the strongest strength, less the first's, on the same seeds."""
     first, *others = rows["policy"].unique()
     if len(others) != 1:
         return []
@@ -177,4 +178,5 @@ def beside(rows: pd.DataFrame) -> list[str]:
     digits = rows.set_index(["policy", "strength"])["outcomes"]
     found = contrast([[np.array([[*map(int, digits[place])]])] for place in places], (1, -1, -1, 1))
     points = with_interval(*in_points(found), "+z.0f", " points")
-    return [f"at {strongest:g} {rows['unit'].iloc[0]} {others[0]} changes by {points} more than {first}"]
+    at = f"{strongest:g} {rows['unit'].iloc[0]}"
+    return [f"at {at} the difference of {others[0]} less that of {first} is {points}"]

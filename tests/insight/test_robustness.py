@@ -88,11 +88,20 @@ def test_sentences_tell_from_which_strength_on_and_beside_whom(played):
         last = f"{change.strengths[-1]:g} {change.unit}"
         assert line.startswith(f"**{change.title}**: DP3 is not told from undisturbed up to {last}: +0 (")
         assert "; Mamba-1 is told from undisturbed from " in line
-        assert f"; at {last} Mamba-1 changes by -100 points (" in line and line.endswith(" more than DP3.")
+        assert f"; at {last} the difference of Mamba-1 less that of DP3 is -100 points (" in line
     shown = reading_table(table)
     assert len(shown) == 4 * len(CHANGES) and list(shown["strength"][:2]) == ["0 % of points", "25 % of points"]
     alone = what_if(policies(TASK, ["dp3"])[0], ["points_noisy"], EPISODES)
     assert [line.count(";") for line in sentences(alone)] == [0] and len(reading_table(alone).columns) == 4
+
+
+@pytest.mark.parametrize(("high", "told"), [(-0.4, "not told from undisturbed up to"), (-0.6, "told from")])
+def test_an_interval_that_is_shown_to_reach_zero_tells_nothing(played, high, told):
+    write_trained("dp3")
+    table = what_if(policies(TASK, ["dp3"])[0], ["points_noisy"], EPISODES)
+    changed = table["strength"] > 0
+    table.loc[changed, list(robustness.DIFFERENCE)] = (-13.0, -29.0, high)
+    assert f"DP3 is {told}" in sentences(table)[0]
 
 
 @pytest.mark.parametrize("missing", robustness.BESIDE)
