@@ -56,11 +56,13 @@ AS_USUAL = Start()
 class Branch:
     """A copy of a simulation at one moment, which can be stepped and not looked at; see ``Environment.branch``.
 
-    ``step`` and ``hand`` are those of an ``Environment``.
+    ``step``, ``hand`` and ``branch`` are those of an ``Environment``: one that is kept and only branched stays what the
+    moment was.
     """
 
     step: Callable[[np.ndarray], bool]
     hand: Callable[[], np.ndarray]
+    branch: Callable[[], Branch]
 
 
 class Environment(Protocol):
@@ -89,6 +91,9 @@ class Environment(Protocol):
 
     def to_world(self, points: np.ndarray) -> np.ndarray:
         """Where in the world points (..., 3) of the task's clouds were seen; float64, in metres. Needs no episode."""
+
+    def eye(self) -> np.ndarray:
+        """Where in the world the camera of the clouds is (3,), float64, in metres; it does not move."""
 
     def hand(self) -> np.ndarray:
         """Where the hand is in the world (3,), float64, in metres."""

@@ -54,12 +54,15 @@ class ToyEnv:
     def to_world(self, points):
         return np.asarray(points, np.float64)
 
+    def eye(self):
+        return np.array([0, -2, 1])
+
     def hand(self):
         return np.array([self.position, 0, 0])
 
     def branch(self):
         twin = copy.copy(self)
-        return Branch(twin.step, twin.hand)
+        return Branch(twin.step, twin.hand, twin.branch)
 
     def truth(self):
         return {"steps": np.array(self.steps), "seed": np.array(self.seed)}

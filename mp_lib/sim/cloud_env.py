@@ -72,6 +72,10 @@ class CloudEnv:
             raise InputError(f"points have the shape {points.shape}; give x, y, z of each, (..., 3)")
         return self._maker.in_camera(points) @ self._axes.T + self._eye
 
+    def eye(self) -> np.ndarray:
+        """Return where in the world the camera of the clouds is (3,), float64, in metres."""
+        return self._eye.copy()
+
     def hand(self) -> np.ndarray:
         """Return where the hand is in the world (3,), float64, in metres."""
         self._require_episode()
@@ -86,7 +90,7 @@ class CloudEnv:
         self._require_episode()
         twin = copy.copy(self)
         twin._simulate_on(copy.copy(self._data))  # whole: forces, contacts, what the solver starts from
-        return Branch(twin.step, twin.hand)
+        return Branch(twin.step, twin.hand, twin.branch)
 
     def truth(self) -> dict[str, np.ndarray]:
         """Return {"observation": float64}, the simulator's own observation with the goal in it."""

@@ -38,6 +38,11 @@ def seen_points(env):
     return without_padding(cloud[: len(cloud) - env.num_imagined])
 
 
+def follow(branch, actions):
+    """Whether the goal is met and where the hand is after each of ``actions``."""
+    return [(branch.step(action), *branch.hand()) for action in actions]
+
+
 def gaps(env, points):
     """How far each of ``points`` (M, 3) of a cloud lies in the world from what a ray of its camera meets there."""
     model, data = env._model, env._data
@@ -106,9 +111,6 @@ def test_a_branch_goes_where_the_simulation_goes_to_the_bit_and_changes_nothing_
     advance(env, task, seed=2, steps=15)
     actions = np.random.default_rng(0).uniform(-1, 1, (3, 8, size))
 
-    def follow(branch, actions):
-        return [(branch.step(action), *branch.hand()) for action in actions]
-
     here = env.observe(), env.hand(), env.truth()
     first, second, again = (follow(env.branch(), actions[k]) for k in (0, 1, 0))
     assert first == again != second
@@ -123,6 +125,24 @@ def test_a_branch_goes_where_the_simulation_goes_to_the_bit_and_changes_nothing_
 
 
 @one_a_suite
+def test_a_branch_that_is_kept_can_be_followed_again_whatever_comes_after(make_env, task):
+    env, size = make_env(task), TASKS[task].action_dim
+    advance(env, task, seed=2, steps=15)
+    actions = np.random.default_rng(0).uniform(-1, 1, (8, size))
+    kept, first = env.branch(), follow(env.branch(), actions)
+    follow(env, actions[::-1])
+    env.close()
+    assert follow(kept.branch(), actions) == first == follow(kept.branch(), actions)
+
+
+@one_a_suite
+def test_the_eye_is_where_the_camera_of_the_clouds_is(make_env, task):
+    env = make_env(task)
+    advance(env, task, seed=1, steps=5)
+    np.testing.assert_allclose(env.eye(), env._data.cam(env._camera.camera).xpos)
+
+
+@one_a_suite
 def test_what_needs_an_episode_says_so(make_env, task):
     for call in (make_env(task).hand, make_env(task).branch):
         with pytest.raises(RuntimeError, match="reset"):
@@ -133,5 +153,5 @@ def test_what_needs_an_episode_says_so(make_env, task):
 def test_environments_have_all_that_is_asked_of_one(make_env, task):
     env = ToyEnv(8) if task == "toy" else make_env(task)
     asked = {name for name in vars(Environment) if not name.startswith("_")} | {*Environment.__annotations__}
-    assert {"to_world", "hand", "branch", "depth_backend"} <= asked
+    assert {"to_world", "eye", "hand", "branch", "depth_backend"} <= asked
     assert all(hasattr(env, name) for name in asked)
