@@ -12,6 +12,7 @@ The rooms from the ground up, and what each may import of the others; arrows go 
     timing     the benchmark: what a call takes, and against what               learning model data sim ground system
     study      many runs: experiments, rows, comparisons, verdicts, tables      learning timing drawing model sim ground system
     insight    looking inside: demonstrations, networks, episodes               study learning drawing model data sim ground system
+    viewing    a page with controls over what insight finds                     insight study drawing model ground system
     pipeline   what ``./run_all.sh`` does: notebooks as steps                   study learning drawing model data sim ground system
     front      the names below, for whoever plays with policies by hand         all
     commands   the verbs of ``python -m mp_lib``                                all
@@ -22,7 +23,7 @@ nothing heavy: its names are looked up in ``mp_lib.front`` when they are first a
 
 __version__ = "0.1.0"
 
-__all__ = ["compare", "live", "load", "methods", "play", "predict", "predicted_path", "runs", "tasks", "train"]
+__all__ = ["compare", "live", "load", "methods", "play", "predict", "predicted_path", "runs", "tasks", "train", "view"]
 
 
 def __getattr__(name: str):

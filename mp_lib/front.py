@@ -10,7 +10,7 @@ import pandas as pd
 
 from mp_lib.config import EXPLORING_SEEDS, scale_config
 from mp_lib.data.recording import demonstrations_of
-from mp_lib.insight import duel, playing, prediction, trained_runs
+from mp_lib.insight import choices, duel, playing, prediction, still_views, trained_runs
 from mp_lib.insight import predicted_path as paths
 from mp_lib.insight.trained import Trained, load
 from mp_lib.interfaces import Environment, Obs
@@ -20,6 +20,7 @@ from mp_lib.learning.folder import folder_of
 from mp_lib.sim.tasks import find_task
 from mp_lib.study import overview
 from mp_lib.system.device import choose_device
+from mp_lib.system.notebook import in_page
 
 Named = Trained | str  # a policy, or what ``load`` finds it by
 
@@ -73,6 +74,28 @@ def predicted_path(
 def compare(a: Named, b: Named, episodes: int = 10, first_seed: int = EXPLORING_SEEDS, **how) -> duel.Compared:
     """Roll two policies out on the same environment seeds: the paired difference, and films where they differ."""
     return duel.compare(known(a), known(b), episodes, first_seed, **how)
+
+
+def view(
+    policy: Named = "",
+    seed: int = EXPLORING_SEEDS,
+    other: Named | None = None,
+    demos: str | Path = "",
+    still: bool | None = None,
+):
+    """A page to look around in: the cloud, a fan of predicted paths in it, the picture, and controls of all that.
+
+    It shows the episode that ``policy`` plays on an environment seed, or demonstrations: those of the store at
+    ``demos``, or "own", those that it was trained on. ``other`` is a second policy, asked about the same observations.
+    ``still`` True gives figures instead; None gives them where no page is there that could show controls.
+    """
+    policies = choices.Policies(*(known(each) for each in (policy, other) if each is not None))
+    scenes = choices.Scenes(choices.Demonstrations(str(demos)) if str(demos) else choices.Episodes())
+    if not in_page() if still is None else still:
+        return still_views.stills(scenes.first(policies.first, seed), policies.given)
+    from mp_lib.viewing.window import Window
+
+    return Window(policies, scenes, seed)
 
 
 def train(

@@ -12,6 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from mp_lib.drawing.style import BLUE, PAGE, bare, grid, panels, styled
 from mp_lib.point_cloud import view_axes, without_padding
 
+Axes3 = tuple[np.ndarray, np.ndarray, np.ndarray]  # right, up, toward the eye
+
 
 def first_look(look: dict[str, np.ndarray]) -> Figure:
     """What there is to see of a demonstration: camera and cloud, or clouds alone."""
@@ -56,25 +58,30 @@ def camera_and_cloud(look: dict[str, np.ndarray]) -> Figure:
 
 def draw_points(axes: Axes, points: np.ndarray, view: dict[str, np.ndarray], color: str | None = None) -> None:
     """Points (M, 3) in a ``view_of`` some cloud, coloured by height unless ``color`` is given; far ones first."""
-    shown = points[np.argsort(points @ view_axes()[2])]
+    shown = points[np.argsort(points @ view["axes"][2])]
     size = float(np.clip(700 / max(len(points), 1), 0.5, 7))
-    flat = project(shown)
+    flat = project(shown, view["axes"])
     paint = {"color": color} if color else {"c": shown[:, 2], "cmap": "cividis", "norm": view["height"]}
     bare(axes).scatter(*flat.T, s=size, linewidths=0, rasterized=True, **paint)
     low, high = view["low"], view["high"]
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
 
 
-def project(points: np.ndarray) -> np.ndarray:
+def project(points: np.ndarray, axes: Axes3) -> np.ndarray:
     """Points (M, 3) on the picture plane (M, 2)."""
-    return points @ np.stack(view_axes()[:2], axis=1)
+    return points @ np.stack(axes[:2], axis=1)
 
 
-def view_of(points: np.ndarray, farther: float = 1) -> dict:
-    """Limits of the picture plane around points (M, 3), so many times as wide, and the heights that colours span."""
-    flat = project(points)
+def view_of(points: np.ndarray, farther: float = 1, axes: Axes3 | None = None) -> dict:
+    """Limits of the picture plane around points (M, 3), so many times as wide, and the heights that colours span.
+
+    ``axes`` are as ``view_axes`` gives them.
+    """
+    axes = view_axes() if axes is None else axes
+    flat = project(points, axes)
     middle, half = (flat.min(0) + flat.max(0)) / 2, 0.54 * farther * np.ptp(flat, axis=0)
-    return {"low": middle - half, "high": middle + half, "height": Normalize(points[:, 2].min(), points[:, 2].max())}
+    heights = Normalize(points[:, 2].min(), points[:, 2].max())
+    return {"axes": axes, "low": middle - half, "high": middle + half, "height": heights}
 
 
 @styled

@@ -43,9 +43,13 @@ def denoise(
     """The chunks of ``predict`` on their way from noise: (K + 1, samples, T, A), the last of which are the chunks."""
     at_least_one(samples=samples, num_inference_steps=num_inference_steps)
     check_bounds({"seed": noise_seed}, BOUNDS)
+    return denoise_from(policy, obs, noise_of(policy, noise_seed, range(samples)), num_inference_steps)
+
+
+def noise_of(policy: FrozenPolicy, noise_seed: int, samples: Sequence[int]) -> np.ndarray:
+    """What the chunks of these numbers are denoised from (len(samples), T, A); each depends on its number alone."""
     shape = (policy.config.horizon, policy.config.action_dim)
-    noise = np.stack([chunk_noise(noise_seed, sample, shape) for sample in range(samples)])
-    return denoise_from(policy, obs, noise, num_inference_steps)
+    return np.stack([chunk_noise(noise_seed, sample, shape) for sample in samples])
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ MODULES = {  # of each extra, by the names under which they are imported
         *("IPython", "ipykernel", "ipywidgets", "jupyterlab", "matplotlib", "nbconvert", "pandas", "papermill"),
         *("psutil", "scipy"),
     ),
+    "view": ("anywidget",),
     "track": ("wandb",),
     "deploy": ("onnx", "onnxruntime", "onnxscript"),
     "cluster": ("snakemake", "snakemake_executor_plugin_slurm"),

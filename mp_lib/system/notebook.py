@@ -18,6 +18,16 @@ def in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
+def in_page() -> bool:
+    """Whether the cell that runs was sent from a page, which can show controls: JupyterLab's, say.
+
+    Pages name the cell that they send; what executes notebooks in batch, such as papermill, does not.
+    """
+    if not in_notebook():
+        return False
+    return "cellId" in sys.modules["IPython"].get_ipython().kernel.get_parent("shell").get("metadata", {})
+
+
 def duration(seconds: float) -> str:
     """E.g. "0:07", "1:02:03"."""
     minutes, rest = divmod(round(seconds), 60)
@@ -53,7 +63,7 @@ class Bar:
     def __init__(self, total: int, description: str):
         self.total, self.desc, self.n, self.noted = total, description, 0, ""
         self.values: list[float] = []
-        self.began, self.first = time.monotonic(), 0
+        self.began, self.first, self.ended = time.monotonic(), 0, False
         Cell.running.append(self)
         Cell.draw()
 
@@ -68,7 +78,8 @@ class Bar:
         self.noted = text
 
     def close(self) -> None:
-        """Leave the last count if it is the only one that runs."""
+        """Leave the last count if it is the only one that runs; nothing is left to do, whatever was thought before."""
+        self.ended = True
         if Cell.running[:1] == [self]:
             Cell.draw()
             Cell.output = None
@@ -80,7 +91,7 @@ class Bar:
         """How far it is, since when, and how long it will take."""
         took, made = time.monotonic() - self.began, self.n - self.first
         told = f"{self.n} of {self.total}, {duration(took)}"
-        if made > 0 and self.n < self.total:
+        if made > 0 and self.n < self.total and not self.ended:
             told += f", about {duration(took / made * (self.total - self.n))} left"
         words = html.escape(" · ".join(filter(None, (f"{self.desc}: {told}", self.noted))))
         bar = f'<progress value="{self.n}" max="{self.total}"></progress>'

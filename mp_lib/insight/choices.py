@@ -1,0 +1,111 @@
+"""What there is to choose from when one looks around: trained policies, and episodes of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mp_lib.insight.browsing import Browsed, played
+from mp_lib.insight.recorded import Recorded
+from mp_lib.insight.scene import Scene
+from mp_lib.insight.trained import Trained, load
+from mp_lib.study.rows import load_runs
+from mp_lib.system.errors import InputError
+from mp_lib.system.memo import Memo
+
+MOST_EPISODES = 12  # that are kept; one takes some ten MB
+
+
+class Policies:
+    """Trained policies that take the same states in one task, by name; a policy is loaded when it is first chosen."""
+
+    def __init__(self, *given: Trained):
+        """An InputError if one of those ``given`` acts in another task than the first one, or takes other states."""
+        self.given, self.first = given, given[0]
+        self.loaded = {each.name: self.check(each) for each in given}
+
+    def names(self) -> dict[str, str]:
+        """Those that were given, then all finished runs of the task, by their names without the task."""
+        runs = load_runs().drop_duplicates("folder")
+        names = dict.fromkeys([*self.loaded, *runs.loc[runs["task"] == self.first.task, "folder"]])
+        return {name.replace(f"-{self.first.task}-", " "): name for name in names}
+
+    def named(self, name: str) -> Trained:
+        """A policy; an InputError if it cannot be shown beside the first one."""
+        if name not in self.loaded:
+            self.loaded[name] = self.check(load(name))
+        return self.loaded[name]
+
+    def check(self, policy: Trained) -> Trained:
+        """The same; an InputError if it cannot be shown beside the first one."""
+        for what, here, there in (
+            ("acts in", self.first.task, policy.task),
+            ("takes states of size", self.first.config.state_dim, policy.config.state_dim),
+        ):
+            if here != there:
+                raise InputError(f"{self.first.name} {what} {here}, {policy.name} {what} {there}; give two that agree")
+        return policy
+
+
+class Episodes:
+    """Episodes that policies play; ``episode`` is an environment seed."""
+
+    noun = "environment seed"
+
+    def numbers(self, policy: Trained) -> Sequence[int]:
+        """None is listed: any seed can be played."""
+        return ()
+
+    def first(self, policy: Trained, seed: int) -> int:
+        """The episode that is shown first: that of the ``seed`` which was asked for."""
+        return seed
+
+    def browsed(self, policy: Trained, episode: int) -> Browsed:
+        """The episode, which is played now."""
+        return played(policy, episode)
+
+
+class Demonstrations:
+    """Demonstrations of a store, or of each policy its own; ``episode`` is a demonstration's number."""
+
+    noun = "demonstration"
+
+    def __init__(self, demos: str):
+        self.demos = demos
+        self.opened: dict[Trained, Recorded] = {}
+
+    def of(self, policy: Trained) -> Recorded:
+        """The store as the policy sees it."""
+        if policy not in self.opened:
+            self.opened[policy] = Recorded(policy, self.demos)
+        return self.opened[policy]
+
+    def numbers(self, policy: Trained) -> Sequence[int]:
+        """Those of all demonstrations."""
+        return self.of(policy).episodes
+
+    def first(self, policy: Trained, seed: int) -> int:
+        """The episode that is shown first: the first one."""
+        return self.numbers(policy)[0]
+
+    def browsed(self, policy: Trained, episode: int) -> Browsed:
+        """The demonstration, which is executed once more."""
+        return self.of(policy).browsed(episode)
+
+
+class Scenes:
+    """What a source shows, ``Episodes`` or ``Demonstrations``, with what was computed of it."""
+
+    def __init__(self, source: Episodes | Demonstrations):
+        self.source, self.memo = source, Memo(MOST_EPISODES)
+
+    def is_kept(self, policy: Trained, episode: int) -> bool:
+        """Whether it does not have to be played first."""
+        return (policy, episode) in self.memo
+
+    def scene(self, policy: Trained, episode: int) -> Scene:
+        """The scene of an episode, which is played where it is not kept."""
+        return self.memo.get((policy, episode), lambda: Scene(self.source.browsed(policy, episode)))
+
+    def first(self, policy: Trained, seed: int) -> Scene:
+        """The scene that is shown first."""
+        return self.scene(policy, self.source.first(policy, seed))

@@ -1,0 +1,233 @@
+"""08_explore in JupyterLab in a browser: every control changes the picture, in time, and nothing asks the network."""
+
+import json
+import logging
+import statistics
+import time
+
+import nbformat
+import pytest
+
+pytest.importorskip("anywidget", reason="the extra [view] is not installed")
+
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+
+from mp_lib.data.recording import collect
+from mp_lib.sim.tasks import TASKS
+from mp_lib.system.paths import notebooks_path
+from mp_lib.viewing.controls import SLIDERS
+from tests.insight.trained import TASK, write_trained
+from tests.viewing.browser import BROWSER, Browser
+from tests.viewing.lab import jupyterlab, open_and_run
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed (Debian: apt install chromium)"),
+]
+log = logging.getLogger(__name__)
+
+MOVING, AT_REST = 0.5, 1.5  # seconds, on two idle cores
+TURNS = 3
+LEFT, RIGHT = 37, 39  # codes of keys
+# What the test asks of the page: the first view, its canvas, and the row of a control by its name.
+ASK = """
+window.canvas = () => document.querySelector('canvas[data-number]');
+window.outputs = () => canvas().closest('.jp-OutputArea-output');
+window.row = name => [...outputs().querySelectorAll('.widget-label, .widget-label-basic')]
+  .find(each => each.textContent.trim() == name).closest('.widget-inline-hbox');
+window.handles = () => [...outputs().querySelectorAll('.noUi-handle')];
+window.place = each => {
+  const box = each.getBoundingClientRect();
+  return [box.x + box.width / 2, box.y + box.height / 2];
+};
+window.drawn = [];
+new MutationObserver(() => drawn.push([performance.now(), +canvas().dataset.number, canvas().dataset.whole]))
+  .observe(canvas(), {attributes: true, attributeFilter: ['data-number']});
+for (const kind of ['keydown', 'pointerdown', 'change'])
+  document.addEventListener(kind, () => { window.begun = performance.now(); }, true);
+canvas().scrollIntoView({block: 'start'});
+"""
+
+
+def crowded(seconds=0.3):
+    """How many times as long as alone something takes here now."""
+    began, used = time.perf_counter(), time.process_time()
+    while time.process_time() - used < seconds:
+        pass
+    return max(1, (time.perf_counter() - began) / seconds)
+
+
+class Page:
+    """The first view of the notebook."""
+
+    def __init__(self, browser):
+        self.browser = browser
+        browser.until("!!document.querySelector('canvas[data-whole=\"true\"]')")
+        browser.run(ASK)
+
+    def picture(self):
+        return self.browser.run("canvas().toDataURL()")
+
+    def number(self):
+        return int(self.browser.run("canvas().dataset.number"))
+
+    def at_rest(self):
+        self.browser.until("canvas().dataset.whole == 'true'")
+
+    def answer(self, act):
+        """Seconds from an act to the first scene that it has drawn, and to the whole one."""
+        self.at_rest()
+        number = self.number()
+        self.browser.run("drawn.length = 0")
+        act()
+        self.browser.until(f"drawn.some(([, number, whole]) => number > {number} && whole == 'true')")
+        begun, drawn = self.browser.run("[begun, drawn]")
+        times = [(moment - begun) / 1000 for moment, _, whole in drawn]
+        return times[0], times[-1]
+
+    def focus(self, name):
+        self.browser.run(f"row({json.dumps(name)}).querySelector('.noUi-handle').focus()")
+
+    def choose(self, name, index):
+        self.browser.run(
+            f"(() => {{ const list = row({json.dumps(name)}).querySelector('select'); list.selectedIndex = {index};"
+            "list.dispatchEvent(new Event('change', {bubbles: true})); })()"
+        )
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page of 08_explore, with two policies of the scale quick that nobody has trained."""
+    root, folder = tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("lab")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("MP_ROOT", str(root))
+        policy, _ = (write_trained(method, scale="quick") for method in ("dp3_mamba_hydra", "dp3_narrow"))
+        collect(TASKS[TASK], 1, root / "demos.zarr", num_points=256, jobs=1)
+    notebook = load_notebook_node(str(notebooks_path() / "08_explore.ipynb"))
+    given = {"policy": policy, "demos": "demos.zarr"}
+    nbformat.write(parameterize_notebook(notebook, given), folder / "08_explore.ipynb")
+    with jupyterlab(folder, root) as address, Browser(tmp_path_factory.mktemp("browser")) as browser:
+        open_and_run(browser, address, "08_explore.ipynb")
+        page = Page(browser)
+        page.address = address
+        yield page
+
+
+def test_both_views_are_drawn_and_no_cell_fails(page):
+    errors = (
+        "[...document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.stderr\"]')].map(e => e.innerText)"
+    )
+    assert page.browser.run(errors) == []
+    page.browser.until("document.querySelectorAll('canvas[data-whole=\"true\"]').length == 2")
+    assert "points" in page.browser.run("canvas().getAttribute('aria-label')")
+
+
+# Those that begin at their end go left.
+KEYS = {field: ("ArrowLeft", LEFT) if field == "denoised" else ("ArrowRight", RIGHT) for field in SLIDERS}
+
+
+@pytest.mark.parametrize("field", SLIDERS)
+def test_a_slider_is_answered_in_time_by_another_picture(page, field, record_property):
+    page.focus(SLIDERS[field][0])
+    moving, resting, crowd = [], [], []
+    for _ in range(TURNS):
+        before = page.picture()
+        crowd.append(crowded())
+        first, last = page.answer(lambda: page.browser.press(*KEYS[field]))
+        moving.append(first)
+        resting.append(last)
+        assert page.picture() != before
+    told = {"moving": moving, "at rest": resting, "crowded": crowd}
+    log.warning("%s: %s", field, {name: [round(each, 2) for each in values] for name, values in told.items()})
+    record_property(field, told)
+    slack = statistics.median(crowd)
+    assert min(moving) <= MOVING * slack and min(resting) <= AT_REST * slack
+
+
+def test_time_goes_on_by_hand_and_by_itself_until_it_is_stopped(page):
+    label = "outputs().innerText.match(/call (\\d+) of/)[1]"
+    page.browser.run("handles()[0].focus()")
+    first, last = page.answer(lambda: page.browser.press("ArrowRight", RIGHT))
+    log.warning("time: %.2f s moving, %.2f s at rest", first, last)
+    assert page.browser.run(label) == "2"
+    press = "outputs().querySelector('.widget-play button').click()"
+    page.browser.run(press)
+    page.browser.until(f"+{label} >= 4")
+    page.browser.run(press)
+    page.at_rest()
+    stopped = page.browser.run(label)
+    time.sleep(2)
+    assert page.browser.run(label) == stopped
+
+
+def test_a_dragged_slider_queues_nothing(page):
+    page.at_rest()
+    number, start = page.number(), page.browser.run("place(row('seed of the noise').querySelector('.noUi-handle'))")
+    page.browser.drag(start, [(3, 0)] * 40)
+    released = time.monotonic()
+    page.at_rest()
+    slack = crowded()
+    assert page.number() - number < 40 and time.monotonic() - released < (MOVING + AT_REST) * slack + 1
+    value = page.browser.run("row('seed of the noise').querySelector('.widget-readout').textContent")
+    assert int(value) > 20
+
+
+def test_the_cloud_turns_in_the_browser_alone(page):
+    page.at_rest()
+    number, middle, before = page.number(), page.browser.run("place(canvas())"), page.picture()
+    page.browser.drag(middle, [(6, 2)] * 10)
+    page.browser.until(f"canvas().toDataURL() != {json.dumps(before)}")
+    turned = page.picture()
+    page.browser.call("Input.dispatchMouseEvent", type="mouseWheel", x=middle[0], y=middle[1], deltaX=0, deltaY=-300)
+    page.browser.until(f"canvas().toDataURL() != {json.dumps(turned)}")
+    page.browser.run("canvas().dispatchEvent(new MouseEvent('dblclick'))")
+    page.browser.until(f"canvas().toDataURL() == {json.dumps(before)}")
+    page.browser.run("canvas().focus()")
+    page.browser.press("ArrowLeft", LEFT)
+    page.browser.until(f"canvas().toDataURL() != {json.dumps(before)}")
+    assert page.number() == number
+
+
+def check(name):
+    """Click a box by the words beside it."""
+    return (
+        "[...outputs().querySelectorAll('.widget-checkbox label')].find(each => each.innerText.includes("
+        f"{json.dumps(name)})).querySelector('input').click()"
+    )
+
+
+def test_points_change_their_look_without_the_kernel(page):
+    page.at_rest()
+    number = page.number()
+    acts = {
+        "size of points": lambda: (page.focus("size of points"), page.browser.press("ArrowRight", RIGHT)),
+        "colour of points": lambda: page.choose("colour of points", 1),
+        "ring critical points": lambda: page.browser.run(check("ring critical points")),
+        "near the hand": lambda: page.browser.run(check("near the hand")),
+    }
+    for act in acts.values():
+        before = page.picture()
+        act()
+        page.browser.until(f"canvas().toDataURL() != {json.dumps(before)}", 30)
+    assert page.number() == number
+
+
+def test_a_second_policy_another_one_and_another_seed(page):
+    legend = "canvas().parentElement.innerText"
+    took = page.answer(lambda: page.choose("beside it", 2))
+    log.warning("a second policy: %.2f s, %.2f s", *took)
+    assert "dp3_narrow" in page.browser.run(legend)
+    page.answer(lambda: page.choose("who acts", 1))
+    assert "dp3_narrow" in page.browser.run("outputs().innerText.split(',')[0]")
+    box = "row('environment seed').querySelector('input')"
+    page.answer(
+        lambda: page.browser.run(f"{box}.value = 70000; {box}.dispatchEvent(new Event('change', {{bubbles: true}}))")
+    )
+    assert "a seed of the final tables" in page.browser.run("outputs().innerText")
+
+
+def test_nobody_but_the_server_is_asked(page):
+    page.browser.run("1")
+    inside = (page.address, page.address.replace("http", "ws"), "data:", "blob:", "about:", "chrome")
+    assert page.browser.asked and [each for each in page.browser.asked if not each.startswith(inside)] == []
