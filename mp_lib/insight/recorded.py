@@ -6,12 +6,13 @@ import contextlib
 
 import numpy as np
 
-from mp_lib.data.recording import store_path
+from mp_lib.data.recording import demonstrations_of
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.insight.browsing import Browsed, Call
 from mp_lib.insight.demonstrations import frames_of, simulated_task
 from mp_lib.insight.trained import Trained
 from mp_lib.interfaces import Environment, Obs
+from mp_lib.learning.folder import OTHER_DEMOS
 from mp_lib.point_cloud import draw_cloud
 from mp_lib.study.rows import StoredConfig
 from mp_lib.system.errors import InputError
@@ -35,6 +36,9 @@ class Recorded:
                 f"{self.store.path} has states of {size} numbers, {policy.name} takes {policy.config.state_dim}; give "
                 "demonstrations with such states"
             )
+        trained_on = policy.facts.get("demonstrations", {}).get("content_hash")
+        others = demos == OWN and self.store.content_hash() != trained_on
+        self.remark = f"recorded again, not to the bit as {policy.name} was trained on" if others else ""
         self.episodes = self.store.demo_episodes
         self.arrays = self.store.read(min(policy.config.num_points, self.store.shapes["point_cloud"][0]))
 
@@ -55,6 +59,7 @@ class Recorded:
             calls = calls_in(arrays, self.policy, env, bool(task))
         title = f"demonstration {episode} of {self.store.path.name}"
         title += f", by {self.store.attributes['expert']}, environment seed {rows[episode]['seed']}" if task else ""
+        title += f" ({self.remark})" if self.remark else ""
         return Browsed(title, "recorded", calls, env.to_world, env.eye())
 
 
@@ -76,14 +81,10 @@ def calls_in(arrays: dict[str, np.ndarray], policy: Trained, env: Environment, s
 
 
 def own_store(policy: Trained) -> ReplayBuffer:
-    """The store that a run was trained on; an InputError if it is not where it was recorded, or is another."""
-    instead = f"give the path of a store as demos instead of {OWN!r}"
-    if not (run := policy.facts.get("config")):
+    """The store that a run was trained on, recorded here if it is not there; an InputError if nobody knows it."""
+    run, instead = policy.facts.get("config"), f"give the path of a store as demos instead of {OWN!r}"
+    if not run:
         raise InputError(f"{policy.name} is no run of this project, and nobody knows its demonstrations; {instead}")
-    path = store_path(StoredConfig(**run))
-    if not path.exists():
-        raise InputError(f"the demonstrations of {policy.name} are not at {path}; {instead}")
-    store = ReplayBuffer.open(path).check(policy.spec)
-    if store.content_hash() != policy.facts["demonstrations"].get("content_hash"):
-        raise InputError(f"{policy.name} was trained on other demonstrations than those at {path}; {instead}")
-    return store
+    if OTHER_DEMOS in policy.name:
+        raise InputError(f"{policy.name} was trained on a store that somebody has given; {instead}")
+    return demonstrations_of(StoredConfig(**run)).check(policy.spec)

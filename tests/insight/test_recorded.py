@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import mp_lib
-from mp_lib.data.recording import collect
 from mp_lib.insight.recorded import OWN, Recorded
+from mp_lib.learning.folder import CHECKPOINT
 from mp_lib.sim.tasks import TASKS
 from mp_lib.system.errors import InputError
 from tests.conftest import TOY
@@ -66,15 +66,17 @@ def test_a_demonstration_that_is_not_there_and_states_that_do_not_fit_are_refuse
         Recorded(wide, str(toy_demos.path))
 
 
-def test_ones_own_are_those_that_the_run_was_trained_on(monkeypatch, tmp_path):
+def test_ones_own_are_those_that_the_run_was_trained_on_recorded_where_they_are_not_there(monkeypatch, tmp_path):
     monkeypatch.setenv("MP_ROOT", str(tmp_path))
     with pytest.raises(InputError, match="toy is no run of this project"):
         Recorded(POLICY, OWN)
     policy = mp_lib.load(write_trained())
-    with pytest.raises(InputError, match=r"the demonstrations of smoke.* are not at .*\.zarr; give the path"):
-        Recorded(policy, OWN)
-    path = tmp_path / "data" / "demos" / "metaworld_drawer-open-64points-2.zarr"
-    collect(policy.spec, 1, path, num_points=64, jobs=1)
-    with pytest.raises(InputError, match="was trained on other demonstrations than those at"):
-        Recorded(policy, OWN)
-    assert Recorded(policy, str(path)).episodes == (0,)
+    own = Recorded(policy, OWN)
+    assert own.store.path == tmp_path / "data" / "demos" / "metaworld_drawer-open-64points-2.zarr"
+    assert "not to the bit" in own.browsed(own.episodes[0]).title  # the run's is a made-up one
+    known = {"demonstrations": {"content_hash": own.store.content_hash()}}
+    same = Recorded(replace(policy, facts=policy.facts | known), OWN)
+    assert same.store.path == own.store.path and same.remark == ""
+    given = replace(policy, checkpoint=tmp_path / "run-demos=12345678" / CHECKPOINT)
+    with pytest.raises(InputError, match="was trained on a store that somebody has given; give the path of a store"):
+        Recorded(given, OWN)

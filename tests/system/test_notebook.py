@@ -64,7 +64,16 @@ def test_what_was_there_at_the_start_says_nothing_of_the_speed(drawn):
         bar.advance(900)  # as a training that is resumed
         drawn.now[0] = 10
         bar.advance(50)
-    assert "about 0:10 left" in drawn.outputs[0][-1]
+        assert "about 0:10 left" in drawn.outputs[0][-1]
+
+
+def test_of_what_ended_before_its_time_nothing_is_left(drawn):
+    with track(200, "play") as bar:  # an episode that succeeds
+        bar.advance(8)
+        drawn.now[0] = 10
+        bar.advance(8)
+        assert "left" in drawn.outputs[0][-1]
+    assert "play: 16 of 200" in drawn.outputs[0][-1] and "left" not in drawn.outputs[0][-1]
 
 
 def test_noted_values_are_a_curve(drawn):
