@@ -43,7 +43,7 @@ class Eye {
     this.up = [-ca * se, -sa * se, ce];
     this.toward = [ca * ce, sa * ce, se];
     this.target = (near ? scene.hand : home.middle).map((value, k) => value + this.moved[k]);
-    this.distance = (near ? NEAR : 2 * home.radius) / this.nearer;
+    this.distance = (near ? NEAR : 1.8 * home.radius) / this.nearer;
     this.focal = FIELD * height;
   }
 
@@ -187,13 +187,17 @@ function put(parent, tag, style, text = "") {
   return made;
 }
 
-function tell(legend, scene) {
+function tell(legend, scene, critical) {
   legend.replaceChildren();
-  for (const { color, label, dashed } of scene.fans) {
+  const row = (mark, label) => {
     const line = put(legend, "div", "display: flex; align-items: center; gap: 6px");
-    put(line, "span", `width: 18px; border-top: 3px ${dashed ? "dashed" : "solid"} ${color}`);
+    put(put(line, "span", "width: 18px; display: flex; justify-content: center"), "span", mark);
     put(line, "span", "", label);
+  };
+  for (const { color, label, dashed } of scene.fans) {
+    row(`width: 18px; border-top: 3px ${dashed ? "dashed" : "solid"} ${color}`, label);
   }
+  if (critical) row(`width: 6px; height: 6px; border: 2px solid ${CRITICAL}; border-radius: 50%`, "wins a feature");
 }
 
 function render({ model, el }) {
@@ -221,7 +225,7 @@ function render({ model, el }) {
     drawPoints(pen, eye, scene, model);
     for (const fan of scene.fans) drawPaths(pen, eye, fan);
     drawFrame(pen, eye, width, height);
-    tell(legend, scene);
+    tell(legend, scene, model.get("critical"));
     canvas.setAttribute("aria-label", scene.told);
     Object.assign(canvas.dataset, { frames: ++frames, number: scene.number, whole: scene.whole });
   };

@@ -30,13 +30,13 @@ SLIDERS = {
     "noise_seed": ("seed of the noise", 0, 99, 1),
     "num_inference_steps": ("denoising steps", 1, 20, 1),
     "denoised": ("denoised (%)", 0, 100, 0.01),
-    "hidden": ("points hidden (%)", 0, 95, 0.01),
-    "shaken": ("points shaken (mm)", 0, 50, 0.001),
+    "hidden": ("hide points (%)", 0, 95, 0.01),
+    "shaken": ("shake points (mm)", 0, 50, 0.001),
 }
 NOBODY = "nobody"  # instead of a second policy
 TICK = 700  # ms from call to call while it plays
 PANELS = 4  # numbers of an action that are drawn at once
-NAMED = {"style": {"description_width": "128px"}, "layout": Layout(width="98%")}
+NAMED = {"style": {"description_width": "118px"}, "layout": Layout(width="98%")}
 
 
 class Controls:

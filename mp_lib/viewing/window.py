@@ -96,7 +96,7 @@ class Window:
         self.picture.value = png_of(call.picture)
         self.chart.value = chart(seen, self.names, limits, self.controls.numbers.value)
         self.title.value = f"<b>{html.escape(browsed.title)}</b>"
-        self.facts.value = html.escape(facts(seen))
+        self.facts.value = f'<div style="line-height: 1.3">{html.escape(facts(seen))}</div>'
         self.controls.place.value = f"step {call.step}, call {seen.look.call + 1} of {len(browsed.calls)}"
 
     def failed(self, error: Exception) -> None:

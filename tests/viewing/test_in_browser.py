@@ -1,8 +1,9 @@
-"""08_explore in JupyterLab in a browser: every control changes the picture, in time, and nothing asks the network."""
+"""08_explore in JupyterLab in a browser: every control changes the picture, and nothing asks the network.
+
+How long answers take is printed, for whoever wants to know; other work beside would make any bound a matter of luck.
+"""
 
 import json
-import logging
-import statistics
 import time
 
 import nbformat
@@ -25,9 +26,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed (Debian: apt install chromium)"),
 ]
-log = logging.getLogger(__name__)
-
-MOVING, AT_REST = 0.5, 1.5  # seconds, on two idle cores
 TURNS = 3
 LEFT, RIGHT = 37, 39  # codes of keys
 # What the test asks of the page: the first view, its canvas, and the row of a control by its name.
@@ -50,19 +48,11 @@ canvas().scrollIntoView({block: 'start'});
 """
 
 
-def crowded(seconds=0.3):
-    """How many times as long as alone something takes here now."""
-    began, used = time.perf_counter(), time.process_time()
-    while time.process_time() - used < seconds:
-        pass
-    return max(1, (time.perf_counter() - began) / seconds)
-
-
 class Page:
-    """The first view of the notebook."""
+    """The first view of the notebook; ``tell`` prints a line, also where a test passes."""
 
-    def __init__(self, browser):
-        self.browser = browser
+    def __init__(self, browser, tell):
+        self.browser, self.tell = browser, tell
         browser.until("!!document.querySelector('canvas[data-whole=\"true\"]')")
         browser.run(ASK)
 
@@ -75,16 +65,16 @@ class Page:
     def at_rest(self):
         self.browser.until("canvas().dataset.whole == 'true'")
 
-    def answer(self, act):
-        """Seconds from an act to the first scene that it has drawn, and to the whole one."""
+    def answer(self, name, act):
+        """Do something, wait for the whole scene that answers it, and print how long that and the first one took."""
         self.at_rest()
         number = self.number()
         self.browser.run("drawn.length = 0")
         act()
         self.browser.until(f"drawn.some(([, number, whole]) => number > {number} && whole == 'true')")
         begun, drawn = self.browser.run("[begun, drawn]")
-        times = [(moment - begun) / 1000 for moment, _, whole in drawn]
-        return times[0], times[-1]
+        first, last = ((moment - begun) / 1000 for moment, *_ in (drawn[0], drawn[-1]))
+        self.tell(f"{name}: {first:.2f} s to the first picture, {last:.2f} s to the whole one")
 
     def focus(self, name):
         self.browser.run(f"row({json.dumps(name)}).querySelector('.noUi-handle').focus()")
@@ -97,7 +87,7 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def page(tmp_path_factory, request):
     """The page of 08_explore, with two policies of the scale quick that nobody has trained."""
     root, folder = tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("lab")
     with pytest.MonkeyPatch.context() as patched:
@@ -109,7 +99,8 @@ def page(tmp_path_factory):
     nbformat.write(parameterize_notebook(notebook, given), folder / "08_explore.ipynb")
     with jupyterlab(folder, root) as address, Browser(tmp_path_factory.mktemp("browser")) as browser:
         open_and_run(browser, address, "08_explore.ipynb")
-        page = Page(browser)
+        reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+        page = Page(browser, reporter.write_line)
         page.address = address
         yield page
 
@@ -128,28 +119,18 @@ KEYS = {field: ("ArrowLeft", LEFT) if field == "denoised" else ("ArrowRight", RI
 
 
 @pytest.mark.parametrize("field", SLIDERS)
-def test_a_slider_is_answered_in_time_by_another_picture(page, field, record_property):
+def test_a_slider_is_answered_by_another_picture(page, field):
     page.focus(SLIDERS[field][0])
-    moving, resting, crowd = [], [], []
     for _ in range(TURNS):
         before = page.picture()
-        crowd.append(crowded())
-        first, last = page.answer(lambda: page.browser.press(*KEYS[field]))
-        moving.append(first)
-        resting.append(last)
+        page.answer(field, lambda: page.browser.press(*KEYS[field]))
         assert page.picture() != before
-    told = {"moving": moving, "at rest": resting, "crowded": crowd}
-    log.warning("%s: %s", field, {name: [round(each, 2) for each in values] for name, values in told.items()})
-    record_property(field, told)
-    slack = statistics.median(crowd)
-    assert min(moving) <= MOVING * slack and min(resting) <= AT_REST * slack
 
 
 def test_time_goes_on_by_hand_and_by_itself_until_it_is_stopped(page):
     label = "outputs().innerText.match(/call (\\d+) of/)[1]"
     page.browser.run("handles()[0].focus()")
-    first, last = page.answer(lambda: page.browser.press("ArrowRight", RIGHT))
-    log.warning("time: %.2f s moving, %.2f s at rest", first, last)
+    page.answer("time", lambda: page.browser.press("ArrowRight", RIGHT))
     assert page.browser.run(label) == "2"
     press = "outputs().querySelector('.widget-play button').click()"
     page.browser.run(press)
@@ -165,10 +146,8 @@ def test_a_dragged_slider_queues_nothing(page):
     page.at_rest()
     number, start = page.number(), page.browser.run("place(row('seed of the noise').querySelector('.noUi-handle'))")
     page.browser.drag(start, [(3, 0)] * 40)
-    released = time.monotonic()
     page.at_rest()
-    slack = crowded()
-    assert page.number() - number < 40 and time.monotonic() - released < (MOVING + AT_REST) * slack + 1
+    assert page.number() - number < 40
     value = page.browser.run("row('seed of the noise').querySelector('.widget-readout').textContent")
     assert int(value) > 20
 
@@ -215,14 +194,14 @@ def test_points_change_their_look_without_the_kernel(page):
 
 def test_a_second_policy_another_one_and_another_seed(page):
     legend = "canvas().parentElement.innerText"
-    took = page.answer(lambda: page.choose("beside it", 2))
-    log.warning("a second policy: %.2f s, %.2f s", *took)
+    page.answer("beside it", lambda: page.choose("beside it", 2))
     assert "dp3_narrow" in page.browser.run(legend)
-    page.answer(lambda: page.choose("who acts", 1))
+    page.answer("who acts", lambda: page.choose("who acts", 1))
     assert "dp3_narrow" in page.browser.run("outputs().innerText.split(',')[0]")
     box = "row('environment seed').querySelector('input')"
     page.answer(
-        lambda: page.browser.run(f"{box}.value = 70000; {box}.dispatchEvent(new Event('change', {{bubbles: true}}))")
+        "environment seed",
+        lambda: page.browser.run(f"{box}.value = 70000; {box}.dispatchEvent(new Event('change', {{bubbles: true}}))"),
     )
     assert "a seed of the final tables" in page.browser.run("outputs().innerText")
 
