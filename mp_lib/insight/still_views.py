@@ -21,7 +21,7 @@ from mp_lib.point_cloud import view_axes
 
 FAN_COLORS = (BLUE, RED)  # of the policy, and of the second one
 DONE_COLOR = BLACK
-NEAR = 0.12  # metres around the hand that are shown at least
+NEAR = 0.08  # metres around the hand that are shown at least
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def stills(scene: Scene, policies: Sequence[Trained], look: Look | None = None, 
 
 def caption(browsed: Browsed, seen: Sequence[Seen]) -> str:
     """Which episode it is, and whose fans these are."""
-    colors = ("blue", "red")
+    colors = ("blue", "orange")
     fans = [f"{color}: {len(fan.chunks)} of {fan.name}" for color, fan in zip(colors, seen[0].fans, strict=False)]
     return f"{browsed.title}. Paths of the hand, bold what is executed; {', '.join(fans)}; dashed: {browsed.doer}."
 

@@ -33,6 +33,7 @@ SLIDERS = {
     "hidden": ("hide points (%)", 0, 95, 0.01),
     "shaken": ("shake points (mm)", 0, 50, 0.001),
 }
+STRIDES = {"denoised": 10}  # notches that a key moves a slider by; less than a denoising step would change nothing
 NOBODY = "nobody"  # instead of a second policy
 TICK = 700  # ms from call to call while it plays
 PANELS = 4  # numbers of an action that are drawn at once
@@ -51,7 +52,8 @@ class Controls:
         for field, (name, low, high, notch) in SLIDERS.items():
             value = round(getattr(look, field) / notch)
             most = most_steps if field == "num_inference_steps" else max(high, value)
-            self.sliders[field] = IntSlider(value, low, min(most, max(high, value)), description=name, **NAMED)
+            ends = {"min": low, "max": min(most, max(high, value)), "step": STRIDES.get(field, 1)}
+            self.sliders[field] = IntSlider(value, **ends, description=name, **NAMED)
         self.policy = Dropdown(description="who acts", **NAMED)
         self.other = Dropdown(description="beside it", **NAMED)
         self.seed = IntText(continuous_update=False, description="environment seed", **NAMED)

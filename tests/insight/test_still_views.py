@@ -34,7 +34,12 @@ def test_there_is_a_column_a_call_and_one_a_denoising_step(found):
 
 
 def test_they_say_which_episode_it_is_and_whose_paths_these_are(found):
-    for word in ("environment seed 80000: succeeds", "blue: 16 of first", "red: 16 of second", "dashed: done in this"):
+    for word in (
+        "environment seed 80000: succeeds",
+        "blue: 16 of first",
+        "orange: 16 of second",
+        "dashed: done in this",
+    ):
         assert word in repr(found) and word in found._repr_html_()
 
 

@@ -62,8 +62,12 @@ class Page:
     def number(self):
         return int(self.browser.run("canvas().dataset.number"))
 
-    def at_rest(self):
-        self.browser.until("canvas().dataset.whole == 'true'")
+    def at_rest(self, seconds=1):
+        """Wait until the whole is there and nothing has been drawn for some seconds."""
+        seen = None
+        while (now := self.browser.run("[canvas().dataset.whole, drawn.length]")) != seen or now[0] != "true":
+            seen = now
+            time.sleep(seconds)
 
     def answer(self, name, act):
         """Do something, wait for the whole scene that answers it, and print how long that and the first one took."""
@@ -146,7 +150,7 @@ def test_a_dragged_slider_queues_nothing(page):
     page.at_rest()
     number, start = page.number(), page.browser.run("place(row('seed of the noise').querySelector('.noUi-handle'))")
     page.browser.drag(start, [(3, 0)] * 40)
-    page.at_rest()
+    page.at_rest(3)
     assert page.number() - number < 40
     value = page.browser.run("row('seed of the noise').querySelector('.widget-readout').textContent")
     assert int(value) > 20
