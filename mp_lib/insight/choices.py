@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from mp_lib.insight.browsing import Browsed, played
 from mp_lib.insight.recorded import Recorded
 from mp_lib.insight.scene import Scene
-from mp_lib.insight.trained import Trained, load
+from mp_lib.insight.trained import Trained, load, shipped
+from mp_lib.learning.folder import stored_result
 from mp_lib.study.rows import load_runs
 from mp_lib.system.errors import InputError
 from mp_lib.system.memo import Memo
@@ -24,10 +25,16 @@ class Policies:
         self.loaded = {each.name: self.check(each) for each in given}
 
     def names(self) -> dict[str, str]:
-        """Those that were given, then all finished runs of the task, by their names without the task."""
-        runs = load_runs().drop_duplicates("folder")
-        names = dict.fromkeys([*self.loaded, *runs.loc[runs["task"] == self.first.task, "folder"]])
-        return {name.replace(f"-{self.first.task}-", " "): name for name in names}
+        """By names without the task: those given, all finished runs of the task, those that come with the project.
+
+        A value is what ``named`` takes.
+        """
+        task, runs = self.first.task, load_runs().drop_duplicates("folder")
+        names = {name: name for name in [*self.loaded, *runs.loc[runs["task"] == task, "folder"]]}
+        for checkpoint in shipped():
+            if stored_result(checkpoint)["config"]["task"] == task:
+                names.setdefault(checkpoint.parent.name, str(checkpoint))
+        return {name.replace(f"-{task}-", " "): value for name, value in names.items()}
 
     def named(self, name: str) -> Trained:
         """A policy; an InputError if it cannot be shown beside the first one."""

@@ -149,14 +149,19 @@ def newest(method: str, task: str, scale: str, seed: int | None) -> Path:
     found = [path for folder in runs["folder"] if (path := run_path(folder) / CHECKPOINT).exists()]
     if found:
         return max(found, key=lambda path: path.with_name(RESULT).stat().st_mtime)
-    for shipped in sorted((project() / SHIPPED).glob(f"*/{CHECKPOINT}")):
-        if wanted.items() <= stored_result(shipped)["config"].items():
-            return shipped
+    for checkpoint in shipped():
+        if wanted.items() <= stored_result(checkpoint)["config"].items():
+            return checkpoint
     told = ", ".join(f"{key} {value}" for key, value in wanted.items())
     options = f"--methods {method or 'dp3_mamba'}" + (f" --task {task}" if task else "")
     options += f" --seeds {seed}" if seed is not None else ""
     command = f"./run_all.sh {scale or 'quick'} {options}"
     raise InputError(f"no finished run of {told or 'any method'} here; train it: {command}")
+
+
+def shipped() -> list[Path]:
+    """The weights that come with the project."""
+    return sorted((project() / SHIPPED).glob(f"*/{CHECKPOINT}"))
 
 
 def named(name: str) -> Path:

@@ -37,7 +37,7 @@ STRIDES = {"denoised": 10}  # notches that a key moves a slider by; less than a 
 NOBODY = "nobody"  # instead of a second policy
 TICK = 700  # ms from call to call while it plays
 PANELS = 4  # numbers of an action that are drawn at once
-NAMED = {"style": {"description_width": "118px"}, "layout": Layout(width="98%")}
+NAMED = {"style": {"description_width": "126px"}, "layout": Layout(width="98%")}
 
 
 class Controls:

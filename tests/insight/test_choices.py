@@ -6,6 +6,7 @@ import pytest
 
 from mp_lib.insight import choices
 from mp_lib.insight.choices import Demonstrations, Episodes, Policies, Scenes
+from mp_lib.insight.trained import shipped
 from mp_lib.system.errors import InputError
 from tests.conftest import TOY
 from tests.insight.toy_policy import toy_policy
@@ -23,8 +24,15 @@ def test_runs_of_the_same_task_are_offered_without_its_name_and_loaded_when_they
     names = [write_trained(seed=seed) for seed in (0, 1)]
     write_trained(task="metaworld_reach")
     policies = Policies(choices.load(names[1]))
-    assert policies.names() == {"smoke simple_dp3-seed1": names[1], "smoke simple_dp3-seed0": names[0]}
     assert [*policies.loaded] == names[1:]
+    found = policies.names()
+    (coming,) = shipped()
+    assert found == {
+        "smoke simple_dp3-seed1": names[1],
+        "smoke simple_dp3-seed0": names[0],
+        "quick2 dp3_mamba-seed0": str(coming),
+    }
+    assert policies.named(str(coming)).name == coming.parent.name
     assert policies.named(names[0]).name == names[0] and policies.named(names[0]) is policies.named(names[0])
 
 
