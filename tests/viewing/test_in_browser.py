@@ -103,8 +103,13 @@ def page(tmp_path_factory, request):
     nbformat.write(parameterize_notebook(notebook, given), folder / "08_explore.ipynb")
     with jupyterlab(folder, root) as address, Browser(tmp_path_factory.mktemp("browser")) as browser:
         open_and_run(browser, address, "08_explore.ipynb")
-        reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-        page = Page(browser, reporter.write_line)
+        capture = request.config.pluginmanager.get_plugin("capturemanager")
+
+        def tell(line):
+            with capture.global_and_fixture_disabled():
+                print(f"\n{line}", end="")
+
+        page = Page(browser, tell)
         page.address = address
         yield page
 
