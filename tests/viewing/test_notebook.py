@@ -1,9 +1,11 @@
-"""08_explore by papermill, at scale smoke: figures stand where there are no controls, and nothing is written."""
+"""08_explore by papermill, at scale smoke: figures stand where there are no controls; no batch run executes it."""
 
 import nbformat
 import papermill
 import pytest
 
+from mp_lib.pipeline.experiment import Experiment
+from mp_lib.study.designs import DESIGNS
 from mp_lib.system.paths import notebooks_path
 from tests import ROOT
 from tests.insight.trained import write_trained
@@ -35,3 +37,9 @@ def test_figures_stand_for_both_views(by_papermill, tmp_path):
     assert "a seed of the final tables; those for exploring begin at 80000" in episode and other in episode
     assert "demonstration 0 of" in demonstration and "dashed: recorded" in demonstration
     assert not (tmp_path / "figures").exists()
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_no_batch_run_executes_it(name, empty_root):
+    steps = Experiment("smoke", DESIGNS[name], device="cpu").steps(cores=2)
+    assert steps and not any("08_explore" in step.notebook for step in steps)
