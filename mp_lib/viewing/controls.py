@@ -80,12 +80,12 @@ class Controls:
         self.policy.options, self.policy.value = [*names.items()], policy
         self.other.options, self.other.value = [(NOBODY, NOBODY), *names.items()], other
 
-    def number(self, episodes: Sequence[int]) -> int:
-        """Which episode is asked for: one of those listed, if any are, else a seed."""
-        if self.listed.options != tuple(episodes):
-            self.listed.options = tuple(episodes)
-            self.listed.index = 0 if episodes else None
-        return self.listed.value if episodes else self.seed.value
+    def number(self, numbers: Sequence[int]) -> int:
+        """Which episode is asked for: one of the ``numbers`` that are listed, if any are, else a seed."""
+        if self.listed.options != tuple(numbers):
+            self.listed.options = tuple(numbers)
+            self.listed.index = 0 if numbers else None
+        return self.listed.value if numbers else self.seed.value
 
     def count(self, calls: int) -> None:
         """Let the time slider go over so many calls."""
