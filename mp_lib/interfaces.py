@@ -65,6 +65,26 @@ class Branch:
     branch: Callable[[], Branch]
 
 
+@dataclass(frozen=True)
+class Picture:
+    """How a picture for people is taken: H, W in pixels, samples a pixel, and whether faces seen from behind are drawn.
+
+    Meshes of robots have such faces, and where they are left out the background shows through as bright specks. A film
+    has a picture ``every`` so many steps.
+    """
+
+    shape: tuple[int, int] = (240, 320)
+    samples: int = 0
+    whole: bool = False
+    every: int = 1
+
+
+USUAL, FINE = (
+    Picture(),
+    Picture((480, 640), samples=4, whole=True, every=2),
+)  # of a run's own films, of what is shown large
+
+
 class Environment(Protocol):
     """One simulated task; stepping and looking are apart, because looking (a depth image) is what costs.
 
@@ -101,8 +121,8 @@ class Environment(Protocol):
     def branch(self) -> Branch:
         """The simulation as it is now, once more, to be stepped apart; it holds until the next ``reset``."""
 
-    def render(self) -> np.ndarray:
-        """A picture (H, W, 3) uint8; drawn from the point cloud where there is no OpenGL.
+    def render(self, picture: Picture = USUAL) -> np.ndarray:
+        """A picture (H, W, 3) uint8; drawn from the point cloud where there is no OpenGL, as a square.
 
         Its camera need not be that of the cloud, and it may be turned upright.
         """

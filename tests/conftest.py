@@ -16,7 +16,7 @@ import signal
 import numpy as np
 import pytest
 
-from mp_lib.interfaces import AS_USUAL, Branch, Obs, SuccessRule, TaskSpec
+from mp_lib.interfaces import AS_USUAL, USUAL, Branch, Obs, SuccessRule, TaskSpec
 
 
 class ToyEnv:
@@ -67,7 +67,7 @@ class ToyEnv:
     def truth(self):
         return {"steps": np.array(self.steps), "seed": np.array(self.seed)}
 
-    def render(self):
+    def render(self, picture=USUAL):
         picture = np.zeros((32, 32, 3), np.uint8)
         picture.flat[:8] = np.frombuffer(np.float64(self.position).tobytes(), np.uint8)
         return picture

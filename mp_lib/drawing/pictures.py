@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -13,6 +16,8 @@ from mp_lib.drawing.style import BLUE, PAGE, bare, grid, panels, styled
 from mp_lib.point_cloud import view_axes, without_padding
 
 Axes3 = tuple[np.ndarray, np.ndarray, np.ndarray]  # right, up, toward the eye
+USUAL_AZIMUTH = 90  # of ``view_axes``
+FRAME_DPI = 160  # of a film's frames, so that words can be read at half their size
 
 
 def first_look(look: dict[str, np.ndarray]) -> Figure:
@@ -70,6 +75,29 @@ def draw_points(axes: Axes, points: np.ndarray, view: dict[str, np.ndarray], col
 def project(points: np.ndarray, axes: Axes3) -> np.ndarray:
     """Points (M, 3) on the picture plane (M, 2)."""
     return points @ np.stack(axes[:2], axis=1)
+
+
+def turning(cloud: np.ndarray, width: int, height: int, frames: int = 100) -> Iterator[np.ndarray]:
+    """A cloud (N, 3) that turns once about the vertical: frames (H, W, 3) uint8 of ``width`` x ``height`` pixels."""
+    points = without_padding(cloud)
+    points = points - (points.min(0) + points.max(0)) / 2
+    radius = np.linalg.norm(points, axis=1).max()
+    heights = Normalize(points[:, 2].min(), points[:, 2].max())
+    view = {"low": np.full(2, -radius), "high": np.full(2, radius), "height": heights}
+    for turned in np.linspace(0, 360, frames, endpoint=False):
+        seen = view | {"axes": view_axes(azimuth=USUAL_AZIMUTH + turned)}
+        yield frame(lambda axes, seen=seen: draw_points(axes, points, seen), width, height)
+
+
+@styled
+def frame(draw: Callable[[Axes], None], width: int, height: int) -> np.ndarray:
+    """What ``draw`` puts on axes that fill a picture of so many pixels: (H, W, 3) uint8."""
+    figure, [[axes]] = panels(1, 1, width / FRAME_DPI, height / FRAME_DPI)
+    figure.set_dpi(FRAME_DPI)
+    draw(axes)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def view_of(points: np.ndarray, farther: float = 1, axes: Axes3 | None = None) -> dict:

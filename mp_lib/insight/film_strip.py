@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mp_lib.drawing.pictures import draw_points, view_of
+from mp_lib.drawing.pictures import draw_points, frame, view_of
 from mp_lib.drawing.style import LINES, PAGE, bare, label_ends, panels, styled
 from mp_lib.insight.episode import Watched
 from mp_lib.point_cloud import without_padding
 
 MOST_LABELS = 8  # lines of a panel that can be told apart by name
+HELD, HELD_LAST = 10, 50  # frames of a film for which a denoising step stands, and its end
 
 
 @styled
@@ -56,6 +57,23 @@ def denoising(watched: Watched, columns: int = 6) -> Figure:
     figure.supxlabel("step of the chunk; those on grey are executed")
     name_actions(axes[0, -1], watched.noisy[-1], watched.names)
     return figure
+
+
+def denoising_in_time(watched: Watched, width: int, height: int) -> Iterator[np.ndarray]:
+    """The same step after step, as frames (H, W, 3) uint8 of ``width`` x ``height`` pixels."""
+    low, high = watched.noisy.min(), watched.noisy.max()
+    last = len(watched.noisy) - 1
+
+    def draw(axes: Axes, index: int) -> None:
+        for values in watched.noisy[-1].T:
+            axes.plot(values, color="#BBBBBB", linewidth=1.6)
+        draw_chunk(axes, watched.noisy[index], watched.executed)
+        axes.set(ylim=(low - 0.05, high + 0.05), xlabel="step of the chunk", ylabel="action")
+        axes.set_title(f"after {index} of {last} steps, noise {100 * watched.levels[index]:.0f} %")
+
+    for index in range(last + 1):
+        shown = frame(lambda axes, index=index: draw(axes, index), width, height)
+        yield from [shown] * (HELD_LAST if index == last else HELD)
 
 
 def draw_chunk(axes: Axes, actions: np.ndarray, executed: tuple[int, int]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from mp_lib.config import BOUNDS, EXPLORING_SEEDS, FINAL_SEEDS
 from mp_lib.insight.prediction import denoise_from
 from mp_lib.insight.trained import Trained
-from mp_lib.interfaces import Environment, Obs
+from mp_lib.interfaces import USUAL, Environment, Obs, Picture
 from mp_lib.learning.film import write_film
 from mp_lib.learning.simulators import Episode, Seat
 from mp_lib.model.noise import chunk_noise
@@ -36,7 +36,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Played:
-    """An episode: which, how it ended after how many ``steps``, its policy calls, and its film (H, W, 3) a step."""
+    """An episode: which, how it ended after how many ``steps``, its policy calls, and its film of frames (H, W, 3)."""
 
     policy: Trained
     seed: int
@@ -49,6 +49,10 @@ class Played:
         ended = "succeeds" if self.success else "fails"
         told = f"{self.policy.name}, environment seed {self.seed}: {ended} after {self.steps} steps"
         return told + (f" ({remark})" if (remark := remark_on(self.seed)) else "")
+
+    def picture_at(self, step: int) -> np.ndarray:
+        """The frame (H, W, 3) of the film that is nearest to a step."""
+        return self.film[round(step / max(1, self.steps) * (len(self.film) - 1))]
 
     def save(self, path: str | Path) -> Path:
         """Write the film as an mp4."""
@@ -79,11 +83,11 @@ class Play:
     Between two moments ``environment`` may be looked at. Noise comes from (seed, call), as in every rollout.
     """
 
-    def __init__(self, policy: Trained, seed: int, filmed: bool = False):
+    def __init__(self, policy: Trained, seed: int, filmed: bool = False, picture: Picture = USUAL):
         seed = meaning("seed", "int", seed)
         check_bounds({"first_seed": seed}, BOUNDS)
         self.policy, self.seed, self.filmed = policy, seed, filmed
-        self.seat = Seat(policy.spec, policy.config.num_points, policy.config.n_obs_steps)
+        self.seat = Seat(policy.spec, policy.config.num_points, policy.config.n_obs_steps, picture)
         self.ended: Episode | None = None
 
     @property
@@ -115,12 +119,12 @@ class Play:
         self.close()
 
 
-def play(policy: Trained, seed: int = EXPLORING_SEEDS, film: bool = True) -> Played:
+def play(policy: Trained, seed: int = EXPLORING_SEEDS, film: bool = True, picture: Picture = USUAL) -> Played:
     """Play the episode of an environment seed to its end; the same seed gives the same episode.
 
-    Without ``film`` nothing is rendered for people, which spares time.
+    Without ``film`` nothing is rendered for people, which spares time; ``picture`` is how its frames are taken.
     """
-    with Play(policy, seed, film) as stage, track(policy.spec.max_steps, f"play {policy.task}") as progress:
+    with Play(policy, seed, film, picture) as stage, track(policy.spec.max_steps, f"play {policy.task}") as progress:
         moments = []
         for moment in stage.moments():
             moments.append(moment)

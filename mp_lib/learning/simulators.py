@@ -15,7 +15,7 @@ from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 
-from mp_lib.interfaces import Obs, TaskSpec
+from mp_lib.interfaces import USUAL, Obs, Picture, TaskSpec
 from mp_lib.sim.env import SimulationDiverged
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ class Episode:
 class Seat:
     """One environment in play: keeps the last To observations and the goal flags of its episode."""
 
-    def __init__(self, spec: TaskSpec, num_points: int, n_obs_steps: int):
-        self.spec = spec
+    def __init__(self, spec: TaskSpec, num_points: int, n_obs_steps: int, picture: Picture = USUAL):
+        self.spec, self.picture = spec, picture
         self.env = spec.make_env(num_points=num_points)
         self.history: deque[Obs] = deque(maxlen=n_obs_steps)
 
@@ -71,8 +71,8 @@ class Seat:
 
     def shoot(self) -> None:
         """Add a picture to the film, if there is one."""
-        if self.film is not None:
-            self.film.append(self.env.render())
+        if self.film is not None and len(self.flags) % self.picture.every == 0:
+            self.film.append(self.env.render(self.picture))
 
 
 class Table:

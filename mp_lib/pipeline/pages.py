@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mp_lib.config import METHODS
+from mp_lib.insight import reel
 from mp_lib.learning.folder import KEPT
 from mp_lib.pipeline.steps import Step
 from mp_lib.study import claims
@@ -37,12 +38,40 @@ class Pages:
             "06_efficiency": self.efficiency,
             "07_ablations": self.ablations,
         }
-        return [makers[name]() for name in self.design.pages]
+        return [*(makers[name]() for name in self.design.pages), *self.films()]
+
+    def filmed(self) -> list[Step]:
+        """The trainings of whose policies there are films: one of Mamba Policy and its rival."""
+        trainings = {step.name: step for step in self.runs if step.kind == "training"}
+        keys = ("method", "task", "seed")
+        rows = [{key: step.facts[key] for key in keys} | {"name": name} for name, step in trainings.items()]
+        return [trainings[row["name"]] for row in reel.cast(rows)]
+
+    def films(self) -> list[Step]:
+        """The step that plays them again for the report, or policies that are there where no training is planned."""
+        needs = self.filmed()
+        found = [step.products[1] for step in needs] or reel.cast_here(self.scale)
+        if not found or not self.design.pages:
+            return []
+        folder = self.experiment.folder / "films"
+        return [
+            Step(
+                name=f"{self.experiment.name}-films",
+                title="films for the report",
+                notebook=str(package() / "pipeline" / "films.ipynb"),
+                executed=self.experiment.folder / "films.ipynb",
+                parameters={"checkpoints": [*map(str, found)], "folder": str(folder)},
+                inputs=(package(), *found),
+                products=(folder / reel.LIST,),
+                needs=tuple(step.name for step in needs),
+            )
+        ]
 
     def evaluation(self) -> Step:
-        *_, checkpoint, _ = self.runs[-1].products if self.runs else (KEPT, None)
+        needs = self.filmed()[:1]
+        checkpoint = needs[0].products[1] if needs else KEPT
         parameters = {"checkpoint": str(checkpoint), "device": self.experiment.any_device}
-        return self.reader("04_evaluate", "evaluate a stored checkpoint", parameters, needs=self.runs[-1:])
+        return self.reader("04_evaluate", "evaluate a stored checkpoint", parameters, needs=needs)
 
     def tables(self) -> Step:
         asked, design, scale = self.experiment, self.design, self.scale
@@ -55,10 +84,15 @@ class Pages:
             "expert": asked.expert,
             "kept": asked.kept,
         }
-        names = ("success", "seeds", "parameters", "speed", "curves") if self.planned else ()
+        several = {name for name, key in (("tasks", "task"), ("seeds", "seed")) if self.differ_in(key)}
+        names = ("success", *sorted(several), "parameters", "speed", "curves") if self.planned else ()
         figures = [f"05_{name}_{scale}" for name in names]
         title = "verdicts, tables and figures"
         return self.reader("05_tables", title, parameters, after=self.runs, figures=figures, reads_runs=True)
+
+    def differ_in(self, key: str) -> bool:
+        """Whether the planned runs differ in one of their numbers."""
+        return len({getattr(config, key) for config in self.planned}) > 1
 
     def ablations(self) -> Step:
         experiments = [self.design.name] if self.planned else []

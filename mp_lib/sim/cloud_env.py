@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 
-from mp_lib.interfaces import Branch, Obs
+from mp_lib.interfaces import USUAL, Branch, Obs, Picture
 from mp_lib.point_cloud import draw_cloud
 from mp_lib.sim.cloud_maker import CloudMaker, Crop
 from mp_lib.sim.depth import BACKEND, OpenGLDepth, focal_length
@@ -16,6 +16,7 @@ from mp_lib.system.errors import InputError
 
 import mujoco  # isort: skip  # after mp_lib.sim.depth, which chooses what mujoco loads
 
+SMALLEST = 256  # pixels of a drawn cloud's side
 # mujoco does not raise: it warns, sets the state back to the model's and goes on as if nothing had happened.
 DIVERGED = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
 
@@ -30,7 +31,6 @@ class CloudEnv:
     """
 
     depth_backend = BACKEND
-    picture_shape = (240, 320)  # H, W in pixels
     picture_turned = False  # whether the camera hangs upside down
     picture_camera: str | None = None  # what pictures are taken with; None: the camera of the cloud
     pixel_place = 0.0  # where in a pixel its point is taken: 0 is its upper left corner, 0.5 its centre
@@ -97,13 +97,13 @@ class CloudEnv:
         self._require_episode()
         return {"observation": self._observation.copy()}
 
-    def render(self) -> np.ndarray:
+    def render(self, picture: Picture = USUAL) -> np.ndarray:
         """Return a picture (H, W, 3) uint8 by ``picture_camera``; of the cloud where there is no OpenGL."""
         self._require_episode()
         if BACKEND != "opengl":
-            return draw_cloud(self.observe().point_cloud)
-        picture = self._camera.picture(self._data, self.picture_shape, self.picture_camera)
-        return np.ascontiguousarray(picture[::-1, ::-1] if self.picture_turned else picture)
+            return draw_cloud(self.observe().point_cloud, size=max(SMALLEST, picture.shape[0]))
+        pixels = self._camera.picture(self._data, picture, self.picture_camera)
+        return np.ascontiguousarray(pixels[::-1, ::-1] if self.picture_turned else pixels)
 
     def close(self) -> None:
         """Free the renderer."""

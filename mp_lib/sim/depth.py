@@ -20,6 +20,8 @@ BACKEND = prepare_opengl()  # before mujoco is imported, which reads MUJOCO_GL
 
 import mujoco  # noqa: E402
 
+from mp_lib.interfaces import FINE, Picture  # noqa: E402
+
 VISIBLE_GROUPS = np.array([1, 1, 1, 0, 0, 0], np.uint8)  # the default of mujoco.MjvOption
 DEPTH_FLAGS = (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR)  # no light, textures or blending
 COSTLY_FLAGS = (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION)
@@ -33,25 +35,27 @@ def focal_length(model: mujoco.MjModel, camera: str, size: int) -> float:
 class OpenGLScreen:
     """An OpenGL context with the meshes and textures of one model; 0.3 to 1 s to create, so it is shared.
 
-    It may be used with any model that has the same meshes and textures, as two environments of one task
-    have. It belongs to the thread that made it and is freed when the last holder lets go of it.
+    It takes so many ``samples`` a pixel. It may be used with any model that has the same meshes and textures, as two
+    environments of one task have. It belongs to the thread that made it, and is freed when the last holder lets it go.
     """
 
     _shared: weakref.WeakValueDictionary[tuple, OpenGLScreen] = weakref.WeakValueDictionary()
 
     @classmethod
-    def shared(cls, model: mujoco.MjModel, key: str) -> OpenGLScreen:
+    def shared(cls, model: mujoco.MjModel, key: str, samples: int = 0) -> OpenGLScreen:
         """Return the screen of this thread for ``key``, which names a set of meshes and textures."""
-        place = (os.getpid(), threading.get_ident(), key)
+        place = (os.getpid(), threading.get_ident(), key, samples)
         screen = cls._shared.get(place)
         if screen is None:
-            screen = cls._shared[place] = cls(model)
+            screen = cls._shared[place] = cls(model, samples)
         return screen
 
-    def __init__(self, model: mujoco.MjModel):
+    def __init__(self, model: mujoco.MjModel, samples: int = 0):
         # Multisampling and shadow maps make up most of the cost of a software renderer.
-        model.vis.quality.offsamples = 0
+        model.vis.quality.offsamples = samples
         model.vis.quality.shadowsize = 0
+        held = model.vis.global_  # a picture has to fit into it
+        held.offheight, held.offwidth = np.maximum((held.offheight, held.offwidth), FINE.shape)
         self._context = self._target = None
         try:
             self._context = _context_class()(model.vis.global_.offwidth, model.vis.global_.offheight)
@@ -86,20 +90,21 @@ class OpenGLScreen:
         nearness = buffer[::-1].astype(np.float64)  # 1 at the near plane, 0 at the far plane; rows from below
         return np.where(nearness > 0, near * far / (nearness * (far - near) + near), np.inf)
 
-    def picture(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str, shape: tuple[int, int]) -> np.ndarray:
+    def picture(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str, how: Picture) -> np.ndarray:
         """Return a picture (H, W, 3) uint8."""
-        rectangle = self._draw(model, data, camera, shape, ())
-        pixels = np.empty((*shape, 3), np.uint8)
+        rectangle = self._draw(model, data, camera, how.shape, (), culled=not how.whole)
+        pixels = np.empty((*how.shape, 3), np.uint8)
         mujoco.mjr_readPixels(pixels, None, rectangle, self._target)
         return pixels[::-1]
 
-    def _draw(self, model, data, camera, shape, flags) -> mujoco.MjrRect:
+    def _draw(self, model, data, camera, shape, flags, culled=True) -> mujoco.MjrRect:
         eye = mujoco.MjvCamera()
         eye.type, eye.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, model.cam(camera).id
         category = mujoco.mjtCatBit.mjCAT_ALL
         mujoco.mjv_updateScene(model, data, self._option, None, eye, category, self._scene)
         for flag in (*DEPTH_FLAGS, *COSTLY_FLAGS):
             self._scene.flags[flag] = flag in flags
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_CULL_FACE] = culled
         rectangle = mujoco.MjrRect(0, 0, shape[1], shape[0])
         self._context.make_current()
         mujoco.mjr_render(rectangle, self._scene, self._target)
@@ -116,29 +121,29 @@ def _context_class():
 
 
 class OpenGLDepth:
-    """Depth through OpenGL; the screen is made at the first look."""
+    """Depth through OpenGL; a screen is made at the first look."""
 
     def __init__(self, model: mujoco.MjModel, camera: str, size: int, key: str):
         self.model, self.camera, self.size, self.key = model, camera, size, key
-        self._screen = None
+        self._screens: dict[int, OpenGLScreen] = {}  # by samples a pixel
 
     def depth(self, data: mujoco.MjData) -> np.ndarray:
         """Return the depth image (size, size) in metres, ``inf`` where there is nothing."""
         return self._open().depth(self.model, data, self.camera, self.size)
 
-    def picture(self, data: mujoco.MjData, shape: tuple[int, int], camera: str | None = None) -> np.ndarray:
+    def picture(self, data: mujoco.MjData, how: Picture, camera: str | None = None) -> np.ndarray:
         """Return a picture (H, W, 3) uint8, by another camera of the model if one is given."""
-        return self._open().picture(self.model, data, camera or self.camera, shape)
+        return self._open(how.samples).picture(self.model, data, camera or self.camera, how)
 
     def look_at(self, model: mujoco.MjModel) -> None:
         """Go on with another model, which has the same camera, meshes and textures."""
         self.model = model
 
     def close(self) -> None:
-        """Let go of the screen; the next look makes a new one."""
-        self._screen = None
+        """Let go of the screens; the next look makes a new one."""
+        self._screens.clear()
 
-    def _open(self) -> OpenGLScreen:
-        if self._screen is None:
-            self._screen = OpenGLScreen.shared(self.model, self.key)
-        return self._screen
+    def _open(self, samples: int = 0) -> OpenGLScreen:
+        if samples not in self._screens:
+            self._screens[samples] = OpenGLScreen.shared(self.model, self.key, samples)
+        return self._screens[samples]
