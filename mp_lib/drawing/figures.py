@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 from IPython.display import Image
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mp_lib.drawing.style import in_style
@@ -37,7 +38,7 @@ def publish(
         for kind in ("png", "pdf"):
             write_atomically(figures_path() / f"{name}.{kind}", picture_bytes(figure, kind, DPI))
         save_table(table, name, inputs, parameters)
-    return show(figure)
+    return show(figure, name)
 
 
 def save_table(table: pd.DataFrame, name: str, inputs: Sequence[Path] = (), parameters: dict | None = None) -> None:
@@ -51,9 +52,34 @@ def save_table(table: pd.DataFrame, name: str, inputs: Sequence[Path] = (), para
     write_atomically(figures_path() / f"{name}.json", made_from.encode() + b"\n")
 
 
-def show(figure: Figure) -> Image:
-    """The figure as a notebook displays it: once, at its own size."""
-    return Image(picture_bytes(figure, "png", DPI), width=round(figure.get_figwidth() * SCREEN_DPI))
+def show(figure: Figure, name: str = "") -> Image:
+    """The figure as a notebook displays it: once, at its own size, with its words for whoever cannot see it.
+
+    The output's metadata hold the ``name`` under which it was written, if it was.
+    """
+    width = round(figure.get_figwidth() * SCREEN_DPI)
+    content, metadata = picture_bytes(figure, "png", DPI), {"figure": name} if name else {}
+    return Image(content, width=width, alt=words_of(figure), metadata=metadata)
+
+
+def words_of(figure: Figure) -> str:
+    """What stands on a figure: names of its axes, titles of its panels, names in its legends and beside its lines."""
+    around = [getattr(text, "get_text", str)() for text in (figure._supxlabel, figure._supylabel) if text]
+    words = [word for axes in figure.axes if axes.get_visible() for word in words_on(axes)]
+    legends = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    told = [" ".join(word.split()) for word in (*around, *words, *legends)]
+    return "; ".join(dict.fromkeys(filter(None, told)))
+
+
+def words_on(axes: Axes) -> list[str]:
+    """Title, labels, names of a panel; numbers on its axes are none."""
+    ticks = [label.get_text() for axis in (axes.yaxis, axes.xaxis) for label in axis.get_ticklabels()]
+    named = [word for word in ticks if any(map(str.isalpha, word)) and "mathdefault" not in word]
+    legend = axes.get_legend()
+    keys = [text.get_text() for text in legend.get_texts()] if legend else []
+    written = [text.get_text() for text in axes.texts if any(map(str.isalpha, text.get_text()))]
+    titles = [axes.get_title(loc) for loc in ("left", "center", "right")]
+    return [*titles, axes.get_ylabel(), axes.get_xlabel(), *named, *keys, *written]
 
 
 def picture_bytes(figure: Figure, kind: str, dpi: int, texts: dict[str, str] | None = None) -> bytes:

@@ -48,6 +48,14 @@ def by_task(table: pd.DataFrame, columns: int = 3) -> Figure:
     return figure
 
 
+def overall(table: pd.DataFrame, pooled: pd.DataFrame) -> Figure:
+    """Success of every method in one panel: on the only task there is, else over those that all methods have.
+
+    ``table`` as of ``by_task``, ``pooled`` as ``mp_lib.study.tables.method_table``.
+    """
+    return by_task(table) if table["task"].nunique() == 1 else of_methods(pooled)
+
+
 def draw_rows(axes: Axes, table: pd.DataFrame, names: list[tuple[str, str]]) -> None:
     """A row a method: interval, mean, single trainings, published rate."""
     for row in table.itertuples():

@@ -20,13 +20,15 @@ from mp_lib.pipeline.report import build_report
 from mp_lib.pipeline.runner import Runner, spell_seconds
 from mp_lib.pipeline.schedule import TimeLeft
 from mp_lib.pipeline.steps import Step
+from mp_lib.study.answer import answer
 from mp_lib.system.device import apart, choose_device, device_name, visible_gpus
 from mp_lib.system.errors import InputError
+from mp_lib.system.paths import figures_path
 from mp_lib.system.workers import default_jobs, usable_cores
 
 
 def drive(options: argparse.Namespace) -> int:
-    """Run what ``options.parse`` read and return the exit status; the last line printed is the report's path."""
+    """Run what ``options.parse`` read and return the exit status; the answer is printed last, and the report's path."""
     began, started = time.monotonic(), time.time()
     try:
         options.together = together(options)
@@ -60,7 +62,10 @@ def drive(options: argparse.Namespace) -> int:
                 failed = run_with_snakemake(experiment.name, steps, options, jobs)
             else:
                 failed = Runner(steps, jobs, gpus, clock=clock).run()
-        report = build_report(experiment, [step for step in steps if step.name not in failed])
+        judged = {step.notebook for step in steps if step.name not in failed} & {"05_tables.ipynb"}
+        written = figures_path() / f"05_claims_{experiment.scale}.csv" if judged else None
+        found = answer(experiment.scale, written, expert=experiment.expert, kept=experiment.kept)
+        report = build_report(experiment, [step for step in steps if step.name not in failed], found)
     except BrokenPipeError:
         raise
     except (ValueError, OSError, RuntimeError) as error:
@@ -72,7 +77,7 @@ def drive(options: argparse.Namespace) -> int:
     print(f"{len(steps) - len(failed)} of {len(steps)} steps done in {spell_seconds(time.monotonic() - began)}")
     for step in (step for step in steps if step.name in failed):
         print(f"failed: {step.name}: {reason_of(step, failed, started)}", file=sys.stderr)
-    print(report, flush=True)
+    print("\n".join([*found.lines(), str(report)]), flush=True)
     return 1 if failed else 0
 
 

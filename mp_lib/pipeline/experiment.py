@@ -71,6 +71,19 @@ class Experiment:
         return self.scale if self.design is DESIGNS["first"] else f"{self.scale}-{self.design.name}"
 
     @property
+    def command(self) -> str:
+        """The call that makes it, without what says where and how fast."""
+        planned = self.design.methods  # none are, where it shows what there is
+        words = ["./run_all.sh", *([] if planned else ["report"]), self.scale]
+        words += ["--experiment", self.design.name] if planned and self.design is not DESIGNS["first"] else []
+        for option, values in (("--task", self.tasks), ("--methods", self.methods), ("--seeds", self.seeds)):
+            words += [option, *map(str, values)] if values else []
+        words += ["--attention", self.attention] if self.attention != "paper" else []
+        words += ["--expert", self.expert] if self.expert != "default" else []
+        words += ["--kept"] * self.kept + ["--edited"] * self.edited
+        return " ".join(words)
+
+    @property
     def any_device(self) -> str:
         """The device of steps that are as well on a CPU: the first GPU if there is one, unless another was named."""
         return "auto" if self.device == "cuda" else self.device

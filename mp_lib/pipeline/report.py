@@ -1,94 +1,125 @@
-"""One HTML page from executed notebooks; it needs no network, and forbids the browser to ask one or to run scripts."""
+"""The report: one HTML page that begins with the answer; it asks no network, and forbids the browser scripts."""
 
 from __future__ import annotations
 
-import html
+import base64
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from mp_lib.insight.reel import Film, films_in
+from mp_lib.pipeline.details import Chapters, Figure, figures_of, link
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.steps import Step
+from mp_lib.study.answer import Answer
+from mp_lib.study.sentences import count
+from mp_lib.system.device import choose_device, device_name
 from mp_lib.system.files import write_atomically
-from mp_lib.system.notebook import MARK
+from mp_lib.system.paths import figures_path, package
+from mp_lib.system.provenance import commit
+from mp_lib.system.workers import usable_cores
 
-ORDER = (
-    "05_tables",
-    "07_ablations",
+ORDER = (  # of chapters: what is compared stands before what came out
     "00_overview",
     "01_demonstrations",
-    "02_model",
-    "03_train",
+    "05_tables",
+    "07_ablations",
     "04_evaluate",
+    "02_model_anatomy",
     "06_efficiency",
 )
 
-PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; media-src data:;
- style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
-<title>{title}</title>
-<style>
-body {{ font: 16px/1.55 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
-h1, h2, h3 {{ line-height: 1.2; }} h1 {{ border-top: 2px solid #888; padding-top: 1rem; margin-top: 3rem; }}
-nav {{ background: #f4f4f4; padding: .7rem 1rem; }} nav a {{ margin-right: 1.2rem; }}
-img, video {{ max-width: 100%; height: auto; }}
-table {{ border-collapse: collapse; font-size: .85rem; display: block; overflow-x: auto; }}
-th, td {{ padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; }}
-th:first-child, td:first-child {{ text-align: left; }}
-pre {{ font-size: .8rem; overflow-x: auto; white-space: pre-wrap; }}
-.jp-OutputPrompt, .jp-InputPrompt, .anchor-link {{ display: none; }}
-.edited {{ background: #fdd; padding: .7rem 1rem; }}
-</style></head><body>
-{edited}<nav>{links}</nav>
-{body}
-</body></html>
-"""
 
+def build_report(experiment: Experiment, steps: Sequence[Step], answer: Answer) -> Path:
+    """Write the page of an experiment and return its path: the answer first, then how each number was obtained.
 
-def build_report(experiment: Experiment, steps: list[Step]) -> Path:
-    """Write the page of an experiment and return its path: tables first, then how each number was obtained.
-
-    Of trainings and evaluations, whose notebooks lie beside their results, the last one stands for all. Before all else
-    it names the notebooks that were executed as somebody had edited them.
+    Details are the executed notebooks of the experiment's folder; those of trainings and evaluations lie beside their
+    results, and are listed at the end. Before all else it names notebooks that were executed as somebody had edited
+    them.
     """
-    shown: dict[str, Step] = {}
-    for step in steps:
-        if step.executed.exists():
-            page = step.executed if step.executed.parent == experiment.folder else Path(step.notebook)
-            shown[page.stem] = step
-    names = sorted(
-        shown, key=lambda name: next((i for i, start in enumerate(ORDER) if name.startswith(start)), len(ORDER))
+    from jinja2 import Environment, FileSystemLoader
+
+    folder = experiment.folder
+    executed = [step for step in steps if step.executed.exists()]
+    pages = sorted((step.executed for step in executed if is_chapter(step, folder)), key=place_of)
+    figure, films = head_figure(experiment, pages), films_in(folder / "films")
+    templates = Environment(loader=FileSystemLoader(package() / "pipeline"), autoescape=True)
+    page = templates.get_template("report.html").render(
+        title=f"Mamba Policy, reproduced: {experiment.name}",
+        edited="; ".join(dict.fromkeys(filter(None, (step.edited() for step in steps)))),
+        answer=answer,
+        figure=figure.html(folder, experiment.command, "head") if figure else "",
+        pair=[shown(film, folder) for film in films if film.place == "pair"],
+        others=[shown(film, folder) for film in films if film.place != "pair"],
+        evidence=evidence_link(experiment),
+        provenance=provenance(experiment, steps),
+        chapters=chapters_of(experiment, pages, figure),
+        files=[(step.title, link(step.executed, folder), minutes([step])) for step in executed],
     )
-    bodies = [f'<section id="{name}">{notebook_body(shown[name].executed)}</section>' for name in names]
-    links = "".join(f'<a href="#{name}">{html.escape(name.replace("_", " "))}</a>' for name in names)
-    told = html.escape("; ".join(dict.fromkeys(filter(None, (step.edited() for step in steps)))))
-    edited = f'<p class="edited">Not the project\'s own code, but as edited: {told}.</p>\n' if told else ""
-    path = experiment.folder / "report.html"
-    title = f"Mamba Policy, reproduced: {experiment.name}"
-    write_atomically(path, PAGE.format(title=title, edited=edited, links=links, body="\n".join(bodies)).encode())
+    path = folder / "report.html"
+    write_atomically(path, page.encode())
     return path
 
 
-def notebook_body(path: Path) -> str:
-    """The text and outputs of a notebook as HTML, without code and progress bars."""
-    from nbconvert import HTMLExporter
-    from nbconvert.preprocessors import RegexRemovePreprocessor
-    from traitlets.config import Config
-
-    settings = Config()
-    settings.HTMLExporter.exclude_input = True
-    settings.HTMLExporter.exclude_input_prompt = settings.HTMLExporter.exclude_output_prompt = True
-    settings.TagRemovePreprocessor.remove_cell_tags = ["parameters", "injected-parameters"]
-    exporter = HTMLExporter(template_name="basic", config=settings)
-    exporter.register_preprocessor("nbconvert.preprocessors.TagRemovePreprocessor", enabled=True)
-    exporter.register_preprocessor(RegexRemovePreprocessor(patterns=[r"\s*\Z"]), enabled=True)
-    exporter.register_preprocessor(drop_progress, enabled=True)
-    return exporter.from_filename(str(path))[0]
+def is_chapter(step: Step, folder: Path) -> bool:
+    """Whether a step's notebook is one of the numbered ones and is told of in this folder."""
+    return step.executed.parent == folder and not Path(step.notebook).is_absolute()
 
 
-def drop_progress(notebook, resources):
-    """Leave out bars, and what was printed to stderr."""
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            shown = [output for output in cell.outputs if output.get("name") != "stderr"]
-            cell.outputs = [output for output in shown if output.get("metadata") != MARK]
-    return notebook, resources
+def place_of(path: Path) -> tuple[int, str]:
+    """Where a chapter stands."""
+    return next((place for place, start in enumerate(ORDER) if path.stem.startswith(start)), len(ORDER)), path.stem
+
+
+def head_figure(experiment: Experiment, pages: Sequence[Path]) -> Figure | None:
+    """The figure of success, or the first one of all that was written; None where there is none."""
+    found = [figure for figure in figures_of(pages) if figure.name]
+    wanted = f"05_success_{experiment.scale}"
+    ablations = [figure for figure in found if figure.name.startswith("07_")]
+    return next((figure for figure in found if figure.name == wanted), next(iter(ablations), None))
+
+
+def chapters_of(experiment: Experiment, pages: Sequence[Path], figure: Figure | None) -> list[dict]:
+    """Chapters as the template wants them: id, title, link to the notebook, sections of id, title and body."""
+    told = Chapters(experiment.folder, experiment.command)
+    if figure:
+        told.is_new(figure.content)
+    chapters = []
+    for path in pages:
+        title, sections = told.chapter(path)
+        name = path.stem.replace(".", "-")
+        parts = [
+            {"id": f"{name}-{place}", "title": section.title, "body": told.body(section)}
+            for place, section in enumerate(sections)
+        ]
+        chapters.append({"id": name, "title": title, "link": link(path, experiment.folder), "sections": parts})
+    return chapters
+
+
+def shown(film: Film, folder: Path) -> dict:
+    """A film as the template wants it."""
+    content = base64.b64encode((folder / "films" / film.file).read_bytes()).decode()
+    return {"title": film.title, "said": film.said, "source": f"data:video/mp4;base64,{content}"}
+
+
+def evidence_link(experiment: Experiment) -> str:
+    """The address of the table that verdicts were taken from; empty where 05_tables has not written it."""
+    path = figures_path() / f"05_claims_{experiment.scale}.csv"
+    return link(path, experiment.folder) if path.exists() else ""
+
+
+def provenance(experiment: Experiment, steps: Sequence[Step]) -> list[str]:
+    """Date, commit, machine, command, and the minutes of all steps one after the other."""
+    device = device_name(choose_device(experiment.any_device))
+    return [
+        time.strftime("%Y-%m-%d"),
+        f"commit {commit()}",
+        f"{device}, {count(usable_cores(), 'CPU core')}",
+        experiment.command,
+        f"{minutes(steps)} min of steps",
+    ]
+
+
+def minutes(steps: Sequence[Step]) -> str:
+    """How long these steps took when they were last run, one after the other."""
+    return f"{sum(step.seconds() for step in steps) / 60:.1f}"

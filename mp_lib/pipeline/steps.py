@@ -109,6 +109,12 @@ class Step:
         stamp = {"key": key, "seconds": round(seconds, 1), "parameters": self.parameters}
         write_json(self.stamp, stamp | ({"edited": edit.told()} if edit else {}))
 
+    def seconds(self) -> float:
+        """How long it took when it was last finished; 0 if it never was."""
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return float(read_json(self.stamp).get("seconds", 0))
+        return 0.0
+
     def edited(self) -> str:
         """How its notebook had been edited when it was last finished; empty if it had not, or it never was."""
         with contextlib.suppress(OSError, ValueError):

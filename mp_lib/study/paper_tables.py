@@ -43,7 +43,7 @@ def how_to_fill() -> str:
     known = load_published()
     sources = join(dict.fromkeys(known.loc[known["table"].isin(TABLES), "source"])) or "nowhere yet"
     return (
-        f"Published numbers are from {sources}. A cell is empty rather than guessed where this project knows of none: "
+        f"Published numbers are from {sources}. A cell is empty rather than guessed where this project knows of none, and an empty column is left out: "
         "the tables of arXiv 2409.07163 could not be obtained, and narrow or renamed variants were never published. To "
         "fill one, append a row to `data/paper/published.csv` and run this notebook again: the table "
         f"({join([f'`{name}`' for name in TABLES])}, as they stand here from top to bottom), the method and the row's "
@@ -60,11 +60,16 @@ def show(scale: str, **which) -> Iterator:
     tables = [*(make(scale, **which) for make in makers), costs_table()]
     for title, table in zip(TABLES.values(), tables, strict=True):
         yield Markdown(f"**{title}**")
-        yield show_table(table)
+        yield show_table(without_empty_columns(table))
     yield Markdown("**Costs as others quote them**")
     yield show_table(quoted_table(), digits=2)
     yield Markdown(quoted_text())
     yield Markdown(how_to_fill())
+
+
+def without_empty_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without columns in which no row says anything."""
+    return table[[name for name in table if table[name].notna().any() and (table[name] != "").any()]]
 
 
 def published_cells(table: str, method: str, rows: Sequence[str]) -> list[str]:
@@ -86,12 +91,13 @@ def side_by_side(table: str, noun: str, rows: Sequence[str], methods: Sequence[s
 
 
 def main_table(scale: str, **which) -> pd.DataFrame:
-    """Success by task, in percent, as published and here."""
+    """Success by task, in percent, as published and here: of the tasks that were run, or of all if none of them was."""
     table = success_table(choose_runs(scale, attention="paper", **which))
     ours = {(row.method, row.task): success_cell(row) for row in table.itertuples()}
     experts = {row.task: row.expert_rate for row in table.itertuples()}
-    rates = [experts.get(task) for task in PAPER_TASKS]
-    shown = side_by_side("success", "task", PAPER_TASKS, COMPARED, ours)
+    tasks = [task for task in PAPER_TASKS if task in experts] or PAPER_TASKS
+    rates = [experts.get(task) for task in tasks]
+    shown = side_by_side("success", "task", tasks, COMPARED, ours)
     return shown.assign(**{"expert here, %": ["" if pd.isna(rate) else f"{100 * rate:.0f}" for rate in rates]})
 
 

@@ -60,11 +60,27 @@ def of_success(result: RunResult) -> str:
 
 def of_evaluation(found: dict, checkpoint: Path) -> str:
     """Whose evaluation it is, what it says beside its run's result.json, and what to know of task and expert."""
-    task, method = found["task"], found["method"]
-    result = own_result(checkpoint, task, method)
+    return f"{of_policy(checkpoint, found['task'], found['method'])} {beside_run(found, checkpoint)}"
+
+
+def of_policy(checkpoint: Path | None, task: str = "", method: str = "") -> str:
+    """Method, task, seed and scale of the policy that a checkpoint holds, as far as its run or the arguments tell.
+
+    Without a checkpoint it is the one whose episode is kept with the project.
+    """
+    if checkpoint is None:
+        return "No trained policy is here: shown is the episode that is kept in `data/results/`."
+    config = stored_result(checkpoint).get("config", {})
+    method, task = method or config.get("method", ""), task or config.get("task", "")
+    named = f"**{method}** on **{task}**, " if method and task else ""
+    return f"{named}{of_training(checkpoint, task, method)}."
+
+
+def beside_run(found: dict, checkpoint: Path) -> str:
+    """What an evaluation says beside its run's result.json, and what to know of task and expert."""
+    result = own_result(checkpoint, found["task"], found["method"])
     expert = result.get("demonstrations", {}).get("expert", "")
-    whose = f"**{method}** on **{task}**, {of_training(checkpoint, task, method)}."
-    return " ".join([whose, beside_result(found, result), *(f"{remark}." for remark in remarks_on(task, expert))])
+    return " ".join([beside_result(found, result), *(f"{remark}." for remark in remarks_on(found["task"], expert))])
 
 
 def of_training(checkpoint: Path, task: str, method: str) -> str:

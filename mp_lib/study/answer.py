@@ -1,0 +1,126 @@
+"""What an experiment answers, before all details: a sentence, the methods' rates, the verdicts on the six claims."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from mp_lib.study import claims
+from mp_lib.study.claims import ALIKE, CLAIMS, FAILS, HOLDS, NOTHING, PAPER, RIVAL, UNDECIDED
+from mp_lib.study.runs import choose_runs
+from mp_lib.study.sentences import count, join, with_interval
+from mp_lib.study.tables import method_table
+
+MARKS = {HOLDS: "✔", FAILS: "✘", ALIKE: "=", UNDECIDED: "?", NOTHING: "–"}  # a mark a verdict, by which it is told
+KINDS = {HOLDS: "holds", FAILS: "fails", ALIKE: "alike", UNDECIDED: "undecided", NOTHING: "nothing"}  # for a page
+WORDS = {
+    HOLDS: ("holds", "hold"),
+    FAILS: ("does not hold", "do not hold"),
+    UNDECIDED: ("is undecided", "are undecided"),
+}
+WORDS |= {ALIKE: ("shows " + ALIKE, "show " + ALIKE), NOTHING: ("was not run yet", "were not run yet")}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the paper ``says``, and whether that holds here; ``found`` is the evidence in few words."""
+
+    letter: str
+    says: str
+    verdict: str
+    found: str
+    command: str
+
+    @property
+    def mark(self) -> str:
+        """One letter for it."""
+        return MARKS[self.verdict]
+
+    @property
+    def kind(self) -> str:
+        """One word for it, whatever stands behind it."""
+        return KINDS[self.verdict]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A sentence; rates in percent with their intervals, by method; a verdict a claim."""
+
+    sentence: str
+    where: str
+    rates: dict[str, str]
+    verdicts: list[Verdict]
+
+    def lines(self) -> list[str]:
+        """What a terminal says."""
+        said = [f"Success in percent {self.where}, with 95 % intervals:"] if self.rates else [self.sentence]
+        width = max(map(len, self.rates), default=0)
+        said += [f"  {name:{width}}  {rate}" for name, rate in self.rates.items()]
+        return [
+            *said,
+            "Mamba Policy …",
+            *(f"  {each.mark} ({each.letter}) {each.says}: {each.verdict}" for each in self.verdicts),
+        ]
+
+
+def answer(scale: str, written: Path | None = None, **which) -> Answer:
+    """The answer of all runs of a scale; ``which``: ``expert`` and ``kept`` as of ``choose_runs``.
+
+    ``written`` is ``claims.claims_table`` as CSV where a page has just written it, which spares some seconds.
+    """
+    runs = choose_runs(scale, attention="paper", **which)
+    table = method_table(runs)
+    evidence = pd.read_csv(written, keep_default_na=False) if written else claims.claims_table(scale, **which)
+    verdicts = verdicts_of(evidence)
+    where = place_of(runs, table)
+    rates = {row.label: with_interval(row.ours, row.low, row.high) for row in table.itertuples()}
+    return Answer(sentence(table, where, verdicts), where, rates, verdicts)
+
+
+def verdicts_of(evidence: pd.DataFrame) -> list[Verdict]:
+    """A verdict a claim; ``evidence`` as of ``claims.claims_table``."""
+    found = []
+    for claim in CLAIMS:
+        lines = evidence[evidence["claim"] == f"({claim.letter}) {claim.says}"]
+        first = lines.iloc[0]
+        told = f"{first['compared']}: {first['found']}" if first["found"] else ""
+        found.append(Verdict(claim.letter, claim.says, claims.together([*lines["verdict"]]), told, claim.command))
+    return found
+
+
+def place_of(runs: pd.DataFrame, table: pd.DataFrame) -> str:
+    """On what and by how many trainings the rates of ``method_table`` rest."""
+    if table.empty:
+        return ""
+    tasks = sorted(set(runs["task"]))
+    common = int(table["tasks"].iloc[0])
+    told = join(tasks) if common == len(tasks) <= 2 else f"{count(common, 'task')} that all methods have"
+    seeds = sorted({int(row.seeds) for row in table.itertuples()})
+    trainings = " to ".join(map(str, {seeds[0]: 0, seeds[-1]: 0}))
+    return f"on {told}, {trainings} training{'s' * (seeds[-1] > 1)} each"
+
+
+def sentence(table: pd.DataFrame, where: str, verdicts: list[Verdict]) -> str:
+    """How often Mamba Policy and DP3 succeed, and how many of the claims hold."""
+    numbers = Counter(each.verdict for each in verdicts)
+    said = [f"{numbers[verdict]} {WORDS[verdict][numbers[verdict] > 1]}" for verdict in MARKS if numbers[verdict]]
+    claimed = f"of the paper's {len(verdicts)} claims {join(said)}"
+    if table.empty:
+        return f"Nothing was run at this scale yet, and nothing is kept of it; {claimed}."
+    rows = {row.method: row for row in table.itertuples()}
+    chosen = [name for name in (PAPER, RIVAL) if name in rows] if {PAPER, RIVAL} <= {*rows} else [*rows][:2]
+    told = [f"{names(rows[name])} succeeds in {percent(rows[name])}" for name in chosen]
+    return f"{where[0].upper()}{where[1:]}, {join(told)} of episodes; {claimed}."
+
+
+def names(row) -> str:
+    """A method as a reader of the paper knows it."""
+    return {PAPER: "Mamba Policy"}.get(row.method, row.label)
+
+
+def percent(row) -> str:
+    """E.g. "84 % (71 to 93)"."""
+    return with_interval(row.ours, row.low, row.high, ".0f", " %")
