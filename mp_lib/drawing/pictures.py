@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mp_lib.drawing.style import BLUE, PAGE, bare, grid, panels, styled
+from mp_lib.drawing.style import CHOSEN, PAGE, bare, grid, panels, styled
 from mp_lib.point_cloud import view_axes, without_padding
 
 Axes3 = tuple[np.ndarray, np.ndarray, np.ndarray]  # right, up, toward the eye
@@ -123,7 +123,9 @@ def traces(table: pd.DataFrame, highlight: int = 0, columns: int = 5) -> Figure:
     for name, place in places.items():
         for episode, frame in table.groupby("episode"):
             chosen = episode == highlight
-            style = {"color": BLUE, "linewidth": 1.1, "zorder": 3} if chosen else {"color": "#AAAAAA", "linewidth": 0.5}
+            style = (
+                {"color": CHOSEN, "linewidth": 1.1, "zorder": 3} if chosen else {"color": "#AAAAAA", "linewidth": 0.5}
+            )
             place.plot(frame["step"], frame[name], **style)
         place.set_title(name)
         low, high = place.get_ylim()

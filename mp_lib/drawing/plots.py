@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from mp_lib.config import METHODS, NO_ATTENTION, kind_name
-from mp_lib.drawing.style import BLUE, COLUMN, GREY, PAGE, kinds_in, label_ends, look_of, panels, styled
+from mp_lib.drawing.style import CHOSEN, COLUMN, GREY, PAGE, kinds_in, label_ends, look_of, panels, styled
 
 CURVES = {"loss": "loss", "success": "success (%)"}
 
@@ -25,9 +25,9 @@ CURVES = {"loss": "loss", "success": "success (%)"}
 def episodes(table: pd.DataFrame) -> Figure:
     """Length of every episode, filled where it succeeded. ``table`` has seed, success and steps."""
     figure, [[axes]] = panels(1, 1, PAGE, 1.4)
-    for success, color, name in ((True, BLUE, "success"), (False, "white", "failure")):
+    for success, color, name in ((True, CHOSEN, "success"), (False, "white", "failure")):
         rows = table[table["success"] == success]
-        axes.bar(rows.index + 1, rows["steps"], 0.7, color=color, edgecolor=BLUE, linewidth=0.7, label=name)
+        axes.bar(rows.index + 1, rows["steps"], 0.7, color=color, edgecolor=CHOSEN, linewidth=0.7, label=name)
     axes.set(xlabel="episode, in the order of the seeds", ylabel="steps", xlim=(0.4, max(len(table), 10) + 0.6))
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
     axes.legend(loc="lower left", bbox_to_anchor=(1, 0))

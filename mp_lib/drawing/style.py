@@ -1,7 +1,8 @@
 """One look for all figures: sizes, fonts, and one colour and marker a method.
 
-Colours are of Okabe and Ito's palette (jfly.uni-koeln.de/color), which colour-blind readers tell apart;
-markers say the same again for those who print in black.
+Those of methods are of Okabe and Ito's palette (jfly.uni-koeln.de/color), which colour-blind readers tell apart;
+markers say the same again for those who print in black. A colour means one thing on all figures of a page: parts of a
+network, horizons and the numbers of an action have others, these of Paul Tol's muted scheme (personal.sron.nl/~pault).
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
     "#000000 #E69F00 #56B4E9 #009E73 #F0E442 #0072B2 #D55E00 #CC79A7".split()  # noqa: SIM905
 )
 GREY, LIGHT = "#777777", "#DDDDDD"
-LINES = (BLACK, ORANGE, SKY, GREEN, BLUE, RED, PINK, GREY)  # for whatever is not a method
+LINES = tuple(
+    ["#332288", "#CC6677", "#117733", "#88CCEE", "#999933", "#882255", "#44AA99", "#DDCC77"]
+)  # for whatever is no method
+CHOSEN = "#6A3D9A"  # one episode among others
 COLORS = {
     "dp3": BLACK,
     "simple_dp3": GREY,
@@ -30,15 +34,15 @@ COLORS = {
     "dp3_mamba_hydra": BLUE,
 }
 PART_COLORS = {
-    "convolutions": GREEN,
-    "FiLM": SKY,
-    "state-space mixers": BLUE,
-    "MLPs after them": "#7FB2D6",
-    "attention": RED,
-    "MLPs after attention": "#EBA77F",
+    "convolutions": "#8C6D31",
+    "FiLM": "#D9C08C",
+    "state-space mixers": "#4B5D94",
+    "MLPs after them": "#A3AED2",
+    "attention": "#8A3B5B",
+    "MLPs after attention": "#CF9DB3",
     "rest": LIGHT,
 }
-BY_HORIZON = (BLUE, RED, GREEN, BLACK)  # colours of horizons, in their order
+BY_HORIZON = ("#A8C686", "#6B8F4E", "#3F5E2B", "#1F3312")  # colours of horizons, in their order
 LEADER = {"arrowstyle": "-", "relpos": (0, 0.5), "linewidth": 0.4, "shrinkA": 1, "shrinkB": 3}
 MARKERS = dict(zip(COLORS, "s^vodPX", strict=True)) | {"dp3_mamba_v2": "D"}
 STYLE = {

@@ -33,9 +33,8 @@ class Figure:
     words: str
     name: str = ""
 
-    def html(self, folder: Path, command: str, kind: str = "") -> str:
-        """The picture and where it comes from, as seen from a page in ``folder``."""
-        kind = kind or ("narrow" if self.width <= NARROW else "wide")
+    def html(self, folder: Path, command: str, kind: str) -> str:
+        """The picture and where it comes from, as seen from a page in ``folder``; ``kind`` is a class of the page."""
         table, links = figures_path() / f"{self.name}.csv", []
         if self.name and table.exists():
             links = [f'<a href="{link(table, folder)}">{table.name}</a>']
@@ -106,10 +105,13 @@ class Chapters:
         narrow = [each for each in section.blocks if isinstance(each, Figure) and each.width <= NARROW]
         alone = len(narrow) == 1 and not any("<table" in each for each in section.blocks if isinstance(each, str))
         blocks = [*narrow, *(each for each in section.blocks if each not in narrow)] if alone else section.blocks
-        kind = "beside" if alone else ""
-        parts = [each.html(self.folder, self.command, kind if each in narrow else "") if isinstance(each, Figure) else each
-                 for each in blocks]  # fmt: skip
-        return "\n".join(parts)
+        place = "beside" if alone else ""
+        return "\n".join(self.drawn(each, place) if isinstance(each, Figure) else each for each in blocks)
+
+    def drawn(self, figure: Figure, place: str) -> str:
+        """A figure as HTML, beside the text or by its own width."""
+        kind = (place or "narrow") if figure.width <= NARROW else "wide"
+        return figure.html(self.folder, self.command, kind)
 
 
 def figures_of(paths: Iterable[Path]) -> Iterable[Figure]:

@@ -43,9 +43,10 @@ def how_to_fill() -> str:
     known = load_published()
     sources = join(dict.fromkeys(known.loc[known["table"].isin(TABLES), "source"])) or "nowhere yet"
     return (
-        f"Published numbers are from {sources}. A cell is empty rather than guessed where this project knows of none, and an empty column is left out: "
-        "the tables of arXiv 2409.07163 could not be obtained, and narrow or renamed variants were never published. To "
-        "fill one, append a row to `data/paper/published.csv` and run this notebook again: the table "
+        f"Published numbers are from {sources}. A cell is empty rather than guessed where this project knows of none, "
+        "and a column without any is left out: the tables of arXiv 2409.07163 could not be obtained, and narrow or "
+        "renamed variants were never published. To fill one, append a row to `data/paper/published.csv` and run this "
+        "notebook again: the table "
         f"({join([f'`{name}`' for name in TABLES])}, as they stand here from top to bottom), the method and the row's "
         "name as they stand here, the value, and its source, e.g. `arXiv:2409.07163 Table II`."
     )
