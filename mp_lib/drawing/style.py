@@ -20,9 +20,8 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
     "#000000 #E69F00 #56B4E9 #009E73 #F0E442 #0072B2 #D55E00 #CC79A7".split()  # noqa: SIM905
 )
 GREY, LIGHT = "#777777", "#DDDDDD"
-LINES = tuple(
-    ["#332288", "#CC6677", "#117733", "#88CCEE", "#999933", "#882255", "#44AA99", "#DDCC77"]
-)  # for whatever is no method
+# For whatever is no method.
+LINES = ("#332288", "#CC6677", "#117733", "#88CCEE", "#999933", "#882255", "#44AA99", "#DDCC77")
 CHOSEN = "#6A3D9A"  # one episode among others
 COLORS = {
     "dp3": BLACK,
