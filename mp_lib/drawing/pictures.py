@@ -61,10 +61,19 @@ def camera_and_cloud(look: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def draw_points(axes: Axes, points: np.ndarray, view: dict[str, np.ndarray], color: str | None = None) -> None:
-    """Points (M, 3) in a ``view_of`` some cloud, coloured by height unless ``color`` is given; far ones first."""
+def draw_points(
+    axes: Axes,
+    points: np.ndarray,
+    view: dict[str, np.ndarray],
+    color: str | None = None,
+    size: float | None = None,
+) -> None:
+    """Points (M, 3) in a ``view_of`` some cloud, coloured by height unless ``color`` is given; far ones first.
+
+    ``size`` is in square points, None: by their number.
+    """
     shown = points[np.argsort(points @ view["axes"][2])]
-    size = float(np.clip(700 / max(len(points), 1), 0.5, 7))
+    size = size or float(np.clip(700 / max(len(points), 1), 0.5, 7))
     flat = project(shown, view["axes"])
     paint = {"color": color} if color else {"c": shown[:, 2], "cmap": "cividis", "norm": view["height"]}
     bare(axes).scatter(*flat.T, s=size, linewidths=0, rasterized=True, **paint)
@@ -86,7 +95,7 @@ def turning(cloud: np.ndarray, width: int, height: int, frames: int = 100) -> It
     view = {"low": np.full(2, -radius), "high": np.full(2, radius), "height": heights}
     for turned in np.linspace(0, 360, frames, endpoint=False):
         seen = view | {"axes": view_axes(azimuth=USUAL_AZIMUTH + turned)}
-        yield frame(lambda axes, seen=seen: draw_points(axes, points, seen), width, height)
+        yield frame(lambda axes, seen=seen: draw_points(axes, points, seen, size=9), width, height)
 
 
 @styled

@@ -48,12 +48,17 @@ class Figure:
 
 @dataclass
 class Section:
-    """A heading and what stands below it, as HTML; ``shown`` counts its outputs, ``repeated`` those left out."""
+    """A heading and what stands below it: HTML and figures; ``calls`` counts cells of code, ``shown`` their outputs."""
 
     title: str = ""
     blocks: list[str | Figure] = field(default_factory=list)
+    calls: int = 0
     shown: int = 0
-    repeated: int = 0
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is something in it: where code was called, more than the words around that."""
+        return bool(self.blocks) and (not self.title or self.shown > 0 or self.calls == 0)
 
 
 class Chapters:
@@ -83,22 +88,19 @@ class Chapters:
                     elif heading:
                         sections.append(Section(heading.lstrip("# ")))
                     sections[-1].blocks += [markdown(text)] if text and self.is_new(text) else []
+            sections[-1].calls += cell["cell_type"] == "code"
             for output in cell.get("outputs", ()):
                 self.add(output, sections[-1])
-        return title, [each for each in sections if each.blocks and (each.shown or not each.repeated)]
+        return title, [section for section in sections if section.tells]
 
     def add(self, output: dict, section: Section) -> None:
         """Add an output of a cell to a section unless it was shown; bars and what went to stderr are left out."""
         if output.get("name") == "stderr" or output.get("metadata") == MARK:
             return
         block = block_of(output, section.title)
-        if block is None:
-            return
-        if self.is_new(block.content if isinstance(block, Figure) else block):
+        if block is not None and self.is_new(block.content if isinstance(block, Figure) else block):
             section.blocks.append(block)
             section.shown += 1
-        else:
-            section.repeated += 1
 
     def body(self, section: Section) -> str:
         """A section's blocks as HTML: figures that leave room stand side by side, a single one beside the text."""
