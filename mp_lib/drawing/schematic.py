@@ -9,7 +9,7 @@ from matplotlib.patches import FancyBboxPatch
 from mp_lib.drawing.style import BLACK, GREY, PAGE, bare, panels, styled
 
 HEIGHT = 3.75
-CONV, FILM, MAMBA, ATTENTION, PLAIN = "#BFE3D5", "#D3EBF8", "#A9CBE6", "#F6CDB4", "#F0F0F0"
+CONV, FILM, MAMBA, ATTENTION, PLAIN = "#DCCFB3", "#F1E8D2", "#B9C2DE", "#E0BFCC", "#F0F0F0"  # of PART_COLORS, lighter
 LINE = {"arrowstyle": "-|>", "color": BLACK, "linewidth": 0.7, "mutation_scale": 6, "shrinkA": 0, "shrinkB": 0}
 
 
@@ -83,7 +83,7 @@ def draw_block(axes: Axes, left: float) -> None:
         (0.80, "x + MLP(norm x)", ATTENTION, "/////"),
     )
     for y, text, color, hatch in rows:
-        options = {"hatch": hatch, "edgecolor": "#B5653A"} if hatch else {}
+        options = {"hatch": hatch, "edgecolor": "#8A3B5B"} if hatch else {}
         box(axes, middle, y, wide, high, text, color, **options)
     arrow(axes, (middle, 3.35), (middle, rows[0][0] + high / 2))
     for upper, lower in zip(rows, rows[1:], strict=False):

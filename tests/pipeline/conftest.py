@@ -12,6 +12,7 @@ import pytest
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.report import build_report
 from mp_lib.pipeline.runner import Runner
+from mp_lib.study.answer import answer
 from mp_lib.study.designs import REPORT
 from tests import ROOT
 
@@ -37,9 +38,13 @@ def own_notebooks(empty_root):
 
 @dataclass
 class SmokeRun:
-    """A root in which the smoke scale was run, its page and figures, and a report of two pages, made behind it."""
+    """A root in which the smoke scale was run, its page and figures, and a report of two pages, made behind it.
+
+    ``said`` is what the run printed.
+    """
 
     root: Path
+    said: str
     page: Path
     figures: dict[str, bytes]
     report: Path
@@ -57,5 +62,5 @@ def smoke_run(tmp_path_factory):
         experiment = Experiment("smoke", replace(REPORT, pages=PAGES))
         steps = experiment.steps(2)
         assert Runner(steps, 2).run() == [], [step.error() for step in steps]
-        report = build_report(experiment, steps)
-    return SmokeRun(root, Path(done.stdout.splitlines()[-1]), figures, report)
+        report = build_report(experiment, steps, answer("smoke"))
+    return SmokeRun(root, done.stdout, Path(done.stdout.splitlines()[-1]), figures, report)

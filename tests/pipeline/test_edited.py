@@ -14,6 +14,7 @@ from mp_lib.pipeline.notebooks import carried, code_cells, edit_of
 from mp_lib.pipeline.report import build_report
 from mp_lib.pipeline.runner import Runner
 from mp_lib.pipeline.steps import Step
+from mp_lib.study.answer import Answer
 from tests import ROOT
 
 NAME = "04_evaluate.ipynb"
@@ -166,7 +167,9 @@ def allowed(step):
 
 def page(step):
     """The report of a single step."""
-    return build_report(SimpleNamespace(folder=step.executed.parent, name="it"), [step]).read_text()
+    facts = {"name": "it", "scale": "smoke", "command": "./run_all.sh smoke", "any_device": "cpu"}
+    experiment = SimpleNamespace(folder=step.executed.parent, **facts)
+    return build_report(experiment, [step], Answer("", "", {}, [])).read_text()
 
 
 def first_words(step):
@@ -176,7 +179,7 @@ def first_words(step):
 def test_a_step_is_done_as_the_project_has_it_or_as_edited_and_neither_stands_for_the_other(step):
     path = step.executed.parents[3] / "notebooks" / "it.ipynb"
     assert Runner([step], 1).run() == [] and step.is_done() and "found 1" in page(step)
-    assert first_words(step).startswith("<nav>")
+    assert first_words(step).startswith("<nav ")
     before = step.key()
     change(path, double)
     assert not step.is_done() and not allowed(step).is_done()
@@ -185,7 +188,7 @@ def test_a_step_is_done_as_the_project_has_it_or_as_edited_and_neither_stands_fo
     change(path, undo)
     assert step.key() == before and not step.is_done() and not allowed(step).is_done()
     assert Runner([step], 1).run() == [] and step.is_done() and "found 1" in page(step)
-    assert first_words(step).startswith("<nav>")
+    assert first_words(step).startswith("<nav ")
 
 
 def test_a_notebook_that_is_edited_while_others_run_is_not_run(step, capsys):

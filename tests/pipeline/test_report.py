@@ -1,4 +1,4 @@
-"""The report: verdicts first, the same numbers every time, whole in a browser offline, and from what is kept alone."""
+"""The report: the answer first, the same numbers every time, whole in a browser offline, from what is kept alone."""
 
 import html
 import json
@@ -9,9 +9,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
 
-from mp_lib.study.claims import CLAIMS, FAILS, HOLDS, NOTHING, UNDECIDED
-from mp_lib.study.designs import REPORT
+from mp_lib.config import METHODS
+from mp_lib.study.claims import ALIKE, CLAIMS, FAILS, HOLDS, NOTHING, UNDECIDED
+from mp_lib.study.designs import DESIGNS, REPORT
 from tests.pipeline.conftest import PAGES, run_pipeline
 
 BROWSER = next(filter(shutil.which, ("chromium", "chromium-browser", "google-chrome")), None)
@@ -31,6 +33,9 @@ window.addEventListener("load", () => {
     films: all("video, source").map(film => film.src.slice(0, 5)),
     requests: entries.filter(name => !name.startsWith("data:")),
     wide: all("section, img, p").filter(each => each.scrollWidth > innerWidth).length,
+    beyond: all("main table").filter(each => width(each) > width(each.parentElement) + 1).length,
+    head: document.querySelector(".head").getBoundingClientRect().bottom,
+    contents: document.querySelector("nav").getBoundingClientRect().top,
   });
   document.body.append(probe);
 });
@@ -38,28 +43,91 @@ window.addEventListener("load", () => {
 """
 
 
-def test_claims_and_verdicts_come_first(smoke_run):
+VERDICTS = (HOLDS, FAILS, UNDECIDED, ALIKE, NOTHING)
+FIRST_SEEN = 900  # pixels of a window that is 1280 wide
+
+
+def test_the_answer_comes_first(smoke_run):
     check(smoke_run.report.read_text(), PAGES)
+    page = smoke_run.page.read_text()
+    check(page, DESIGNS["first"].pages)
+    head = head_of(page)
+    assert len(re.findall("<video", head)) == 2 and "05_success_smoke.csv" in head
+    for told in (r"\d{4}-\d\d-\d\d", "commit ", "CPU cores?", r"\./run_all\.sh smoke", "min of steps"):
+        assert re.search(told, head.partition('class="provenance"')[2]), told
 
 
 @pytest.mark.slow
-def test_so_they_do_where_nothing_was_run(tmp_path):
+def test_so_it_does_where_nothing_was_run(tmp_path):
     done = run_pipeline("report", root=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     check(Path(done.stdout.splitlines()[-1]).read_text(), REPORT.pages)
 
 
+def head_of(page):
+    return page[page.index('id="answer"') : page.index('id="details"')]
+
+
 def check(page, pages):
-    """That a report has these pages, and verdicts in their place."""
-    text = html.unescape(re.sub(r"<[^>]+>", " ", page))
-    sections = re.findall(r'<section id="([^"]+)"', page)
-    assert sections[0] == "05_tables" and set(sections) == {*pages}
-    verdicts = text[text.index("Which claims hold") : text.index("Success\n") if "Success\n" in text else None]
+    """That a report has these chapters behind a sentence and six verdicts, the methods before what came out."""
+    head = head_of(page)
+    chapters = [name for name in re.findall(r'<h2 id="(\d\d_[^"]+)"', page) if not name.startswith("01_")]
+    assert {*chapters} == {*pages} and chapters[0] == min(pages)
+    assert re.search(r'<p class="sentence">[^<]+of the paper', head)
+    text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", head)).split())
     for claim in CLAIMS:
-        line = re.search(rf"\({claim.letter}\) [^:]+:\s+({'|'.join((HOLDS, FAILS, UNDECIDED, NOTHING))})", verdicts)
-        assert line, claim.letter
-    assert text.index("Which claims hold") < text.index("Ablations")
-    assert "Traceback" not in text and "nan" not in text.split()
+        assert re.search(rf"\({claim.letter}\) [^:]+: ({'|'.join(VERDICTS)})", text), claim.letter
+    assert "Traceback" not in page and "nan" not in html.unescape(re.sub(r"<[^>]+>", " ", page)).split()
+
+
+@pytest.fixture(params=["page", "report"])
+def written(request, smoke_run):
+    """A report: of the smoke scale, and of two pages."""
+    return getattr(smoke_run, request.param).read_text()
+
+
+def test_it_runs_nothing_and_asks_nobody(written):
+    page = BeautifulSoup(written, "html.parser")
+    assert not page.find_all(["script", "link", "iframe", "object", "form"])
+    for name in ("src", "srcset", "poster", "data"):
+        assert all(each[name].startswith("data:") for each in page.find_all(attrs={name: True}))
+    assert not re.search(r"@import|url\(", "".join(style.get_text() for style in page.find_all("style")))
+
+
+def test_every_picture_and_film_says_what_it_shows_and_no_two_are_equal(written):
+    page = BeautifulSoup(written, "html.parser")
+    pictures, films = page.find_all("img"), page.find_all("video")
+    assert all(picture["alt"].strip() for picture in pictures) and all(film["aria-label"].strip() for film in films)
+    for shown in (pictures, films):
+        assert len({each["src"] for each in shown}) == len(shown)
+    assert all(film.has_attr("loop") and film.has_attr("muted") and film.has_attr("autoplay") for film in films)
+
+
+def test_no_table_is_mostly_empty_and_none_stands_twice(written):
+    tables = BeautifulSoup(written, "html.parser").find_all("table")
+    for table in tables:
+        cells = [cell.get_text().strip() for cell in table.find_all("td")]
+        assert 2 * len([text for text in cells if text]) >= len(cells), table.get_text()[:200]
+    texts = [table.get_text() for table in tables]
+    assert len({*texts}) == len(texts)
+
+
+def test_its_links_lead_to_what_is_there(written, smoke_run):
+    page, folder = BeautifulSoup(written, "html.parser"), smoke_run.page.parent
+    names = {each["id"] for each in page.find_all(id=True)}
+    addresses = [link["href"] for link in page.find_all("a", href=True)]
+    assert all(address[1:] in names for address in addresses if address.startswith("#"))
+    tables = [address for address in addresses if address.endswith(".csv")]
+    assert tables and all((folder / address).resolve().exists() for address in tables)
+
+
+def test_the_terminal_ends_with_rates_verdicts_and_the_path(smoke_run):
+    *lines, path = smoke_run.said.splitlines()
+    assert Path(path) == smoke_run.page
+    for claim, line in zip(CLAIMS, lines[-len(CLAIMS) :], strict=True):
+        assert f"({claim.letter}) {claim.says}: " in line and line.endswith(VERDICTS)
+    rates = [line.split("  ")[1].strip() for line in lines if re.search(r"  \d+ \(\d+ to \d+\)$", line)]
+    assert rates == [method.label for method in METHODS.values()]
 
 
 def test_the_same_results_give_the_same_numbers_to_the_byte(smoke_run):
@@ -81,7 +149,11 @@ def test_a_browser_draws_every_figure_and_asks_nobody(smoke_run, tmp_path):
         [
             *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
             *("--disable-component-update", "--disable-sync", "--no-first-run", f"--user-data-dir={tmp_path / 'user'}"),
-            *("--host-resolver-rules=MAP * ~NOTFOUND", "--window-size=1200,900", "--virtual-time-budget=20000"),
+            *(
+                "--host-resolver-rules=MAP * ~NOTFOUND",
+                f"--window-size=1280,{FIRST_SEEN}",
+                "--virtual-time-budget=20000",
+            ),
             *("--dump-dom", page.as_uri()),
         ],
         capture_output=True,
@@ -94,5 +166,6 @@ def test_a_browser_draws_every_figure_and_asks_nobody(smoke_run, tmp_path):
     seen = json.loads(html.unescape(found.group(1)))
     assert len(seen["images"]) >= 10 and all(natural > 0 and shown > 0 for natural, shown in seen["images"])
     assert all(film == "data:" for film in seen["films"] if film)
-    assert seen["requests"] == seen["refused"] == [] and seen["wide"] == 0
+    assert seen["requests"] == seen["refused"] == [] and seen["wide"] == seen["beyond"] == 0
+    assert seen["head"] <= FIRST_SEEN and seen["contents"] < FIRST_SEEN / 2
     assert "default-src 'none'" in done.stdout  # whatever a notebook's output held, the browser would not fetch it

@@ -4,11 +4,13 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mp_lib.data.recording import MOST_POINTS
+from mp_lib.interfaces import FINE, USUAL
 from mp_lib.sim.depth import BACKEND
 from mp_lib.sim.env import SimulationDiverged
 from mp_lib.sim.rays import RayDepth
@@ -166,3 +168,31 @@ def test_the_most_points_of_a_suite_are_what_its_camera_sees():
 
     pixels = {"metaworld": metaworld.IMAGE_SIZE**2, "adroit": adroit.IMAGE_SIZE**2, "dexart": dexart.IMAGE_SIZE**2}
     assert pixels | {"dexart": pixels["dexart"] + dexart.NUM_IMAGINED} == MOST_POINTS
+
+
+@one_a_suite
+def test_a_fine_picture_changes_neither_clouds_nor_usual_pictures(make_env, task):
+    env = make_env(task)
+    env.reset(3)
+    cloud, usual = env.observe().point_cloud, env.render()
+    fine = env.render(FINE)
+    assert fine.shape[0] == FINE.shape[0] and fine.dtype == np.uint8
+    np.testing.assert_array_equal(env.observe().point_cloud, cloud)
+    np.testing.assert_array_equal(env.render(), usual)
+    if BACKEND == "opengl":
+        assert fine.shape == (*FINE.shape, 3) and usual.shape == (*USUAL.shape, 3)
+
+
+def specks(picture):
+    """Pixels that are not red amid pixels that are, as the robot is."""
+    red = picture[..., 0] > 1.8 * picture[..., 1]
+    height, width = red.shape[0] - 2, red.shape[1] - 2
+    around = sum(red[i : i + height, j : j + width] for i in range(3) for j in range(3) if (i, j) != (1, 1))
+    return int((~red[1:-1, 1:-1] & (around >= 6)).sum())
+
+
+@needs_opengl
+def test_a_robot_has_fewer_specks_where_faces_seen_from_behind_are_drawn(make_env):
+    env = make_env("metaworld_drawer-open")
+    env.reset(3)
+    assert specks(env.render(FINE)) < specks(env.render(replace(FINE, whole=False))) / 2

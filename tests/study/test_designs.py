@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -98,9 +99,16 @@ def test_what_is_given_replaces_what_is_planned():
 
 
 def test_the_report_runs_nothing():
-    assert {step.notebook for step in Experiment("quick", REPORT).steps(cores=2)} == {
-        f"{name}.ipynb" for name in REPORT.pages
-    }
+    names = {Path(step.notebook).stem for step in Experiment("quick", REPORT).steps(cores=2)}
+    assert names == {*REPORT.pages, "films"}
+
+
+def test_the_report_films_hydra_beside_dp3_and_looks_at_hydra_again():
+    steps = {step.name: step for step in Experiment("quick").steps(cores=2)}
+    films, again = steps["quick-films"], steps["quick-04_evaluate"]
+    filmed = [Path(path).parent.name for path in films.parameters["checkpoints"]]
+    assert [name.split("-")[-2] for name in filmed] == ["dp3_mamba_hydra", "dp3"] and films.needs == tuple(filmed)
+    assert again.parameters["checkpoint"] == films.parameters["checkpoints"][0]
 
 
 def test_help_names_every_experiment():
