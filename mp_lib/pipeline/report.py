@@ -29,6 +29,8 @@ ORDER = (  # of chapters: what is compared stands before what came out
     "06_efficiency",
 )
 
+TITLES = {"00_overview": "What is claimed, and what is compared"}  # where a notebook's own is that of the whole page
+
 
 def build_report(experiment: Experiment, steps: Sequence[Step], answer: Answer) -> Path:
     """Write the page of an experiment and return its path: the answer first, then how each number was obtained.
@@ -92,7 +94,9 @@ def chapters_of(experiment: Experiment, pages: Sequence[Path], figure: Figure | 
             {"id": f"{name}-{place}", "title": section.title, "body": told.body(section)}
             for place, section in enumerate(sections)
         ]
-        chapters.append({"id": name, "title": title, "link": link(path, experiment.folder), "sections": parts})
+        chapters.append(
+            {"id": name, "title": TITLES.get(name, title), "link": link(path, experiment.folder), "sections": parts}
+        )
     return chapters
 
 
