@@ -26,7 +26,7 @@ WORDS |= {ALIKE: ("shows " + ALIKE, "show " + ALIKE), NOTHING: ("was not run yet
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the paper ``says``, and whether that holds here; ``found`` is the evidence in few words."""
+    """What the paper ``says``, and whether that holds here; ``found`` is what decides, in few words."""
 
     letter: str
     says: str
@@ -85,9 +85,10 @@ def verdicts_of(evidence: pd.DataFrame) -> list[Verdict]:
     found = []
     for claim in CLAIMS:
         lines = evidence[evidence["claim"] == f"({claim.letter}) {claim.says}"]
-        first = lines.iloc[0]
-        told = f"{first['compared']}: {first['found']}" if first["found"] else ""
-        found.append(Verdict(claim.letter, claim.says, claims.together([*lines["verdict"]]), told, claim.command))
+        verdict = claims.together([*lines["verdict"]])
+        decides = lines[lines["verdict"] == verdict].iloc[0]
+        told = f"{decides['compared']}: {decides['found']}" if decides["found"] else ""
+        found.append(Verdict(claim.letter, claim.says, verdict, told, claim.command))
     return found
 
 
