@@ -193,7 +193,8 @@ def test_what_is_there_counts_nothing(root):
     for step in trained:
         step.stamp.unlink()
     behind = outlook(steps, runs)
-    assert {step.name for step in behind.due} == {step.name for step in trained}
+    films = {step.name for step in steps if {*step.needs} & {each.name for each in trained}}  # of policies to come
+    assert {step.name for step in behind.due} == {step.name for step in trained} | films
     assert all(behind.estimates[step.name].seconds == NOTEBOOK_SECONDS for step in trained)
 
 

@@ -118,7 +118,7 @@ def test_an_experiment_of_which_all_is_kept_has_pages_alone():
     forget_runs()
     experiment = Experiment(SCALE, DESIGNS["width"], (TASK,), ("dp3",), (0, 1), kept=True)
     steps = experiment.steps(2)
-    assert [step.kind for step in steps] == ["page"] and experiment.runs() == {}
+    assert {step.kind for step in steps} == {"page"} and experiment.runs() == {}
     assert steps[0].parameters["experiments"] == ["width"] and steps[0].products
 
 

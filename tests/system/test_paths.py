@@ -94,8 +94,8 @@ def test_notebooks_are_those_of_the_package_that_they_call(monkeypatch, other_ro
     assert paths.notebooks_path() == ROOT / "notebooks"
     command = papermill_command(Step("it", "it", "03_train.ipynb", other_root / "executed.ipynb"))
     assert str(ROOT / "notebooks" / "03_train.ipynb") in command and str(other_root / "notebooks") not in command
-    pages = Experiment("smoke", REPORT).steps(1)
-    assert all(ROOT / "notebooks" / step.notebook in step.inputs for step in pages)
+    pages = [step for step in Experiment("smoke", REPORT).steps(1) if not Path(step.notebook).is_absolute()]
+    assert pages and all(ROOT / "notebooks" / step.notebook in step.inputs for step in pages)
     monkeypatch.setattr(paths, "checkout", lambda: None)
     assert paths.notebooks_path() == other_root / "notebooks"
 
