@@ -89,15 +89,21 @@ def chapters_of(experiment: Experiment, pages: Sequence[Path], figure: Figure | 
     chapters = []
     for path in pages:
         title, sections = told.chapter(path)
+        title = title_of(path, title, pages)
         name = path.stem.replace(".", "-")
         parts = [
             {"id": f"{name}-{place}", "title": section.title, "body": told.body(section)}
             for place, section in enumerate(sections)
         ]
-        chapters.append(
-            {"id": name, "title": TITLES.get(name, title), "link": link(path, experiment.folder), "sections": parts}
-        )
+        chapters.append({"id": name, "title": title, "link": link(path, experiment.folder), "sections": parts})
     return chapters
+
+
+def title_of(path: Path, title: str, pages: Sequence[Path]) -> str:
+    """A chapter's title: the notebook's own, with what the recording is called where there are several."""
+    start = "01_demonstrations_"
+    several = path.stem.startswith(start) and sum(page.stem.startswith(start) for page in pages) > 1
+    return f"{title}: {path.stem.removeprefix(start)}" if several else TITLES.get(path.stem, title)
 
 
 def shown(film: Film, folder: Path) -> dict:
