@@ -62,11 +62,7 @@ def camera_and_cloud(look: dict[str, np.ndarray]) -> Figure:
 
 
 def draw_points(
-    axes: Axes,
-    points: np.ndarray,
-    view: dict[str, np.ndarray],
-    color: str | None = None,
-    size: float | None = None,
+    axes: Axes, points: np.ndarray, view: dict[str, np.ndarray], color: str | None = None, size: float | None = None
 ) -> None:
     """Points (M, 3) in a ``view_of`` some cloud, coloured by height unless ``color`` is given; far ones first.
 
