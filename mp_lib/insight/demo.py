@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from mp_lib.config import EXPLORING_SEEDS
 from mp_lib.drawing.figures import picture_bytes
-from mp_lib.drawing.pictures import draw_points, project, view_of
+from mp_lib.drawing.pictures import Axes3, draw_points, project, view_of
 from mp_lib.drawing.style import ORANGE, PAGE, bare, panels, styled
 from mp_lib.insight.playing import Moment, Play, Played, film_html
 from mp_lib.insight.predicted_path import predicted_path
@@ -82,16 +82,17 @@ def fan(look: Look, executed: int) -> Figure:
     ends = look.paths[np.isfinite(look.paths).all(axis=2)]
     near = look.cloud[np.linalg.norm(look.cloud - ends.mean(axis=0), axis=1) < NEAR]
     for place, points, title in ((axes[0, 1], look.cloud, "what the policy sees"), (axes[0, 2], near, "near the hand")):
-        draw_points(place, points, view_of(np.concatenate([points, ends])))
-        draw_paths(place, look.paths, executed)
+        view = view_of(np.concatenate([points, ends]))
+        draw_points(place, points, view)
+        draw_paths(place, look.paths, executed, view["axes"])
         place.set_title(title)
     return figure
 
 
-def draw_paths(axes: Axes, paths: np.ndarray, executed: int, color: str = ORANGE) -> None:
-    """Paths (samples, T, 3), of which the first ``executed`` steps are bold."""
+def draw_paths(axes: Axes, paths: np.ndarray, executed: int, view: Axes3, color: str = ORANGE) -> None:
+    """Paths (samples, T, 3) from a ``view``, of which the first ``executed`` steps are bold."""
     for path in paths:
-        flat = project(path[np.isfinite(path).all(axis=1)])
+        flat = project(path[np.isfinite(path).all(axis=1)], view)
         axes.plot(*flat.T, color=color, linewidth=0.6, alpha=0.6)
         axes.plot(*flat[:executed].T, color=color, linewidth=1.6)
 

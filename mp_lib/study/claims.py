@@ -19,7 +19,7 @@ from mp_lib.statistics import Estimate
 from mp_lib.study import efficiency
 from mp_lib.study.designs import DESIGNS, MAMBA, MARGIN, SHORT_TASKS
 from mp_lib.study.evidence import Comparison, compare
-from mp_lib.study.runs import choose_runs, of_earlier, runs_of_design
+from mp_lib.study.runs import both_ways, choose_runs, of_earlier, runs_of_design
 from mp_lib.study.sentences import count, join, with_interval
 from mp_lib.system.paths import published_path, supplied
 from mp_lib.timing import table
@@ -233,12 +233,9 @@ def claims_table(scale: str, **which) -> pd.DataFrame:
 
     ``which``: ``expert``, ``kept`` and ``own`` as of ``choose_runs``.
     """
-    ways = [which]
-    if which.get("own", True) and not which.get("kept"):  # what is kept by today's recipe beside what was run here
-        ways.append(which | {"own": False, "earlier": False})
     rows = []
     for claim in CLAIMS:
-        for told in zip(*(claim.judge(scale, **way) for way in ways), strict=True):
+        for told in zip(*(claim.judge(scale, **way) for way in both_ways(which)), strict=True):
             rows += [{"claim": f"({claim.letter}) {claim.says}", **vars(line)} for line in side_by_side(told)]
     return pd.DataFrame(rows)
 

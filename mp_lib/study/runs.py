@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -40,13 +40,12 @@ def choose_runs(
     expert: str = "default",
     kept: bool = False,
     own: bool = True,
-    earlier: bool = True,
 ) -> pd.DataFrame:
     """The finished runs of a scale whose numbers nobody changed; of all tasks, methods or seeds where none are named.
 
     ``attention`` chooses among the runs of methods that can have one; empty: both. One run a task, method,
     attention and seed; those on demonstrations of another ``expert`` of the tasks are left out. They are of the first
-    of ``sources`` that has any such, which ``kept``, ``own`` and ``earlier`` are for. An unknown scale, task, method,
+    of ``sources`` that has any such, which ``kept`` and ``own`` are for. An unknown scale, task, method,
     attention or expert raises a ValueError that lists those that exist.
     """
     look_up(SCALES, scale, "scale")
@@ -67,19 +66,39 @@ def choose_runs(
             wanted &= runs["method"].isin(bare) | (runs["attention"] == attention)
         return runs[wanted].drop_duplicates(["task", "method", "attention", "seed"])
 
-    for _, runs in sources(scale, kept, own, earlier):
+    for _, runs in sources(scale, kept, own):
         if len(found := select(runs)):
             break
     return found
 
 
-def sources(
-    scale: str, kept: bool = False, own: bool = True, earlier: bool = True
-) -> Iterator[tuple[int, pd.DataFrame]]:
+def both_ways(which: Mapping) -> list[dict]:
+    """Arguments of ``choose_runs`` for what was run here, and for what is kept beside it, by whichever recipe.
+
+    One alone where one was asked for.
+    """
+    asked = which.get("kept") or not which.get("own", True)
+    return [dict(which)] if asked else [dict(which), {**which, "own": False}]
+
+
+def telling_runs(scale: str, **which) -> pd.DataFrame:
+    """The runs of ``choose_runs`` run here, or those that are kept where they tell more.
+
+    More is told by more trainings a method and task, and of equally many by more methods.
+    """
+
+    def telling(runs: pd.DataFrame) -> tuple[int, int]:
+        counts = runs.groupby(["method", "task"]).size()
+        return (int(counts.min()), runs["method"].nunique()) if len(counts) else (0, 0)
+
+    return max((choose_runs(scale, **way) for way in both_ways(which)), key=telling)
+
+
+def sources(scale: str, kept: bool = False, own: bool = True) -> Iterator[tuple[int, pd.DataFrame]]:
     """Where runs of a scale are taken from, best first, each with its recipe: run here, kept, kept of earlier ones.
 
     With ``kept`` the first two are one, in which a run that was made here stands for a kept one of its name. Without
-    ``own`` there is no first one, without ``earlier`` none of the last.
+    ``own`` there is no first one.
     """
     today, here, others = recipe_of(scale), load_runs() if own else load_kept()[:0], load_kept()
     found = [here, others]
@@ -88,7 +107,7 @@ def sources(
         found = [in_order(pd.concat([each for each in (here, beside) if len(each)] or [here]))]
     for runs in found:
         yield today, runs[(runs["scale"] == scale) & (runs["recipe"] == today)]
-    for recipe in range(today - 1, 0, -1) if earlier else ():
+    for recipe in range(today - 1, 0, -1):
         runs = load_kept(earlier=True)
         yield recipe, runs[(runs["scale"] == scale) & (runs["recipe"] == recipe)]
 
@@ -100,7 +119,6 @@ def runs_of_design(
     methods: Sequence[str] = (),
     kept: bool = False,
     own: bool = True,
-    earlier: bool = True,
 ) -> pd.DataFrame:
     """The finished runs of an experiment, with the columns arm and value of their conditions.
 
@@ -109,7 +127,7 @@ def runs_of_design(
     Raises a ValueError that lists the experts of all tasks if none has that one.
     """
     check_expert_key(expert)
-    for recipe, runs in sources(scale, kept, own, earlier):
+    for recipe, runs in sources(scale, kept, own):
         tasks = sorted(set(runs["task"]) & set(TASKS))
         seeds = sorted(filter(BOUNDS["seed"][1], set(runs["seed"])))
         chosen = {"demonstrator": expert, "recipe": recipe}

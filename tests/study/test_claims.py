@@ -91,13 +91,16 @@ def test_with_kept_ones_among_ones_own_there_is_one_line_and_without_ones_own_to
         assert line["trainings"] == trainings and line["basis"].endswith(f"; {basis}")
 
 
-def test_runs_by_an_earlier_recipe_do_not_stand_beside_ones_own():
+def test_runs_by_an_earlier_recipe_stand_beside_ones_own_until_these_are_as_many():
     write_earlier(range(3))
     (line,) = lines()
     assert line["trainings"] == 3 and "by an earlier recipe" in line["basis"]
     write([10])
-    (line,) = lines()
-    assert line["trainings"] == 1 and "earlier" not in line["basis"]
+    first, beside = lines()
+    assert first["trainings"] == 3 and "by an earlier recipe" in first["basis"]
+    assert beside["trainings"] == 1 and "earlier" not in beside["basis"] and "remark" in beside["verdict"]
+    write([11, 12])
+    assert lines()[0]["trainings"] == 3 and "earlier" not in lines()[0]["basis"]
 
 
 def test_what_needs_no_run_is_said_once():
