@@ -59,8 +59,9 @@ def gallery(looks: dict[str, dict[str, np.ndarray]]) -> Figure:
         suite, name = task.split("_")
         picture.imshow(look["picture"])
         picture.set_title(f"{name}\n{SUITES[suite]}")
-        draw_points(cloud, look["seen"], view_of(np.concatenate([look["seen"], look["imagined"]])))
-        cloud.scatter(*project(look["imagined"]).T, s=0.7, linewidths=0, color=ORANGE, rasterized=True)
+        view = view_of(np.concatenate([look["seen"], look["imagined"]]))
+        draw_points(cloud, look["seen"], view)
+        cloud.scatter(*project(look["imagined"], view["axes"]).T, s=0.7, linewidths=0, color=ORANGE, rasterized=True)
     return figure
 
 
