@@ -49,7 +49,7 @@ set_up() {  # the environment, if it is not there as pyproject.toml and constrai
     stamp="$("$python" -c 'import sys; print(sys.prefix)')/.mp_lib-$extras"
     wanted="$(cat pyproject.toml constraints.txt | cksum) $PWD"
     if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-        echo "setting the environment up (about 3 minutes)"
+        echo "installing what pyproject.toml asks for, and mp_lib as it is in $PWD, into $("$python" -c 'import sys; print(sys.prefix)') (about 3 minutes)"
         SECONDS=0
         "$python" -m pip install --disable-pip-version-check \
             --constraint constraints.txt --editable ".[$extras]" \

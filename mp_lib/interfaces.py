@@ -230,7 +230,7 @@ NAMED_HERE = {
 
 LISTED, NEAREST = 40, 5  # choices that one line can hold; of more than that it names the nearest
 LONGEST = 80  # letters of a name that are compared, since whoever hands over a text means none
-ALL_OF = {"task": 'python -c "from mp_lib.sim.tasks import TASKS; print(*TASKS)"'}  # what lists what a line cannot hold
+ALL_OF = {"task": "mp_lib.tasks()"}  # what lists what a line cannot hold
 
 
 def look_up(registry: dict, name: str, noun: str):
@@ -242,7 +242,7 @@ def look_up(registry: dict, name: str, noun: str):
             raise InputError(f"unknown {noun} {shown(name)}; it is called {NAMED_HERE[name]!r} here")
     choices, rest = [*map(str, registry)], ""
     if len(choices) > LISTED:
-        rest = f", or another of {len(choices)}" + (f" that are listed by: {ALL_OF[noun]}" if noun in ALL_OF else "")
+        rest = f", or another of {len(choices)}" + (f" that {ALL_OF[noun]} lists" if noun in ALL_OF else "")
         choices = nearest(str(name)[:LONGEST], choices, NEAREST, 0.3) or choices[:NEAREST]
     raise InputError(f"unknown {noun} {shown(name)}; choose one of: {', '.join(choices)}{rest}")
 

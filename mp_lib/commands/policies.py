@@ -59,7 +59,8 @@ def live(given: argparse.Namespace) -> None:
 def demo(given: argparse.Namespace) -> None:
     from mp_lib.insight import demo, trained
 
-    played, page = demo.show(trained.load(given.policy), given.seed)
+    policy = trained.load(given.policy or str(trained.shipped()[0]))
+    played, page = demo.show(policy, given.seed)
     print(f"{played!r}\n{page}")
 
 
@@ -120,7 +121,9 @@ EVAL = (
 RUNS = (option("--json", action="store_true", help="print one line of JSON"),)
 LIVE = (option("run", nargs="?", default="", help="its name or folder (default: the one that was written last)"),)
 DEMO = (
-    option("policy", nargs="?", default="", help="a method, a run, a folder, or a file (default: the newest run)"),
+    option(
+        "policy", nargs="?", default="", help="a method, a run, a folder, or a file (default: the one that comes along)"
+    ),
     option("--seed", type=int, default=EXPLORING_SEEDS, help=f"of the environment (default: {EXPLORING_SEEDS})"),
 )
 BENCHMARK = (

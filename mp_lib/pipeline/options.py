@@ -39,8 +39,9 @@ def make_parser() -> Parser:
         allow_abbrev=False,
         description="Demonstrations, training, evaluation, tables, figures and one HTML report. "
         "A step is skipped if its results are there for the same parameters and inputs.",
-        epilog="Also: ./run_all.sh lab [--anew] (JupyterLab), ./run_all.sh test [--all] (linter and tests). With any "
-        "of them --env active uses the environment one is in instead of .venv.",
+        epilog="Also: ./run_all.sh demo (a trained policy at work), ./run_all.sh lab [--anew] (JupyterLab), "
+        "./run_all.sh test [--all] (linter and tests). With any of them --env active installs into the environment one "
+        "is in, and uses that instead of .venv.",
     )
     add, scales = parser.add_argument, f"one of: {', '.join(SCALES)} (default: quick)"
     add("scale", nargs="*", default=["quick"], help=f"{scales}; `report`, or `report paper`, shows what there is")

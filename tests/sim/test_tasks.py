@@ -1,7 +1,6 @@
 """TASKS as a table: complete, importable without a simulator, safe to send to other processes."""
 
 import pickle
-import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -86,11 +85,11 @@ def test_an_unknown_task_is_answered_with_the_nearest_and_where_all_stand(given,
     with pytest.raises(InputError) as refused:
         look_up(TASKS, given, "task")
     (said,) = str(refused.value).splitlines()
-    assert len(said) < 600 and f"or another of {len(TASKS)} that are listed by: {ALL_OF['task']}" in said
+    assert len(said) < 600 and f"or another of {len(TASKS)} that {ALL_OF['task']} lists" in said
     assert said.partition("choose one of: ")[2].startswith(first)
 
 
 def test_what_lists_all_tasks_does_so():
-    command = [sys.executable, *shlex.split(ALL_OF["task"])[1:]]
+    command = [sys.executable, "-c", f"import mp_lib; print(*{ALL_OF['task']}['task'])"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [*TASKS]
