@@ -29,7 +29,11 @@ __all__ = ["compare", "live", "load", "methods", "play", "predict", "predicted_p
 def __getattr__(name: str):
     """One of the names of ``mp_lib.front``."""
     if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers: {', '.join(__all__)}")
+        from mp_lib.system.errors import MissingNameError
+        from mp_lib.system.names import nearest
+
+        offered = ", ".join(nearest(name, __all__, len(__all__), 0))
+        raise MissingNameError(f"module {__name__!r} has no attribute {name!r}; it offers: {offered}")
     from mp_lib import front
 
     return getattr(front, name)

@@ -20,9 +20,11 @@ from mp_lib.learning.folder import folder_of
 from mp_lib.sim.tasks import find_task
 from mp_lib.study import overview
 from mp_lib.system.device import choose_device
-from mp_lib.system.notebook import in_page
+from mp_lib.system.errors import at_least_one
+from mp_lib.system.notebook import in_page, stopped_in_one_line
 
 Named = Trained | str  # a policy, or what ``load`` finds it by
+stoppable = stopped_in_one_line(lambda: "Stopped; run this cell again.")  # where no bar says how far it came
 
 
 def runs() -> pd.DataFrame:
@@ -40,11 +42,13 @@ def tasks(suite: str = "") -> pd.DataFrame:
     return overview.task_rows(suite)
 
 
+@stoppable
 def play(policy: Named = "", seed: int = EXPLORING_SEEDS, film: bool = True) -> playing.Played:
     """Play one episode of an environment seed; it shows itself as a film. ``film`` False spares rendering."""
     return playing.play(known(policy), seed, film)
 
 
+@stoppable
 def predict(
     policy: Named,
     obs: Obs | Sequence[Obs],
@@ -56,6 +60,7 @@ def predict(
     return prediction.predict(known(policy).policy, obs, samples, num_inference_steps, noise_seed)
 
 
+@stoppable
 def predicted_path(
     policy: Named,
     env: Environment,
@@ -71,11 +76,13 @@ def predicted_path(
     return paths.predicted_path(known(policy).policy, env, obs, samples, num_inference_steps, noise_seed)
 
 
+@stoppable
 def compare(a: Named, b: Named, episodes: int = 10, first_seed: int = EXPLORING_SEEDS, **how) -> duel.Compared:
     """Roll two policies out on the same environment seeds: the paired difference, and films where they differ."""
     return duel.compare(known(a), known(b), episodes, first_seed, **how)
 
 
+@stoppable
 def view(
     policy: Named = "",
     seed: int = EXPLORING_SEEDS,
@@ -98,6 +105,7 @@ def view(
     return Window(policies, scenes, seed)
 
 
+@stoppable
 def train(
     task: str = "metaworld_drawer-open",
     method: str = "dp3_mamba",
@@ -114,6 +122,7 @@ def train(
     Such as ``num_steps``, ``num_demos``, ``final_episodes``; the others are the scale's. Demonstrations are recorded
     if they are not there, or read from the store at ``demos``. To stop it loses nothing.
     """
+    at_least_one(jobs=jobs)
     spec, config = find_task(task), scale_config(scale, find_task(task).name, method, seed, **numbers)
     choose_device(device)  # said before anything is recorded
     store = demonstrations_of(config, demos=demos)

@@ -229,6 +229,7 @@ NAMED_HERE = {
 
 
 LISTED, NEAREST = 40, 5  # choices that one line can hold; of more than that it names the nearest
+GLANCE = 10  # choices that are seen at a glance, in their own order; of more than that the nearest come first
 LONGEST = 80  # letters of a name that are compared, since whoever hands over a text means none
 ALL_OF = {"task": "mp_lib.tasks()"}  # what lists what a line cannot hold
 
@@ -244,6 +245,9 @@ def look_up(registry: dict, name: str, noun: str):
     if len(choices) > LISTED:
         rest = f", or another of {len(choices)}" + (f" that {ALL_OF[noun]} lists" if noun in ALL_OF else "")
         choices = nearest(str(name)[:LONGEST], choices, NEAREST, 0.3) or choices[:NEAREST]
+    elif len(choices) > GLANCE:
+        close = nearest(str(name)[:LONGEST], choices)
+        choices = [*close, *(choice for choice in choices if choice not in close)]
     raise InputError(f"unknown {noun} {shown(name)}; choose one of: {', '.join(choices)}{rest}")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import zarr
 from zarr.storage import ZipStore
 
-from mp_lib.system.errors import InputError, one_line
+from mp_lib.system.errors import InputError, MissingFileError
 
 LAYOUT = "data/point_cloud (F,N,3), data/state (F,S), data/action (F,A) and meta/episode_ends (E,)"
 MARKS = {".zgroup": 2, "zarr.json": 3}  # of a zarr group, and the format that each is of
@@ -81,13 +81,13 @@ class Zip:
 def open_store(path: Path) -> tuple[zarr.Group, Folder | Zip]:
     """The zarr group at a path, and its files.
 
-    Raises FileNotFoundError if there is nothing, an InputError that says what is there if it is no such group.
+    Raises a MissingFileError if there is nothing, an InputError that says what is there if it is no such group.
     """
     if path.is_dir():
         files = Folder(path)
         return open_group(path, format_of(files)), files
     if not path.exists():
-        raise FileNotFoundError(one_line(f"no demonstrations at {path}; record them first or correct the path"))
+        raise MissingFileError(f"no demonstrations at {path}; record them first or correct the path")
     with open(path, "rb") as file:
         head = file.read(8)
     if head == HDF5:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mp_lib.insight.playing import Play, remark_on
+from mp_lib.insight.playing import Play, of_episode
 from mp_lib.insight.trained import Trained
 from mp_lib.interfaces import Branch, Obs
 from mp_lib.point_cloud import without_padding
@@ -63,7 +63,4 @@ def played(policy: Trained, seed: int) -> Browsed:
             seen = env.render(), env.hand(), env.branch()
             calls.append(Call(moment.step, moment.history, moment.chunk[first:], *seen))
             progress.advance(policy.config.n_action_steps)
-    ended = f"{'succeeds' if stage.ended.success else 'fails'} after {stage.ended.steps} steps"
-    said = f"{policy.name}, environment seed {stage.seed}: {ended}"
-    said += f" ({remark})" if (remark := remark_on(stage.seed)) else ""
-    return Browsed(said, "done in this episode", calls, env.to_world, env.eye())
+    return Browsed(of_episode(policy, stage.ended), "done in this episode", calls, env.to_world, env.eye())

@@ -28,7 +28,10 @@ SAMPLES, DPI = 16, 150
 MOST_LOOKS = 8  # each costs as much as two policy calls
 NEAR = 0.35  # metres
 HTML = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; media-src data:;
+style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
+<title>{title}</title>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
 img, video {{ max-width: 100%; }} td {{ padding: .15rem .8rem .15rem 0; vertical-align: top; }}

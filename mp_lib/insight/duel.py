@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,7 +43,7 @@ class Compared:
         return "\n".join(self.lines())
 
     def _repr_html_(self) -> str:
-        said = "".join(f"<div>{line}</div>" for line in self.lines())
+        said = "".join(f"<div>{html.escape(line)}</div>" for line in self.lines())
         films = "".join(f'<div style="display: inline-block">{film._repr_html_()}</div>' for film in self.films)
         return said + films
 

@@ -20,7 +20,7 @@ from mp_lib.insight.prediction import denoise_from
 from mp_lib.insight.trained import Trained
 from mp_lib.learning.evaluation import load
 from mp_lib.sim.tasks import find_task
-from mp_lib.study.sentences import of_training
+from mp_lib.study.sentences import of_ending, of_training
 from mp_lib.system.files import read_arrays, write_atomically
 from mp_lib.system.paths import results_path, supplied
 
@@ -93,9 +93,8 @@ def moments_of(played: Played, count: int = 5) -> Watched:
 
 def caption(watched: Watched) -> str:
     """Which episode of which policy it is, and how it ended."""
-    ended = "succeeds" if watched.success else "fails"
     policy = f"**{watched.method}** on **{watched.task}**, {watched.training}"
-    return f"{policy}. On environment seed {watched.seed} the episode {ended}."
+    return f"{policy}. On environment seed {watched.seed} the episode {of_ending(watched.success)}."
 
 
 def chunks_table(watched: Watched) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,15 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from mp_lib.config import BOUNDS, EXPLORING_SEEDS, FINAL_SEEDS
+from mp_lib.config import BOUNDS, EARLIER_FINAL_SEEDS, EXPLORING_SEEDS, FINAL_SEEDS
 from mp_lib.insight.prediction import denoise_from
 from mp_lib.insight.trained import Trained
 from mp_lib.interfaces import USUAL, Environment, Obs, Picture
 from mp_lib.learning.film import write_film
 from mp_lib.learning.simulators import Episode, Seat
 from mp_lib.model.noise import chunk_noise
+from mp_lib.study.sentences import of_ending
 from mp_lib.system.progress import track
 from mp_lib.system.values import check_bounds, meaning
+
+FINAL = (  # tables, and the environment seeds that are set aside for them: from the first on, before the second
+    ("the final tables", FINAL_SEEDS, EXPLORING_SEEDS),
+    ("the final tables of an earlier recipe", EARLIER_FINAL_SEEDS, FINAL_SEEDS),
+)
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,7 @@ class Played:
     film: list[np.ndarray] = field(repr=False)
 
     def __repr__(self) -> str:
-        ended = "succeeds" if self.success else "fails"
-        told = f"{self.policy.name}, environment seed {self.seed}: {ended} after {self.steps} steps"
-        return told + (f" ({remark})" if (remark := remark_on(self.seed)) else "")
+        return of_episode(self.policy, self)
 
     def picture_at(self, step: int) -> np.ndarray:
         """The frame (H, W, 3) of the film that is nearest to a step."""
@@ -59,7 +64,14 @@ class Played:
         return write_film(Path(path), self.film)
 
     def _repr_html_(self) -> str:
-        return f"<div>{film_html(self.film, repr(self))}<br>{self!r}</div>" if self.film else repr(self)
+        said = html.escape(repr(self))
+        return f"<div>{film_html(self.film, repr(self))}<br>{said}</div>" if self.film else said
+
+
+def of_episode(policy: Trained, episode: Episode | Played) -> str:
+    """Whose episode it is, how it ends, and what has to be said of its seed."""
+    told = f"{policy.name}, environment seed {episode.seed}: {of_ending(episode.success, episode.steps)}"
+    return told + (f" ({remark})" if (remark := remark_on(episode.seed)) else "")
 
 
 def film_html(film: list[np.ndarray], what: str, width: int = 480) -> str:
@@ -67,14 +79,16 @@ def film_html(film: list[np.ndarray], what: str, width: int = 480) -> str:
     with tempfile.TemporaryDirectory() as folder:
         content = write_film(Path(folder) / "film.mp4", film).read_bytes()
     source = f"data:video/mp4;base64,{base64.b64encode(content).decode()}"
-    return f'<video controls muted loop width="{width}" aria-label="{what}" src="{source}"></video>'
+    return f'<video controls muted loop width="{width}" aria-label="{html.escape(what)}" src="{source}"></video>'
 
 
 def remark_on(seed: int, episodes: int = 1) -> str:
     """What has to be said of environment seeds from ``seed`` on if final tables rest on any of them."""
-    final = seed < EXPLORING_SEEDS and seed + episodes > FINAL_SEEDS
-    seeds = "a seed" if episodes == 1 else "seeds"
-    return f"{seeds} of the final tables; those for exploring begin at {EXPLORING_SEEDS}" if final else ""
+    seeds, last = "a seed" if episodes == 1 else "seeds", seed + episodes - 1
+    for tables, first, end in FINAL:
+        if seed < end and last >= first:
+            return f"{seeds} of {tables}; those for exploring begin at {EXPLORING_SEEDS}"
+    return ""
 
 
 class Play:
@@ -85,7 +99,7 @@ class Play:
 
     def __init__(self, policy: Trained, seed: int, filmed: bool = False, picture: Picture = USUAL):
         seed = meaning("seed", "int", seed)
-        check_bounds({"first_seed": seed}, BOUNDS)
+        check_bounds({"seed": seed}, {"seed": BOUNDS["first_seed"]})
         self.policy, self.seed, self.filmed = policy, seed, filmed
         self.seat = Seat(policy.spec, policy.config.num_points, policy.config.n_obs_steps, picture)
         self.ended: Episode | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from mp_lib.model.backends import FrozenPolicy
 from mp_lib.model.history import check_finite, prepare
 from mp_lib.model.noise import chunk_noise
 from mp_lib.system.errors import InputError, at_least_one
-from mp_lib.system.values import check_bounds
+from mp_lib.system.values import check_bounds, meaning
 
 
 def predict(
@@ -42,7 +42,8 @@ def denoise(
 ) -> np.ndarray:
     """The chunks of ``predict`` on their way from noise: (K + 1, samples, T, A), the last of which are the chunks."""
     at_least_one(samples=samples, num_inference_steps=num_inference_steps)
-    check_bounds({"seed": noise_seed}, BOUNDS)
+    noise_seed = meaning("noise_seed", "int", noise_seed)
+    check_bounds({"noise_seed": noise_seed}, {"noise_seed": BOUNDS["seed"]})
     return denoise_from(policy, obs, noise_of(policy, noise_seed, range(samples)), num_inference_steps)
 
 
@@ -58,7 +59,7 @@ def denoise_from(
 ) -> np.ndarray:
     """``denoise`` from this noise (samples, T, A): the observation is encoded once for all of them."""
     policy = policy if num_inference_steps is None else policy.with_steps(num_inference_steps)
-    seen = [obs] if isinstance(obs, Obs) else list(obs)
+    seen = [obs] if isinstance(obs, Obs) else list(obs) if isinstance(obs, Iterable) else []
     if not seen or not all(isinstance(each, Obs) for each in seen):
         raise InputError("obs is no observation; give an Obs, or the last of them in a list")
     history = prepare(batch_of([seen], policy), policy.config, policy.device, repeat=True)

@@ -19,6 +19,7 @@ from mp_lib.learning.film import write_film
 from mp_lib.learning.folder import CHECKPOINT, stored_result
 from mp_lib.study.designs import MAMBA
 from mp_lib.study.rows import load_runs
+from mp_lib.study.sentences import of_ending
 from mp_lib.system.files import read_json, write_json
 from mp_lib.system.paths import project, run_path
 
@@ -112,10 +113,10 @@ def failure(policies: Sequence[Trained], shown: int) -> Played | None:
 
 def save(played: Played, folder: Path, name: str, place: str) -> Film:
     """The film of an episode, and what to say of it."""
-    policy, ended = played.policy, "succeeds" if played.success else "fails"
+    policy = played.policy
     title = kind_name(policy.method, policy.config.attention)
-    said = f"{policy_words(policy)}; environment seed {played.seed}: {ended} after {played.steps} steps"
-    return Film(played.save(folder / f"{name}.mp4").name, place, f"{title}: {ended}", said)
+    said = f"{policy_words(policy)}; environment seed {played.seed}: {of_ending(played.success, played.steps)}"
+    return Film(played.save(folder / f"{name}.mp4").name, place, f"{title}: {of_ending(played.success)}", said)
 
 
 def policy_words(policy: Trained) -> str:

@@ -17,7 +17,7 @@ from mp_lib.model.backends import FrozenPolicy
 from mp_lib.scales import SCALES
 from mp_lib.sim.tasks import find_task
 from mp_lib.study.rows import RESULT, load_runs
-from mp_lib.study.sentences import of_rate, of_training
+from mp_lib.study.sentences import of_ending, of_rate, of_training
 from mp_lib.study.tables import facts_table
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.names import nearest
@@ -131,9 +131,8 @@ def newest_film() -> tuple[Path, str]:
     checkpoint = find()
     config, final = (stored_result(checkpoint)[key] for key in ("config", "final"))
     training = of_training(checkpoint, config["task"], config["method"])
-    ended = "succeeds" if final["successes"][0] else "fails"
     shown = f"**{config['method']}** on **{config['task']}**, {training}"
-    said = f"{shown}. On environment seed {final['seeds'][0]} it {ended}."
+    said = f"{shown}. On environment seed {final['seeds'][0]} it {of_ending(final['successes'][0])}."
     return checkpoint.with_name(FILM), said
 
 

@@ -7,7 +7,8 @@ from datetime import datetime
 import pandas as pd
 
 from mp_lib.learning.folder import lock_of
-from mp_lib.learning.following import reached
+from mp_lib.learning.following import reached, record_of
+from mp_lib.learning.metrics import read_lines
 from mp_lib.study.rows import RESULT, load_runs
 from mp_lib.study.sentences import with_interval
 from mp_lib.system.files import read_json
@@ -24,11 +25,9 @@ def table() -> pd.DataFrame:
     for path in run_path().glob("*/config.json"):
         if path.parent.name not in ended:
             config, going = read_json(path), in_use(lock_of(path.parent))
-            state = f"{'training' if going else 'stopped'}, step {reached(path.parent)}"
+            state = f"{'training' if going else 'stopped'}, step {reached(read_lines(record_of(path.parent)))}"
             kind = {key: config[key] for key in ("task", "method", "scale", "seed")}
-            rows.append(
-                {"run": path.parent.name} | kind | {"state": state, "when": changed(path.parent / "metrics.jsonl")}
-            )
+            rows.append({"run": path.parent.name} | kind | {"state": state, "when": changed(record_of(path.parent))})
     found = pd.DataFrame(rows, columns=list(COLUMNS))
     return found.sort_values("when", ascending=False, ignore_index=True)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mp_lib.learning.folder import is_finished, lock_of
-from mp_lib.learning.metrics import read_lines
+from mp_lib.learning.metrics import read_lines, step_of
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.files import read_json
 from mp_lib.system.locks import in_use
@@ -26,16 +28,18 @@ def watch(name: str | Path = "") -> Path:
     trains it.
     """
     folder = named(str(name)) if name else newest()
-    total = read_json(folder / "config.json")["num_steps"]
-    with contextlib.suppress(KeyboardInterrupt), track(total or 0, f"train {folder.name}") as progress:
-        step, seen = 0, 0
+    total = read_json(folder / "config.json")["num_steps"]  # None where epochs are counted
+    with contextlib.suppress(KeyboardInterrupt), track(total, f"train {folder.name}") as progress:
+        step, told = 0, set()
         while True:
-            ended, going = is_finished(folder), in_use(lock_of(folder))  # before its record is read to the end
-            rows = record(folder)
-            for row in rows[seen:]:
+            # In this order: what ends while it is looked at has ended in the record, too.
+            going, ended = in_use(lock_of(folder)), is_finished(folder)
+            new = [line for line in read_lines(record_of(folder)) if line not in told]
+            for row in rows_of(new):
                 progress.note(*words_of(row))
-            progress.advance(max(0, reached(folder) - step))
-            step, seen = max(step, reached(folder)), len(rows)
+            before, step = step, max(step, reached(new))
+            progress.advance(step - before)
+            told |= {*new}  # by line, as a run that is resumed drops its last ones and writes them again
             if ended:
                 break
             if not going:
@@ -44,14 +48,19 @@ def watch(name: str | Path = "") -> Path:
     return folder
 
 
-def record(folder: Path) -> list[dict]:
-    """The rows that a run has written so far."""
-    return [json.loads(line) for line in read_lines(folder / "metrics.jsonl")]
+def record_of(folder: Path) -> Path:
+    """What a run writes while it goes on."""
+    return folder / "metrics.jsonl"
 
 
-def reached(folder: Path) -> int:
-    """How many steps a run has made, as far as its record tells."""
-    return max((row["step"] + ("loss" in row) for row in record(folder)), default=0)
+def rows_of(lines: Iterable[str]) -> Iterator[dict]:
+    """The rows of a record; damaged ones are left out."""
+    return (json.loads(line) for line in lines if step_of(line) < math.inf)
+
+
+def reached(lines: Iterable[str]) -> int:
+    """How many steps a run has made, as far as lines of its record tell."""
+    return max((int(row["step"]) + ("loss" in row) for row in rows_of(lines)), default=0)
 
 
 def words_of(row: dict) -> tuple[str, float | None]:

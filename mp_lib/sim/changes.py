@@ -26,6 +26,8 @@ class Changed:
         self._env, self._name, self._strength = env, name, strength
 
     def __getattr__(self, name: str):
+        if name == "_env":  # of a copy that has nothing yet, whose methods are asked for all the same
+            raise AttributeError(name)
         return getattr(self._env, name)
 
 
@@ -89,8 +91,14 @@ class LateActions(Changed):
 
     def branch(self) -> Branch:
         """As of ``Environment``; what waits here waits there, too."""
-        branch, waiting = self._env.branch(), self._waiting.copy()
-        return replace(branch, step=lambda action: branch.step(self._due(waiting, action)))
+        return self._late(self._env.branch(), self._waiting.copy())
+
+    def _late(self, branch: Branch, waiting: deque[np.ndarray]) -> Branch:
+        return Branch(
+            lambda action: branch.step(self._due(waiting, action)),
+            branch.hand,
+            lambda: self._late(branch.branch(), waiting.copy()),
+        )
 
     def _due(self, waiting: deque[np.ndarray], action: np.ndarray) -> np.ndarray:
         waiting.append(action)
@@ -116,8 +124,8 @@ def _places_nothing(spec: TaskSpec) -> str:
     return "" if spec.placed else "nothing is placed there within a range that could be wider"
 
 
-# Strengths: on drawer-open the first hardly shows, and the last costs policies of the scale quick much; of points it is
-# the most that a policy can lack (``mp_lib.model.history.LEAST_POINTS``).
+# Strengths: on drawer-open the first hardly shows, and the last costs policies of the scale quick much; of points it
+# leaves as few as a cloud needs that is given without padding (``mp_lib.model.history.LEAST_POINTS``).
 CHANGES: dict[str, Change] = {
     "points_dropped": Change(
         "points dropped",

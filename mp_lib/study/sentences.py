@@ -23,6 +23,11 @@ def of_rate(successes: int, episodes: int) -> str:
     return f"{successes} of {episodes} episodes ({rate:.0f} %, 95 % interval {low:.0f} % to {high:.0f} % after Wilson)"
 
 
+def of_ending(success: bool, steps: int | None = None) -> str:
+    """How an episode ends, e.g. "succeeds after 40 steps"; without ``steps`` "succeeds"."""
+    return ("succeeds" if success else "fails") + ("" if steps is None else f" after {steps} steps")
+
+
 def with_interval(value: float | None, low: float, high: float, form: str = ".0f", unit: str = "") -> str:
     """E.g. "84 (71 to 93)", each number in this form; nothing for a value that is not known."""
     return "" if pd.isna(value) else f"{value:{form}}{unit} ({low:{form}} to {high:{form}})"

@@ -13,23 +13,30 @@ def one_line(text: object) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in str(text))
 
 
-class InputError(ValueError):
+class InOneLine:
+    """An error of which a notebook shows its line alone, and no traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+class InputError(InOneLine, ValueError):
     """What was given cannot be used; one line names it, what was found, what is allowed, and what helps."""
 
     def __init__(self, text: str):
         super().__init__(one_line(text))
 
-    def _render_traceback_(self) -> list[str]:
-        """What a notebook shows of it: that line."""
-        return [str(self)]
+
+class MissingFileError(InputError, FileNotFoundError):
+    """Nothing lies at the path that was given."""
 
 
-class Stopped(KeyboardInterrupt):
+class MissingNameError(InputError, AttributeError):
+    """A name was asked for that is not offered."""
+
+
+class Stopped(InOneLine, KeyboardInterrupt):
     """Somebody has stopped what went on; one line says how far it came, and how it goes on."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What a notebook shows of it: that line."""
-        return [str(self)]
 
 
 def is_count(number) -> bool:

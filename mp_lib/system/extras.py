@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from mp_lib.system.errors import InOneLine
+
 MODULES = {  # of each extra, by the names under which they are imported
     "sim": ("mujoco", "metaworld", "gymnasium_robotics", "imageio_ffmpeg"),
     "lab": (
@@ -19,7 +21,7 @@ MODULES = {  # of each extra, by the names under which they are imported
 WITHOUT_FCNTL = "fcntl is missing, which Windows does not have; run this in WSL (wsl --install), on Linux or on macOS"
 
 
-class MissingExtraError(ModuleNotFoundError, ValueError):
+class MissingExtraError(InOneLine, ModuleNotFoundError, ValueError):
     """Something is asked for that an extra brings which is not installed; the message has the command."""
 
 

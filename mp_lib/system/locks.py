@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from mp_lib.system.errors import InOneLine
 from mp_lib.system.extras import WITHOUT_FCNTL
 from mp_lib.system.files import writing
 
@@ -24,7 +25,7 @@ PATIENCE = 5.0  # seconds: a notebook's kernel notices within one or two that th
 POLL_SECONDS = 0.1
 
 
-class InUseError(RuntimeError):
+class InUseError(InOneLine, RuntimeError):
     """Another process holds the lock; the message names it."""
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+
+from mp_lib.system.errors import Stopped
 
 CELL_SECONDS = 2.0
 MARK = {"mp_lib": "progress"}  # of an output, by which it is left out where only results are wanted
@@ -26,6 +29,17 @@ def in_page() -> bool:
     if not in_notebook():
         return False
     return "cellId" in sys.modules["IPython"].get_ipython().kernel.get_parent("shell").get("metadata", {})
+
+
+@contextlib.contextmanager
+def stopped_in_one_line(told: Callable[[], str]) -> Iterator[None]:
+    """Who stops the block in a notebook gets the line that is ``told``, unless something within has told more."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if isinstance(error, Stopped) or not in_notebook():
+            raise
+        raise Stopped(told()) from error
 
 
 def duration(seconds: float) -> str:
@@ -60,7 +74,7 @@ class Cell:
 class Bar:
     """A bar in a notebook, with what tqdm's has of methods."""
 
-    def __init__(self, total: int, description: str):
+    def __init__(self, total: int | None, description: str):
         self.total, self.desc, self.n, self.noted = total, description, 0, ""
         self.values: list[float] = []
         self.began, self.first, self.ended = time.monotonic(), 0, False
@@ -90,11 +104,12 @@ class Bar:
     def html(self) -> str:
         """How far it is, since when, and how long it will take."""
         took, made = time.monotonic() - self.began, self.n - self.first
-        told = f"{self.n} of {self.total}, {duration(took)}"
-        if made > 0 and self.n < self.total and not self.ended:
+        of, ends = (f" of {self.total}", f'value="{self.n}" max="{self.total}"') if self.total else ("", "")
+        told = f"{self.n}{of}, {duration(took)}"
+        if made > 0 and self.n < (self.total or 0) and not self.ended:
             told += f", about {duration(took / made * (self.total - self.n))} left"
         words = html.escape(" · ".join(filter(None, (f"{self.desc}: {told}", self.noted))))
-        bar = f'<progress value="{self.n}" max="{self.total}"></progress>'
+        bar = f"<progress {ends}></progress>"
         return f"<div>{bar} {words}</div>{curve(self.values)}"
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from mp_lib.system.notebook import Bar, in_notebook
+from mp_lib.system.notebook import Bar, in_notebook, stopped_in_one_line
 
 FILE_VARIABLE = "MP_PROGRESS"  # names the JSON file that a parent process polls
 Item = TypeVar("Item")
@@ -22,19 +22,24 @@ FILE_SECONDS = 0.5
 
 
 class Progress:
-    """Counts to ``total``; made by ``track``."""
+    """Counts to ``total``, or without an end if that is None; made by ``track``."""
 
-    def __init__(self, total: int, description: str, file: Path | None, shown: bool = True):
+    def __init__(self, total: int | None, description: str, file: Path | None, shown: bool = True):
         if shown and in_notebook():
             self._bar = Bar(total, description)
         else:
             self._bar = tqdm(
                 total=total, desc=description, mininterval=BAR_SECONDS, dynamic_ncols=False, disable=not shown
             )
-        self._state = {"description": description, "done": 0, "total": total}
+        self._state = {"description": description, "done": 0, "total": total or 0}
         self._file = file
         self._written = float("-inf")
         self._write()
+
+    def stopped(self) -> str:
+        """What is said where somebody stops it."""
+        done, of = self._state["done"], f" of {self._state['total']}" if self._state["total"] else ""
+        return f"Stopped at {done}{of} ({self._state['description']}); run this cell again for the whole."
 
     def advance(self, n: int = 1) -> None:
         """Count ``n`` more."""
@@ -66,18 +71,19 @@ class Progress:
 
 
 @contextlib.contextmanager
-def track(total: int, description: str) -> Iterator[Progress]:
-    """Show a bar for ``total`` steps while the block runs.
+def track(total: int | None, description: str) -> Iterator[Progress]:
+    """Show a bar for ``total`` steps while the block runs; None where nobody knows how many there are.
 
     If the environment variable MP_PROGRESS names a file, ``{"description", "done", "total"}`` is written
     to it as JSON at the start, at the end and at most twice a second between. Only the main thread is told of: what
-    others do, they do beside that.
+    others do, they do beside that. Who stops it in a notebook gets one line, how far it came.
     """
     shown = threading.current_thread() is threading.main_thread()
     file = os.environ.get(FILE_VARIABLE) if shown else None
     progress = Progress(total, description, Path(file) if file else None, shown)
     try:
-        yield progress
+        with stopped_in_one_line(progress.stopped):
+            yield progress
     finally:
         progress.close()
 

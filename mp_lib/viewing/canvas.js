@@ -92,12 +92,14 @@ function drawPaths(pen, eye, fan) {
     pen.globalAlpha = alpha;
     pen.setLineDash(fan.dashed ? [5, 4] : []);
     for (let path = 0; path < count; path++) {
+      let drawing = false;
       pen.beginPath();
       for (let step = from; step <= to; step++) {
-        const { x, y } = eye.see(data, 3 * (path * length + step));
+        const { x, y, depth } = eye.see(data, 3 * (path * length + step));
         if (Number.isNaN(x)) break; // the simulation has ended there
-        if (step === from) pen.moveTo(x, y);
-        else pen.lineTo(x, y);
+        if (depth > 0 && drawing) pen.lineTo(x, y);
+        else if (depth > 0) pen.moveTo(x, y);
+        drawing = depth > 0; // behind the eye there is nothing to see
       }
       pen.stroke();
     }

@@ -32,6 +32,7 @@ def test_the_page_holds_film_picture_and_facts_within_itself():
     ):
         assert mark in text
     assert not re.search(r"(src|href)=\"(?!data:)", text) and "<script" not in text
+    assert "Content-Security-Policy" in text and "default-src 'none'" in text
 
 
 def test_the_moment_with_the_longest_path_is_shown_and_one_that_diverges_is_none():

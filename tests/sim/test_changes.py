@@ -1,5 +1,6 @@
 """Changes of an environment: none at strength 0, seeded, the same in every process, and as large as they say."""
 
+import copy
 import pickle
 from dataclasses import replace
 from functools import partial
@@ -105,8 +106,18 @@ def test_a_branch_goes_where_the_changed_simulation_goes(make_changed, name):
     for action in actions[:12]:
         env.step(action)
     branch = env.branch()
+    beside = branch.branch().branch()
     there = [(branch.step(action), *branch.hand()) for action in actions[12:]]
+    assert [(beside.step(action), *beside.hand()) for action in actions[12:]] == there
     assert [(env.step(action), *env.hand()) for action in actions[12:]] == there
+
+
+@every_change
+def test_a_changed_environment_can_be_copied(name):
+    env = Disturbance(name, 2).of(replace(TOY, placed="the point")).make_env(num_points=9)
+    env.reset(0)
+    again = copy.copy(env)
+    assert type(again) is type(env) and np.array_equal(again.observe().state, env.observe().state)
 
 
 @every_change
