@@ -85,7 +85,7 @@ def compare(a: Named, b: Named, episodes: int = 10, first_seed: int = EXPLORING_
 @stoppable
 def view(
     policy: Named = "",
-    seed: int = EXPLORING_SEEDS,
+    seed: int | None = None,
     other: Named | None = None,
     demos: str | Path = "",
     still: bool | None = None,
@@ -93,8 +93,9 @@ def view(
     """A page to look around in: the cloud, a fan of predicted paths in it, the picture, and controls of all that.
 
     It shows the episode that ``policy`` plays on an environment seed, or demonstrations: those of the store at
-    ``demos``, or "own", those that it was trained on. ``other`` is a second policy, asked about the same observations.
-    ``still`` True gives figures instead; None gives them where no page is there that could show controls.
+    ``demos``, or "own", those that it was trained on; then ``seed`` is the number of the one that is shown first.
+    ``other`` is a second policy, asked about the same observations. ``still`` True gives figures instead; None gives
+    them where no page is there that could show controls.
     """
     policies = choices.Policies(*(known(each) for each in (policy, other) if each is not None))
     scenes = choices.Scenes(choices.Demonstrations(str(demos)) if str(demos) else choices.Episodes())

@@ -4,6 +4,9 @@ What stands in backticks is meant as it stands. Not looked for are patterns (wit
 .gitignore names, which is generated.
 """
 
+import ast
+import importlib
+import inspect
 import re
 import shlex
 
@@ -88,6 +91,32 @@ def test_modules_and_their_names_exist(path):
         elif rest:
             text = module.with_suffix(".py").read_text()
             assert re.search(rf"^(def |class )?{rest[0]}\b", text, flags=re.MULTILINE), name[0]
+
+
+def calls_of(block):
+    """Each call in a block of Python of what comes from mp_lib, by its name: (function, node)."""
+    tree, known = ast.parse(block), {"mp_lib": mp_lib}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "mp_lib":
+            module = importlib.import_module(node.module)
+            known |= {each.asname or each.name: getattr(module, each.name) for each in node.names}
+    for node in (each for each in ast.walk(tree) if isinstance(each, ast.Call)):
+        *owner, name = ast.unparse(node.func).split(".")
+        if owner in ([], ["mp_lib"]) and (owner or name in known):
+            yield getattr(mp_lib, name) if owner else known[name], node
+
+
+@every_document
+def test_calls_in_blocks_of_python_fit_what_they_call(path):
+    for block in re.findall(r"^```python\n(.*?)^```", path.read_text(), flags=re.DOTALL | re.MULTILINE):
+        for function, node in calls_of(block):
+            inspect.signature(function).bind(*node.args, **{each.arg: each.value for each in node.keywords})
+
+
+def test_a_call_of_a_name_that_is_none_of_its_function_does_not_fit():
+    ((function, node),) = calls_of("from mp_lib import predicted_path as path\npath(1, 2, repeat=True)")
+    with pytest.raises(TypeError, match="repeat"):
+        inspect.signature(function).bind(*node.args, **{each.arg: each.value for each in node.keywords})
 
 
 @every_document

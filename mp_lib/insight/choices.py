@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from mp_lib.config import EXPLORING_SEEDS
 from mp_lib.insight.browsing import Browsed, played
 from mp_lib.insight.recorded import Recorded
 from mp_lib.insight.scene import Scene
-from mp_lib.insight.trained import Trained, load, shipped
-from mp_lib.learning.folder import stored_result
+from mp_lib.insight.trained import Trained, another, load, told_apart
+from mp_lib.learning.folder import CHECKPOINT, shipped, stored_result
 from mp_lib.study.rows import load_runs
 from mp_lib.system.errors import InputError
 from mp_lib.system.memo import Memo
+from mp_lib.system.paths import run_path
+from mp_lib.system.values import meaning
 
 MOST_EPISODES = 12  # that are kept; one takes some ten MB
 
@@ -21,8 +25,10 @@ class Policies:
 
     def __init__(self, *given: Trained):
         """An InputError if one of those ``given`` acts in another task than the first one, or takes other states."""
-        self.given, self.first = given, given[0]
-        self.loaded = {each.name: self.check(each) for each in given}
+        self.first = given[0]
+        self.given = tuple(told_apart([self.check(each) for each in given]))
+        self.first = self.given[0]
+        self.loaded = {each.name: each for each in self.given}
 
     def names(self) -> dict[str, str]:
         """By names without the task: those given, all finished runs of the task, those that come with the project.
@@ -30,16 +36,20 @@ class Policies:
         A value is what ``named`` takes.
         """
         task, runs = self.first.task, load_runs().drop_duplicates("folder")
-        names = {name: name for name in [*self.loaded, *runs.loc[runs["task"] == task, "folder"]]}
-        for checkpoint in shipped():
-            if stored_result(checkpoint)["config"]["task"] == task:
-                names.setdefault(checkpoint.parent.name, str(checkpoint))
+        names, given = {each.name: each.name for each in self.given}, {each.checkpoint.resolve() for each in self.given}
+        own = [run_path(folder) / CHECKPOINT for folder in runs.loc[runs["task"] == task, "folder"]]
+        coming = [each for each in shipped() if stored_result(each)["config"]["task"] == task]
+        for checkpoint in (*own, *coming):
+            if checkpoint.resolve() not in given:
+                names[another(checkpoint.parent.name, names)] = str(checkpoint)
         return {name.replace(f"-{task}-", " "): value for name, value in names.items()}
 
     def named(self, name: str) -> Trained:
         """A policy; an InputError if it cannot be shown beside the first one."""
         if name not in self.loaded:
-            self.loaded[name] = self.check(load(name))
+            policy = self.check(load(name))
+            called = another(policy.name, [each.name for each in self.loaded.values()])
+            self.loaded[name] = policy if called == policy.name else replace(policy, called=called)
         return self.loaded[name]
 
     def check(self, policy: Trained) -> Trained:
@@ -62,9 +72,9 @@ class Episodes:
         """None is listed: any seed can be played."""
         return ()
 
-    def first(self, policy: Trained, seed: int) -> int:
-        """The episode that is shown first: that of the ``seed`` which was asked for."""
-        return seed
+    def first(self, policy: Trained, number: int | None) -> int:
+        """The episode that is shown first: that of the environment seed which was asked for, or the usual one."""
+        return EXPLORING_SEEDS if number is None else meaning("seed", "int", number)
 
     def browsed(self, policy: Trained, episode: int) -> Browsed:
         """The episode, which is played now."""
@@ -90,9 +100,12 @@ class Demonstrations:
         """Those of all demonstrations."""
         return self.of(policy).episodes
 
-    def first(self, policy: Trained, seed: int) -> int:
-        """The episode that is shown first: the first one."""
-        return self.numbers(policy)[0]
+    def first(self, policy: Trained, number: int | None) -> int:
+        """The demonstration that is shown first: that which was asked for, or the first of all.
+
+        An InputError if there is no such one.
+        """
+        return self.numbers(policy)[0] if number is None else self.of(policy).number(number)
 
     def browsed(self, policy: Trained, episode: int) -> Browsed:
         """The demonstration, which is executed once more."""
@@ -113,6 +126,6 @@ class Scenes:
         """The scene of an episode, which is played where it is not kept."""
         return self.memo.get((policy, episode), lambda: Scene(self.source.browsed(policy, episode)))
 
-    def first(self, policy: Trained, seed: int) -> Scene:
-        """The scene that is shown first."""
-        return self.scene(policy, self.source.first(policy, seed))
+    def first(self, policy: Trained, number: int | None = None) -> Scene:
+        """The scene that is shown first: of the episode of that number, if one is given."""
+        return self.scene(policy, self.source.first(policy, number))

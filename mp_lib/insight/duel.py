@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import html
+import inspect
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from mp_lib.config import EXPLORING_SEEDS
 from mp_lib.insight.playing import Played, play, remark_on
-from mp_lib.insight.trained import Trained
+from mp_lib.insight.trained import Trained, told_apart
+from mp_lib.interfaces import look_up
 from mp_lib.learning.evaluation import evaluate
 from mp_lib.statistics import Estimate, contrast
 from mp_lib.study.sentences import of_rate, with_interval
@@ -56,9 +58,12 @@ def compare(
     Both evaluations are kept as ``mp_lib.learning.evaluation.evaluate`` keeps them, and read again where they were
     made before; ``how`` are arguments of it, such as ``jobs``. Raises an InputError for policies of two tasks.
     """
+    allowed = dict.fromkeys([*inspect.signature(evaluate).parameters][3:])  # behind checkpoint, episodes and first_seed
+    for name in how:
+        look_up(allowed, name, "argument")
     if first.task != second.task:
         raise InputError(f"{first.name} acts in {first.task}, {second.name} in {second.task}; give two of one task")
-    pair = (first, second)
+    pair = tuple(told_apart((first, second)))
     found = [evaluate(each.checkpoint, episodes, first_seed, **as_loaded(each) | how) for each in pair]
     ours, theirs = (np.array([each["successes"]]) for each in found)
     apart = np.flatnonzero(ours[0] != theirs[0])

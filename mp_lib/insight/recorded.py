@@ -15,7 +15,7 @@ from mp_lib.interfaces import Environment, Obs
 from mp_lib.learning.folder import OTHER_DEMOS
 from mp_lib.point_cloud import draw_cloud
 from mp_lib.study.rows import StoredConfig
-from mp_lib.system.errors import InputError
+from mp_lib.system.errors import InputError, shown
 from mp_lib.system.paths import given_path
 
 OWN = "own"  # instead of a store's path: the demonstrations that the policy was trained on
@@ -42,13 +42,18 @@ class Recorded:
         self.episodes = self.store.demo_episodes
         self.arrays = self.store.read(min(policy.config.num_points, self.store.shapes["point_cloud"][0]))
 
+    def number(self, episode: int) -> int:
+        """The number of a demonstration; an InputError names those that there are."""
+        if episode not in self.episodes:
+            raise InputError(f"{self.store.path} has no demonstration {shown(episode)}; choose of {[*self.episodes]}")
+        return episode
+
     def browsed(self, episode: int) -> Browsed:
         """A demonstration, whose actions are executed once more where it was simulated here.
 
         An InputError names the episodes that there are.
         """
-        if episode not in self.episodes:
-            raise InputError(f"{self.store.path} has no demonstration {episode}; choose of {[*self.episodes]}")
+        self.number(episode)
         frames = slice(*frames_of(self.store, episode))
         arrays = {key: values[frames] for key, values in self.arrays.items()}
         task, rows = simulated_task(self.store), self.store.attributes.get("episodes", [])

@@ -13,15 +13,15 @@ from mp_lib.drawing.pictures import turning
 from mp_lib.insight.episode import Watched, moments_of
 from mp_lib.insight.film_strip import denoising_in_time
 from mp_lib.insight.playing import Played, play
-from mp_lib.insight.trained import SHIPPED, Trained, load
+from mp_lib.insight.trained import Trained, load
 from mp_lib.interfaces import FINE
 from mp_lib.learning.film import write_film
-from mp_lib.learning.folder import CHECKPOINT, stored_result
+from mp_lib.learning.folder import CHECKPOINT, shipped, stored_result
 from mp_lib.study.designs import MAMBA
 from mp_lib.study.rows import load_runs
 from mp_lib.study.sentences import of_ending
 from mp_lib.system.files import read_json, write_json
-from mp_lib.system.paths import project, run_path
+from mp_lib.system.paths import run_path
 
 LIST = "films.json"  # beside the films: a row a film, as of ``Film``
 STARS = tuple(reversed(MAMBA))  # Hydra first
@@ -64,7 +64,7 @@ def cast_here(scale: str) -> list[Path]:
     rows = load_runs().query("scale == @scale and attention == 'paper'").drop_duplicates("folder")
     here = [row for row in rows[columns].to_dict("records") if (run_path(row["folder"]) / CHECKPOINT).exists()]
     found = [run_path(row["folder"]) / CHECKPOINT for row in cast(here)]
-    return found or sorted((project() / SHIPPED).glob(f"*/{CHECKPOINT}"))[:1]
+    return found or shipped()[:1]
 
 
 def shoot(checkpoints: Sequence[str | Path], folder: Path) -> list[Film]:

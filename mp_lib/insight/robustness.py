@@ -10,7 +10,7 @@ import pandas as pd
 from mp_lib.config import EXPLORING_SEEDS, kind_name
 from mp_lib.insight.duel import as_loaded
 from mp_lib.insight.playing import remark_on
-from mp_lib.insight.trained import Trained, load
+from mp_lib.insight.trained import Trained, load, told_apart
 from mp_lib.interfaces import look_up
 from mp_lib.learning.evaluation import evaluate
 from mp_lib.sim.changes import CHANGES, Disturbance
@@ -104,7 +104,7 @@ def names_of(policies: Sequence[Trained]) -> list[dict[str, str]]:
     """How policies are called: by their methods where these tell them apart, else by their weights."""
     names = [kind_name(each.method, each.config.attention) for each in policies]
     if len({*names}) < len(names):
-        names = [each.name for each in policies]
+        names = [each.name for each in told_apart(policies)]
     return [
         {"policy": name, "run": each.name, "method": each.method, "attention": each.config.attention}
         for name, each in zip(names, policies, strict=True)

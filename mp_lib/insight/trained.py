@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +13,17 @@ from torch import Tensor
 from mp_lib.config import EXPLORING_SEEDS, METHODS, PolicyConfig, kind_name
 from mp_lib.interfaces import Environment, TaskSpec, look_up
 from mp_lib.learning.evaluation import load as load_checkpoint
-from mp_lib.learning.folder import CHECKPOINT, FILM, find_checkpoint, stored_result
+from mp_lib.learning.folder import CHECKPOINT, FILM, find_checkpoint, shipped, stored_result
 from mp_lib.model.backends import FrozenPolicy
 from mp_lib.scales import SCALES
-from mp_lib.sim.tasks import find_task
+from mp_lib.sim.tasks import TASKS, find_task
 from mp_lib.study.rows import RESULT, load_runs
 from mp_lib.study.sentences import of_ending, of_rate, of_training
 from mp_lib.study.tables import facts_table
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.names import nearest
-from mp_lib.system.paths import project, run_path
-
-SHIPPED = "data/policies"  # below the project: runs that come with it
+from mp_lib.system.paths import run_path
+from mp_lib.system.values import meaning
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,7 @@ class Trained:
     spec: TaskSpec
     checkpoint: Path
     facts: Mapping = field(default_factory=dict)
+    called: str = ""  # instead of its name, where another one beside it has the same
 
     def act(
         self, history: Mapping, noise: Tensor | np.ndarray | None = None, repeat: bool = False
@@ -64,8 +65,9 @@ class Trained:
 
     @property
     def name(self) -> str:
-        """What its weights are called: its run, or its own file."""
-        return self.checkpoint.parent.name if self.checkpoint.name == CHECKPOINT else self.checkpoint.stem
+        """What its weights are called: its run, or its own file; or what it is ``called`` here."""
+        run = self.checkpoint.name == CHECKPOINT
+        return self.called or (self.checkpoint.parent.name if run else self.checkpoint.stem)
 
     def rows(self) -> dict[str, str]:
         """What one wants to know of it, in words."""
@@ -96,6 +98,25 @@ class Trained:
         return facts_table(self.rows()).to_html(index=False, header=False, border=0)
 
 
+def told_apart(policies: Sequence[Trained]) -> list[Trained]:
+    """The same policies; those that share a name are called by their denoising steps, or numbered, too."""
+    names = [each.name for each in policies]
+    longer = [f"{each.name}, {each.config.num_inference_steps} steps" for each in policies]
+    names = [long if names.count(name) > 1 else name for name, long in zip(names, longer, strict=True)]
+    for place, name in enumerate(names):
+        names[place] = another(name, names[:place])
+    return [
+        policy if policy.name == name else replace(policy, called=name)
+        for policy, name in zip(policies, names, strict=True)
+    ]
+
+
+def another(name: str, taken: Container[str]) -> str:
+    """The name, or the first of "name (2)", "name (3)" … that is not taken."""
+    numbered = (f"{name} ({number})" for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if each not in taken)
+
+
 def load(
     name: str = "",
     task: str = "",
@@ -121,6 +142,7 @@ def load(
 
 def find(name: str = "", task: str = "", scale: str = "", seed: int | None = None) -> Path:
     """The file of weights that ``load`` takes."""
+    name = meaning("name", "str", name, '"dp3_mamba"')
     if name and name not in METHODS:
         return named(name)
     return newest(name, find_task(task).name if task else "", scale, seed)
@@ -158,16 +180,14 @@ def newest(method: str, task: str, scale: str, seed: int | None) -> Path:
     raise InputError(f"no finished run of {told or 'any method'} here; train it: {command}")
 
 
-def shipped() -> list[Path]:
-    """The weights that come with the project."""
-    return sorted((project() / SHIPPED).glob(f"*/{CHECKPOINT}"))
-
-
 def named(name: str) -> Path:
     """The weights of a run, a folder or a file; an InputError that names what is close."""
     try:
         return find_checkpoint(name)
     except InputError as error:
+        if name in TASKS:
+            how = f'load("dp3_mamba", task="{name}")'
+            raise InputError(f"{name} is a task and no policy; say of which method: {how}") from error
         if close := nearest(name, METHODS, 1):
             raise InputError(f"no run, folder or method {shown(name)}; did you mean {close[0]!r}?") from error
         raise

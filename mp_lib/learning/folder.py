@@ -14,7 +14,7 @@ from mp_lib.interfaces import RunResult
 from mp_lib.system.errors import InputError, one_line
 from mp_lib.system.files import read_json
 from mp_lib.system.names import nearest
-from mp_lib.system.paths import given_path, run_path
+from mp_lib.system.paths import given_path, project, run_path
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ PRODUCTS = ("result.json", CHECKPOINT, FILM)  # of a finished run
 KEPT = "kept"  # instead of a checkpoint: the episode that is kept with the project
 # Where weights lie in a folder, ours first; the official repositories save below checkpoints/.
 WEIGHTS = (CHECKPOINT, "checkpoints/latest.ckpt", "*.safetensors", "*.ckpt", "checkpoints/*.ckpt")
+SHIPPED = "data/policies"  # below the project: runs that come with it
 OTHER_DEMOS = "-demos="  # in a folder's name: trained on a store that somebody has given
 
 
@@ -100,8 +101,15 @@ def leftovers(folder: Path) -> list[Path]:
     return list(folder.glob("training.*"))
 
 
+def shipped() -> list[Path]:
+    """The weights that come with the project."""
+    return sorted((project() / SHIPPED).glob(f"*/{CHECKPOINT}"))
+
+
 def find_checkpoint(given: str = "") -> Path | None:
     """The checkpoint that is meant by the name of a run, a folder, or a file, whoever made it.
+
+    A run may be one of those that come with the project, where there is none of that name here.
 
     Paths are as ``given_path`` takes them. The newest one of a finished run if nothing is given, None if there is none;
     None for ``KEPT``, too. Raises an InputError that names the place and what there is.
@@ -118,7 +126,10 @@ def find_checkpoint(given: str = "") -> Path | None:
             return path
         if path.is_dir():
             return checkpoint_in(path)
-    runs = nearest(place.name, [run.name for run in run_path().glob("*")])
+    coming = {path.parent.name: path for path in shipped()}
+    if given in coming:
+        return coming[given]
+    runs = nearest(place.name, dict.fromkeys([*(run.name for run in run_path().glob("*")), *coming]))
     near = f"runs with such names: {', '.join(runs)}" if runs else "give a run's name, its folder, or a file of weights"
     raise InputError(f"checkpoint {given} given, but there is no {place}, and no run of that name; {near}")
 

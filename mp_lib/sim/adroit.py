@@ -19,7 +19,7 @@ import numpy as np
 from mp_lib.interfaces import AS_USUAL, Start, look_up
 from mp_lib.sim.cloud_env import CloudEnv
 from mp_lib.sim.cloud_maker import Crop
-from mp_lib.sim.env import SimulationDiverged, WiderDraws, checked_action, on_data
+from mp_lib.sim.env import WiderDraws, checked_action, on_data
 
 import mujoco  # isort: skip  # after mp_lib.sim.cloud_env, which chooses what mujoco loads
 from gymnasium.utils import seeding  # isort: skip
@@ -130,14 +130,10 @@ class AdroitEnv(CloudEnv):
         Raises a ValueError for a NaN or another shape, SimulationDiverged if the simulator cannot go on.
         """
         action = checked_action(action, self.setting.action_dim)
-        self._require_episode()
-        try:
+        with self._simulating(self.task):
             for _ in range(ACTION_REPEAT):
                 self._observation, *_ = self._env.step(action)
                 self._lost |= self.setting.lost(self._env)
-        except mujoco.FatalError as error:
-            raise SimulationDiverged(f"{self.task}: {error}") from error
-        self._require_numbers(self.task)
         return self.setting.met(self._env) and not self._lost
 
     def close(self) -> None:

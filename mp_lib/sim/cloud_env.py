@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -140,6 +142,16 @@ class CloudEnv:
     def _require_episode(self) -> None:
         if self._observation is None:
             raise RuntimeError("no episode has been started; call reset(seed) first")
+
+    @contextlib.contextmanager
+    def _simulating(self, name: str) -> Iterator[None]:
+        """A block that steps an episode; raises SimulationDiverged if the simulator cannot go on."""
+        self._require_episode()
+        try:
+            yield
+        except mujoco.FatalError as error:
+            raise SimulationDiverged(f"{name}: {error}") from error
+        self._require_numbers(name)
 
     def _require_numbers(self, name: str) -> None:
         """Raise SimulationDiverged if the simulator has warned of numbers that mean nothing."""

@@ -112,11 +112,10 @@ class DexArtEnv(CloudEnv):
         Raises a ValueError for a NaN or another shape, SimulationDiverged if the simulator cannot go on.
         """
         action = checked_action(action, ACTION_DIM)
-        self._require_episode()
-        self.robot.command(action, SUBSTEPS * self._model.opt.timestep)
-        mujoco.mj_step(self._model, self._data, SUBSTEPS)
-        mujoco.mj_forward(self._model, self._data)
-        self._require_numbers(self.task)
+        with self._simulating(self.task):
+            self.robot.command(action, SUBSTEPS * self._model.opt.timestep)
+            mujoco.mj_step(self._model, self._data, SUBSTEPS)
+            mujoco.mj_forward(self._model, self._data)
         self._steps += 1
         self._touches = self.robot.touches()
         self._observation = self._see()

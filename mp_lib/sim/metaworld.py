@@ -9,7 +9,7 @@ import numpy as np
 from mp_lib.interfaces import AS_USUAL, Start, look_up
 from mp_lib.sim.cloud_env import CloudEnv
 from mp_lib.sim.cloud_maker import Crop
-from mp_lib.sim.env import SimulationDiverged, WiderDraws, checked_action, on_data
+from mp_lib.sim.env import WiderDraws, checked_action, on_data
 
 import mujoco  # isort: skip  # after mp_lib.sim.cloud_env, which chooses what mujoco loads
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE  # isort: skip
@@ -62,12 +62,8 @@ class MetaWorldEnv(CloudEnv):
         Raises a ValueError for a NaN or another shape, SimulationDiverged if the simulator cannot go on.
         """
         action = checked_action(action, ACTION_DIM)
-        self._require_episode()
-        try:
+        with self._simulating(self._env.task_name):
             self._observation, _, _, _, info = self._env.step(action)
-        except mujoco.FatalError as error:
-            raise SimulationDiverged(f"{self._env.task_name}: {error}") from error
-        self._require_numbers(self._env.task_name)
         return bool(info["success"] > 0)
 
     def _simulate_on(self, data: mujoco.MjData) -> None:

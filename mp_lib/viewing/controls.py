@@ -54,6 +54,7 @@ class Controls:
             most = most_steps if field == "num_inference_steps" else max(high, value)
             ends = {"min": low, "max": min(most, max(high, value)), "step": STRIDES.get(field, 1)}
             self.sliders[field] = IntSlider(value, **ends, description=name, **NAMED)
+        self.quiet = False  # while nothing is to be answered that changes
         self.policy = Dropdown(description="who acts", **NAMED)
         self.other = Dropdown(description="beside it", **NAMED)
         self.seed = IntText(continuous_update=False, description="environment seed", **NAMED)
@@ -68,7 +69,7 @@ class Controls:
         """Call ``asked`` from now on whenever one changes that something has to be computed or drawn for."""
         choices = self.policy, self.other, self.seed, self.listed, self.numbers
         for each in (self.time, *self.sliders.values(), *choices):
-            each.observe(lambda change: asked(), "value")
+            each.observe(lambda change: self.quiet or asked(), "value")
 
     def look(self) -> Look:
         """What they ask for."""
@@ -77,8 +78,20 @@ class Controls:
 
     def offer(self, names: Mapping[str, str], policy: str, other: str = NOBODY) -> None:
         """Let one choose of policies, whose ``names`` are by what stands in the list, and choose these two first."""
-        self.policy.options, self.policy.value = [*names.items()], policy
-        self.other.options, self.other.value = [(NOBODY, NOBODY), *names.items()], other
+        self.policy.options, self.other.options = [*names.items()], [(NOBODY, NOBODY), *names.items()]
+        self.choose(policy, other)
+
+    def choose(self, policy: str, other: str = NOBODY) -> None:
+        """Choose these two policies, and let nobody answer that."""
+        self.quiet = True
+        self.policy.value, self.other.value = policy, other
+        self.quiet = False
+
+    def begin(self, numbers: Sequence[int], first: int) -> None:
+        """Choose the first episode: one of the ``numbers`` that are listed, if any are, else a seed."""
+        self.listed.options = tuple(numbers)
+        chosen = self.listed if numbers else self.seed
+        chosen.value = first
 
     def number(self, numbers: Sequence[int]) -> int:
         """Which episode is asked for: one of the ``numbers`` that are listed, if any are, else a seed."""

@@ -36,11 +36,16 @@ class Pace:
 
     def work(self) -> None:
         """Answer until nothing new is asked."""
-        while self.is_asked():
-            try:
-                self.answer()
-            except Exception as error:
-                self.failed(error)
+        try:
+            while self.is_asked():
+                try:
+                    self.answer()
+                except Exception as error:
+                    self.failed(error)
+        finally:  # if telling failed, too
+            with self.lock:
+                if self.thread is threading.current_thread():
+                    self.thread = None
 
     def is_asked(self) -> bool:
         """Whether there is something to do; if not, the next question starts another thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import logging
 from collections.abc import Iterator
 
 import matplotlib.image
@@ -13,17 +14,21 @@ from ipywidgets import HTML, HBox, Image, Layout, VBox
 from mp_lib.insight.choices import Policies, Scenes
 from mp_lib.insight.demonstrations import names_of
 from mp_lib.insight.scene import Look, Scene, Seen
+from mp_lib.insight.trained import Trained
 from mp_lib.system.errors import InputError
 from mp_lib.viewing.canvas import Canvas, home_of, scene_of
 from mp_lib.viewing.chunk_chart import WIDTH, chart, limits_of
 from mp_lib.viewing.controls import NOBODY, Controls
 from mp_lib.viewing.pace import Pace
 
+log = logging.getLogger(__name__)
+
 
 class Window:
     """What ``mp_lib.view`` shows in a notebook: see there."""
 
-    def __init__(self, policies: Policies, scenes: Scenes, seed: int):
+    def __init__(self, policies: Policies, scenes: Scenes, number: int | None):
+        """``number`` is of the episode that is shown first, as ``Scenes.first`` takes it."""
         self.policies, self.scenes = policies, scenes
         policy = policies.first
         steps, most = policy.config.num_inference_steps, policy.config.num_train_steps
@@ -35,7 +40,7 @@ class Window:
         self.picture = Image(format="png", layout=Layout(width=f"{WIDTH}px"))
         self.chart, self.title, self.facts = HTML(), HTML(), HTML()
         self.controls.offer(policies.names(), *(each.name for each in policies.given))
-        self.controls.seed.value = seed
+        self.controls.begin(scenes.source.numbers(policy), scenes.source.first(policy, number))
         self.chosen: tuple = ()
         self.choose()
         self.canvas.home = home_of(self.scene.browsed)
@@ -62,8 +67,7 @@ class Window:
     def choose(self) -> None:
         """Take the policies and the episode that the controls say; an episode that was not shown before is played."""
         controls = self.controls
-        names = [controls.policy.value] + [controls.other.value] * (controls.other.value != NOBODY)
-        policies = tuple(self.policies.named(name) for name in dict.fromkeys(names))
+        policies = self.actors()
         chosen = policies, controls.number(self.scenes.source.numbers(policies[0]))
         if chosen == self.chosen:
             return
@@ -72,6 +76,18 @@ class Window:
         calls = self.scenes.scene(policies[0], chosen[1]).browsed.calls
         self.chosen = chosen
         controls.count(len(calls))
+
+    def actors(self) -> tuple[Trained, ...]:
+        """The policies that are chosen; where one cannot be had, those that were before are chosen again."""
+        controls = self.controls
+        names = [controls.policy.value] + [controls.other.value] * (controls.other.value != NOBODY)
+        try:
+            found = tuple(self.policies.named(name) for name in dict.fromkeys(names))
+        except Exception:
+            controls.choose(*self.names_before)
+            raise
+        self.names_before = controls.policy.value, controls.other.value
+        return found
 
     def quick(self) -> bool:
         """Show what can be had at once, and say whether that is all."""
@@ -101,7 +117,10 @@ class Window:
 
     def failed(self, error: Exception) -> None:
         """Say what went wrong; what was shown before stays."""
-        said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        said = str(error)
+        if not isinstance(error, InputError):
+            said = f"{type(error).__name__}: {error}"
+            log.error("what the controls ask for was not done", exc_info=error)
         self.canvas.busy = ""
         self.facts.value = f'<span style="color: #d55e00">{html.escape(said)}</span>'
 

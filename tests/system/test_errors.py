@@ -12,8 +12,10 @@ from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.insight.inspection import inspect
 from mp_lib.learning.folder import find_checkpoint
 from mp_lib.model.checkpoint import from_official, load_policy
-from mp_lib.system.errors import InputError, at_least_one
+from mp_lib.system.errors import InputError, MissingFileError, MissingNameError, Stopped, at_least_one
+from mp_lib.system.extras import MissingExtraError
 from mp_lib.system.files import read_json
+from mp_lib.system.locks import InUseError
 from tests.data.test_strange_stores import write
 from tests.model.test_official import make_policy, save_as_released
 
@@ -31,6 +33,14 @@ READERS = {
 def test_an_error_is_one_line_and_stays_it_between_processes():
     error = InputError(f"{STRANGE}: no")
     assert str(error) == str(pickle.loads(pickle.dumps(error))) == f"{SHOWN}: no"
+
+
+ONE_LINE = (InputError, MissingFileError, MissingNameError, Stopped, InUseError, MissingExtraError)
+
+
+@pytest.mark.parametrize("kind", ONE_LINE)
+def test_a_notebook_shows_one_line_of_what_people_do(kind):
+    assert kind("the line")._render_traceback_() == [str(pickle.loads(pickle.dumps(kind("the line"))))] == ["the line"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"text", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"])

@@ -76,6 +76,15 @@ def test_of_what_ended_before_its_time_nothing_is_left(drawn):
     assert "play: 16 of 200" in drawn.outputs[0][-1] and "left" not in drawn.outputs[0][-1]
 
 
+def test_without_an_end_it_counts_alone(drawn):
+    with track(None, "train") as bar:
+        bar.advance(8)
+        drawn.now[0] = 10
+        bar.advance(8)
+    assert "train: 16, 0:10" in drawn.outputs[0][-1]
+    assert not any(word in drawn.outputs[0][-1] for word in (" of ", "left", "max="))
+
+
 def test_noted_values_are_a_curve(drawn):
     with track(3, "train") as bar:
         for value in (1.0, 0.1, 0.01):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mp_lib.system import progress
+from mp_lib.system import notebook, progress
+from mp_lib.system.errors import Stopped
 
 
 @pytest.fixture
@@ -59,6 +60,24 @@ def test_the_bar_shows_description_count_and_note(capsys, monkeypatch):
     shown = capsys.readouterr()
     assert shown.out == ""
     assert all(text in shown.err for text in ("record toy", "2/2", "loss 0.5"))
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_who_stops_it_gets_one_line_in_a_notebook_and_nothing_else_elsewhere(monkeypatch, within):
+    monkeypatch.setattr(notebook, "in_notebook", lambda: within)
+    with pytest.raises(KeyboardInterrupt) as outer, progress.track(3, "all"), progress.track(7, "record toy") as bar:
+        bar.advance(2)
+        raise KeyboardInterrupt
+    assert isinstance(outer.value, Stopped) == within
+    if within:
+        line = "Stopped at 2 of 7 (record toy); run this cell again for the whole."
+        assert outer.value._render_traceback_() == [line]
+
+
+def test_a_bar_without_an_end_shows_none(capsys):
+    with progress.track(None, "train toy") as bar:
+        bar.advance(5)
+    assert "5it" in capsys.readouterr().err
 
 
 def test_what_another_thread_does_is_neither_shown_nor_written(file, capsys):

@@ -97,6 +97,16 @@ def test_an_error_is_told_and_the_next_change_is_answered(answers):
     assert str(answers.said[0]) == "broken" and answers.said[1:] == [("quick", 7)]
 
 
+def test_a_change_is_answered_also_after_an_error_that_could_not_be_told(answers, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda told: None)
+    answers.pace.failed = lambda error: 1 / 0
+    answers.change("broken")
+    answers.end()
+    answers.change(7)
+    answers.end()
+    assert answers.said == [("quick", 7)]
+
+
 def test_changes_may_come_from_any_thread_and_are_answered_in_one_at_a_time(answers):
     asking = [threading.Thread(target=answers.change, args=(value,)) for value in range(1, 30)]
     for each in asking:

@@ -1,5 +1,7 @@
 """The page shows what its controls ask for: a sketch while they move, the whole at rest, and mistakes in one line."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ import mp_lib
 from mp_lib.config import EXPLORING_SEEDS, FINAL_SEEDS
 from mp_lib.insight.scene import Look
 from mp_lib.sim.tasks import TASKS
+from mp_lib.system.errors import InputError
 from mp_lib.viewing.controls import NOBODY, SLIDERS
 from tests.conftest import TOY
 from tests.insight.toy_policy import long_toy, toy_policy
@@ -100,6 +103,22 @@ def test_a_mistake_is_one_line_and_what_was_shown_stays(window):
     assert again["whole"] and "win the encoder" in window.facts.value
 
 
+@pytest.mark.parametrize(("error", "told"), [(InputError("gone"), "gone"), (OSError("torn"), "OSError: torn")])
+def test_a_policy_that_cannot_be_had_is_not_chosen_any_more(window, monkeypatch, caplog, error, told):
+    with monkeypatch.context() as patched:
+        patched.setattr(window.policies, "named", Mock(side_effect=error))
+        assert after(window, lambda controls: setattr(controls.other, "value", NOBODY)) == []
+    assert f">{told}<" in window.facts.value and window.controls.other.value == "second"
+    assert len([each for each in caplog.records if each.exc_info]) == (told != "gone")
+    assert after(window, lambda controls: setattr(controls.sliders["noise_seed"], "value", 7))[-1]["whole"]
+
+
+def test_two_policies_of_one_name_are_two_fans():
+    window = mp_lib.view(POLICY, other=toy_policy("first", 0, SPEC, num_inference_steps=4), still=False)
+    labels = [fan["label"].split(" × ")[-1] for fan in window.canvas.scene["fans"]]
+    assert labels[0].startswith("first, 10 steps") and labels[1].startswith("first, 4 steps") and len(labels) == 3
+
+
 def test_demonstrations_are_chosen_from_a_list(monkeypatch, toy_demos):
     monkeypatch.setitem(TASKS, "toy", TOY)
     window = mp_lib.view(toy_policy(), demos=toy_demos.path, still=False)
@@ -107,6 +126,9 @@ def test_demonstrations_are_chosen_from_a_list(monkeypatch, toy_demos):
     assert window.canvas.scene["fans"][-1]["label"] == "recorded" and "from what was recorded" in window.facts.value
     *_, last = after(window, lambda controls: setattr(controls.listed, "value", 2))
     assert last["whole"] and "demonstration 2" in window.title.value
+    second = mp_lib.view(toy_policy(), 1, demos=toy_demos.path, still=False)
+    assert second.controls.listed.value == 1 and "demonstration 1" in second.title.value
+    assert "demonstration 1" in repr(mp_lib.view(toy_policy(), 1, demos=toy_demos.path, still=True))
 
 
 def test_demonstrations_of_others_show_cloud_and_chunks_without_paths(toy_demos):
