@@ -34,8 +34,9 @@ def test_the_package_offers_a_dozen_names_each_with_a_line():
     for name in mp_lib.__all__:
         assert getattr(mp_lib, name) is getattr(front, name)
         assert "." in getattr(front, name).__doc__.splitlines()[0]
-    with pytest.raises(AttributeError, match="it offers: .*play"):
+    with pytest.raises(AttributeError, match="it offers: play, ") as found:
         _ = mp_lib.plya
+    assert found.value._render_traceback_() == [str(found.value)] and not hasattr(mp_lib, "plya")
 
 
 def test_tables_name_all_methods_and_tasks():
@@ -69,6 +70,12 @@ def test_a_policy_is_found_by_method_run_folder_and_file():
         (
             {"name": "simple_dp3", "task": "drawer-open"},
             "unknown task 'drawer-open'; choose one of: metaworld_drawer-o",
+        ),
+        ({"name": 5}, 'name 5 given; it is str, such as "dp3_mamba"'),
+        ({"name": TASK}, f'{TASK} is a task and no policy; say of which method: load("dp3_mamba", task="{TASK}")'),
+        (
+            {"name": "quick2-metaworld_drawer-open-dp3_mamba-seed9"},
+            "runs with such names: quick2-metaworld_drawer-open",
         ),
         ({"name": "smoke-metaworld_drawer-open-simple_dp3-seed7"}, "runs with such names: smoke-metaworld_drawer-open"),
     ],
@@ -157,6 +164,11 @@ def test_two_policies_are_compared_on_the_same_seeds():
     other = write_trained(task="metaworld_reach")
     with pytest.raises(InputError, match=f"acts in {TASK}, .* in metaworld_reach; give two of one task"):
         mp_lib.compare(names[0], other)
+    with pytest.raises(InputError, match="unknown argument 'bogus'; choose one of: num_inference_steps, jobs, device"):
+        mp_lib.compare(*names, bogus=1)
+    few = mp_lib.load(names[0], num_inference_steps=2)
+    again = mp_lib.compare(names[0], few, episodes=2, films=False)
+    assert [line.split(":")[0] for line in again.lines()[:2]] == [f"{names[0]}, {steps} steps" for steps in (10, 2)]
 
 
 def test_runs_are_listed_newest_first_with_those_that_have_not_ended():
@@ -204,8 +216,23 @@ def test_a_policy_is_trained_stopped_and_trained_on(monkeypatch):
     assert mp_lib.runs()["state"].iloc[0].startswith("stopped, step 4")
     policy = mp_lib.train(TASK, "simple_dp3", **numbers)
     assert policy.method == "simple_dp3" and "num_steps=4" in mp_lib.runs()["run"].iloc[0]
-    with pytest.raises(InputError, match="num_stpes"):
-        mp_lib.train(TASK, "simple_dp3", num_stpes=4)
+
+
+def test_what_cannot_be_trained_is_refused_before_anything_is_recorded(monkeypatch):
+    monkeypatch.setattr(front, "demonstrations_of", None)
+    with pytest.raises(
+        InputError, match="unknown parameter 'num_stepz'; choose one of: num_steps, num_epochs, .*num_demos"
+    ):
+        mp_lib.train(TASK, "simple_dp3", num_stepz=4)
+    with pytest.raises(InputError, match="jobs 0 given; it must be at least 1"):
+        mp_lib.train(TASK, "simple_dp3", jobs=0)
+
+
+def test_demonstrations_that_are_not_there_are_told_in_one_line(tmp_path):
+    for call in (lambda **given: mp_lib.train(TASK, "simple_dp3", "smoke", **given), mp_lib.view):
+        with pytest.raises(InputError, match="no demonstrations at .*nowhere") as found:
+            call(demos=str(tmp_path / "nowhere"))
+        assert found.value._render_traceback_() == [str(found.value)]
 
 
 def test_where_nothing_was_trained_there_is_the_policy_that_comes_with_the_project():
@@ -218,5 +245,6 @@ def test_where_nothing_was_trained_there_is_the_policy_that_comes_with_the_proje
     card = (ROOT / "data/policies/README.md").read_text()
     digest = hashlib.sha256(policy.checkpoint.read_bytes()).hexdigest()
     assert policy.name in card and digest in card
+    assert mp_lib.load(policy.name).checkpoint == policy.checkpoint
     own = write_trained("dp3_mamba")
     assert mp_lib.load("dp3_mamba").name == own
