@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from mp_lib.config import EXPLORING_SEEDS, scale_config
 from mp_lib.data.recording import demonstrations_of
@@ -22,6 +20,10 @@ from mp_lib.study import overview
 from mp_lib.system.device import choose_device
 from mp_lib.system.errors import at_least_one
 from mp_lib.system.notebook import in_page, stopped_in_one_line
+
+if TYPE_CHECKING:  # where an extra is missing, a room says which one
+    import numpy as np
+    import pandas as pd
 
 Named = Trained | str  # a policy, or what ``load`` finds it by
 stoppable = stopped_in_one_line(lambda: "Stopped; run this cell again.")  # where no bar says how far it came

@@ -48,6 +48,7 @@ assert not {"mujoco", "pandas", "matplotlib", "scipy", "wandb", "papermill"} & s
 print(policy.backend, store.num_episodes)
 """
 LACKING = {  # statement: the extra that has what it wants
+    "import mp_lib; mp_lib.runs": "lab",
     "from mp_lib.drawing import plots": "lab",
     "from mp_lib.study import runs": "lab",
     "from mp_lib.sim.tasks import TASKS; TASKS['metaworld_reach'].make_env()": "sim",

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -37,6 +39,13 @@ def test_the_package_offers_a_dozen_names_each_with_a_line():
     with pytest.raises(AttributeError, match="it offers: play, ") as found:
         _ = mp_lib.plya
     assert found.value._render_traceback_() == [str(found.value)] and not hasattr(mp_lib, "plya")
+
+
+def test_what_the_names_need_is_one_line_where_it_is_not_installed():
+    code = "import sys; sys.modules['pandas'] = None; import mp_lib; mp_lib.runs"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    told = done.stderr.splitlines()[-1]
+    assert "MissingExtraError: pandas is not installed" in told and "python -m pip install -e '.[lab]'" in told
 
 
 def test_tables_name_all_methods_and_tasks():
