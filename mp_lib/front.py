@@ -59,7 +59,7 @@ def predict(
     noise_seed: int = 0,
 ) -> np.ndarray:
     """Action chunks (samples, T, A), in the actions' units, for one observation, or for the last To of them."""
-    return prediction.predict(known(policy).policy, obs, samples, num_inference_steps, noise_seed)
+    return prediction.denoise(known(policy).policy, obs, samples, num_inference_steps, noise_seed)[-1]
 
 
 @stoppable

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mp_lib.insight.prediction import predict
+from mp_lib.insight.prediction import denoise
 from mp_lib.interfaces import Branch, Environment, Obs
 from mp_lib.model.backends import FrozenPolicy
 from mp_lib.sim.env import SimulationDiverged
@@ -28,10 +28,11 @@ def predicted_path(
     would be after k + 1 of them; where the simulator diverges, from there on NaN. ``env`` stays as it is to the bit,
     and nothing is drawn. A cloud that is to lie beside the path has to be taken to the world (``env.to_world``).
 
-    ``obs`` and the numbers are as of ``mp_lib.insight.prediction.predict``, whose chunks these are; None is what
+    ``obs`` and the numbers are as of ``mp_lib.insight.prediction.denoise``, whose chunks these are; None is what
     ``env`` shows now.
     """
-    chunks = predict(policy, env.observe() if obs is None else obs, samples, num_inference_steps, noise_seed)
+    seen = env.observe() if obs is None else obs
+    chunks = denoise(policy, seen, samples, num_inference_steps, noise_seed)[-1]
     return np.stack([hand_path(env.branch(), actions) for actions in chunks[:, policy.config.n_obs_steps - 1 :]])
 
 

@@ -17,22 +17,6 @@ from mp_lib.system.errors import InputError, at_least_one
 from mp_lib.system.values import check_bounds, meaning
 
 
-def predict(
-    policy: FrozenPolicy,
-    obs: Obs | Sequence[Obs],
-    samples: int = 16,
-    num_inference_steps: int | None = None,
-    noise_seed: int = 0,
-) -> np.ndarray:
-    """The action chunks (samples, T, A), in the actions' units, that a policy predicts for one observation.
-
-    ``obs`` is one observation, which then stands for those before it, or the last To of them. ``num_inference_steps``
-    None is the policy's own number; the noise comes from ``noise_seed``, chunk for chunk, so that the first ones of
-    more samples are the same. Raises an InputError for what cannot be meant.
-    """
-    return denoise(policy, obs, samples, num_inference_steps, noise_seed)[-1]
-
-
 def denoise(
     policy: FrozenPolicy,
     obs: Obs | Sequence[Obs],
@@ -40,7 +24,13 @@ def denoise(
     num_inference_steps: int | None = None,
     noise_seed: int = 0,
 ) -> np.ndarray:
-    """The chunks of ``predict`` on their way from noise: (K + 1, samples, T, A), the last of which are the chunks."""
+    """The action chunks that a policy predicts for one observation, on their way from noise: (K + 1, samples, T, A).
+
+    The last of them are the chunks, in the actions' units. ``obs`` is one observation, which then stands for those
+    before it, or the last To of them. ``num_inference_steps`` None is the policy's own number; the noise comes from
+    ``noise_seed``, chunk for chunk, so that the first ones of more samples are the same. Raises an InputError for what
+    cannot be meant.
+    """
     at_least_one(samples=samples, num_inference_steps=num_inference_steps)
     noise_seed = meaning("noise_seed", "int", noise_seed)
     check_bounds({"noise_seed": noise_seed}, {"noise_seed": BOUNDS["seed"]})

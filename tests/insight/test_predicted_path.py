@@ -6,7 +6,7 @@ import torch
 
 from mp_lib.config import PolicyConfig
 from mp_lib.insight.predicted_path import predicted_path
-from mp_lib.insight.prediction import predict
+from mp_lib.insight.prediction import denoise
 from mp_lib.interfaces import Obs
 from mp_lib.learning.rollout import batch_of
 from mp_lib.model.backends import freeze
@@ -72,7 +72,7 @@ def test_the_hand_goes_along_the_path_if_the_chunk_is_executed(make_env, task):
         history.append(env.observe())
     history = history[-SEEN:]
     path = predicted_path(policy, env, history, samples=4, noise_seed=5)
-    chunks = predict(policy, history, samples=4, noise_seed=5)
+    chunks = denoise(policy, history, samples=4, noise_seed=5)[-1]
     assert path.shape == (4, HORIZON - SEEN + 1, 3)
     assert len(np.unique(path[:, -1], axis=0)) == 4
     reached = []
@@ -106,7 +106,7 @@ def toy():
 def test_a_path_begins_with_the_first_action_that_has_not_passed(toy):
     env, history, policy = toy
     path = predicted_path(policy, env, history, samples=5)
-    chunks = predict(policy, history, samples=5)
+    chunks = denoise(policy, history, samples=5)[-1]
     assert chunks.shape == (5, HORIZON, 2)
     np.testing.assert_allclose(path[..., 0], 0.25 + np.cumsum(chunks[:, SEEN - 1 :, 0], axis=1), atol=1e-5)
 
