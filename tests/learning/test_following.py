@@ -1,11 +1,13 @@
 """A run of another process is watched line by line of its record, whatever happens to that meanwhile."""
 
 import json
+from unittest.mock import Mock
 
 import pytest
 
 from mp_lib.learning import following
 from mp_lib.learning.folder import PRODUCTS
+from mp_lib.system import notebook
 from mp_lib.system.errors import InputError
 from mp_lib.system.files import write_json
 
@@ -80,6 +82,13 @@ def test_after_a_resume_what_comes_again_is_not_noted_twice_and_what_is_new_is(w
 def test_a_damaged_line_is_left_out(watched, damaged):
     run = watched(8, row(0) + damaged + "\n" + row(1))
     assert "step 2" in told(run) and len(run.noted) == 2
+
+
+def test_who_stops_watching_is_shown_no_error_in_a_notebook_either(tmp_path, monkeypatch):
+    write_json(tmp_path / "config.json", {"num_steps": 8})
+    monkeypatch.setattr(notebook, "in_notebook", lambda: True)
+    monkeypatch.setattr(following, "in_use", Mock(side_effect=KeyboardInterrupt))
+    assert following.watch(tmp_path) == tmp_path
 
 
 def test_of_epochs_nobody_knows_how_many_steps_they_have(watched):
