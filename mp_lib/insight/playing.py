@@ -22,10 +22,11 @@ from mp_lib.study.sentences import of_ending
 from mp_lib.system.progress import track
 from mp_lib.system.values import check_bounds, meaning
 
-FINAL = (  # tables, and the environment seeds that are set aside for them: from the first on, before the second
-    ("the final tables", FINAL_SEEDS, EXPLORING_SEEDS),
-    ("the final tables of an earlier recipe", EARLIER_FINAL_SEEDS, FINAL_SEEDS),
-)
+FINAL = {  # tables, and the first of the environment seeds that are set aside for them
+    "the final tables": FINAL_SEEDS,
+    "the final tables of an earlier recipe": EARLIER_FINAL_SEEDS,
+}
+SET_ASIDE = EXPLORING_SEEDS - FINAL_SEEDS  # of each
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,9 @@ def film_html(film: list[np.ndarray], what: str, width: int = 480) -> str:
 
 def remark_on(seed: int, episodes: int = 1) -> str:
     """What has to be said of environment seeds from ``seed`` on if final tables rest on any of them."""
-    seeds, last = "a seed" if episodes == 1 else "seeds", seed + episodes - 1
-    for tables, first, end in FINAL:
-        if seed < end and last >= first:
+    seeds = "a seed" if episodes == 1 else "seeds"
+    for tables, first in FINAL.items():
+        if seed < first + SET_ASIDE and seed + episodes > first:
             return f"{seeds} of {tables}; those for exploring begin at {EXPLORING_SEEDS}"
     return ""
 

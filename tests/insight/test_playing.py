@@ -32,7 +32,7 @@ def test_seeds_that_tables_rest_on_are_told_one_by_one_and_in_a_row(last):
     tables = "the final tables of an earlier recipe" if last < FINAL_SEEDS else "the final tables"
     assert remark_on(last).startswith(f"a seed of {tables}; ")
     assert remark_on(last - 5, 6).startswith(f"seeds of {tables}; ")
-    assert remark_on(EARLIER_FINAL_SEEDS - 1) == remark_on(EXPLORING_SEEDS, 50) == ""
+    assert remark_on(EARLIER_FINAL_SEEDS - 1) == remark_on(FINAL_SEEDS - 1) == remark_on(EXPLORING_SEEDS, 50) == ""
     assert remark_on(EXPLORING_SEEDS - 1)
 
 
