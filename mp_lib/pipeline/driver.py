@@ -6,6 +6,7 @@ import argparse
 import math
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 
 import torch
@@ -20,10 +21,11 @@ from mp_lib.pipeline.report import build_report
 from mp_lib.pipeline.runner import Runner, spell_seconds
 from mp_lib.pipeline.schedule import TimeLeft
 from mp_lib.pipeline.steps import Step
-from mp_lib.study.answer import answer
+from mp_lib.study.answer import Answer, answer
 from mp_lib.system.device import apart, choose_device, device_name, visible_gpus
-from mp_lib.system.errors import InputError
-from mp_lib.system.paths import figures_path
+from mp_lib.system.errors import InputError, one_line
+from mp_lib.system.files import write_atomically
+from mp_lib.system.paths import step_path
 from mp_lib.system.workers import default_jobs, usable_cores
 
 
@@ -62,9 +64,7 @@ def drive(options: argparse.Namespace) -> int:
                 failed = run_with_snakemake(experiment.name, steps, options, jobs)
             else:
                 failed = Runner(steps, jobs, gpus, clock=clock).run()
-        judged = {step.notebook for step in steps if step.name not in failed} & {"05_tables.ipynb"}
-        written = figures_path() / f"05_claims_{experiment.scale}.csv" if judged else None
-        found = answer(experiment.scale, written, expert=experiment.expert, kept=experiment.kept)
+        found = answered(experiment)
         report = build_report(experiment, [step for step in steps if step.name not in failed], found)
     except BrokenPipeError:
         raise
@@ -78,7 +78,20 @@ def drive(options: argparse.Namespace) -> int:
     for step in (step for step in steps if step.name in failed):
         print(f"failed: {step.name}: {reason_of(step, failed, started)}", file=sys.stderr)
     print("\n".join([*found.lines(), str(report)]), flush=True)
-    return 1 if failed else 0
+    return 1 if failed or not found.verdicts else 0
+
+
+def answered(experiment: Experiment) -> Answer:
+    """The answer; where it cannot be had one line in its place, and no verdicts.
+
+    Hours of trainings end in it: whatever is wrong, the traceback goes to a log, and a report shows what was made.
+    """
+    try:
+        return answer(experiment.scale, experiment.selection(), expert=experiment.expert, kept=experiment.kept)
+    except Exception as error:
+        log = step_path(f"{experiment.name}-answer.log")
+        write_atomically(log, traceback.format_exc().encode())
+        return Answer(f"There is no answer: {type(error).__name__}: {one_line(error)} (see {log})", "", {}, [])
 
 
 def told_of_edits(steps: Sequence[Step], allowed: bool) -> str:

@@ -99,6 +99,21 @@ class Experiment:
         planned = self.design.configs(self.scale, self.tasks, self.methods, self.seeds, **chosen)
         return sorted((config for _, config in planned), key=cost_order)
 
+    def selection(self) -> dict:
+        """Tasks, methods, seeds and attention of the planned runs, as of ``choose_runs``, where 05_tables shows these.
+
+        Empty where it is no page, or nothing is planned: then all of the scale are shown.
+        """
+        design, scale = self.design, self.scale
+        if "05_tables" not in design.pages or not self.configs():
+            return {}
+        return {
+            "tasks": list(self.tasks or design.tasks[scale]),
+            "methods": list(self.methods or design.methods),
+            "seeds": list(self.seeds or design.seeds[scale]),
+            "attention": self.attention,
+        }
+
     def due(self) -> list[TrainConfig]:
         """Those of all runs that are to be made here."""
         made = set(load_kept()["name"]) if self.kept else ()

@@ -36,9 +36,13 @@ def lab_command(given: Sequence[str]) -> list[str]:
 
 
 def lab_variables() -> dict[str, str]:
-    """What is added to its environment: that of kernels, and settings by which it asks for no news, nor about them."""
+    """What is added to its environment: that of kernels, and settings by which it asks for no news, nor about them.
+
+    Figures go to the copies' own folder, since those of batch runs are linked by reports.
+    """
     return kernel_variables() | {
-        "JUPYTER_CONFIG_PATH": before("JUPYTER_CONFIG_PATH", package() / "pipeline" / "jupyter")
+        "MP_FIGURES": str(explore_path() / "figures"),
+        "JUPYTER_CONFIG_PATH": before("JUPYTER_CONFIG_PATH", package() / "pipeline" / "jupyter"),
     }
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 
+from mp_lib.config import METHODS
 from mp_lib.study import claims
 from mp_lib.study.claims import ALIKE, CLAIMS, FAILS, HOLDS, NOTHING, PAPER, RIVAL, UNDECIDED
 from mp_lib.study.runs import choose_runs
@@ -47,40 +48,46 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Answer:
-    """A sentence; rates in percent with their intervals, by method; a verdict a claim."""
+    """A sentence; rates in percent with their intervals, by method; a verdict a claim, judged by ``evidence``."""
 
     sentence: str
     where: str
     rates: dict[str, str]
     verdicts: list[Verdict]
+    evidence: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
 
     def lines(self) -> list[str]:
         """What a terminal says."""
         said = [f"Success in percent {self.where}, with 95 % intervals:"] if self.rates else [self.sentence]
         width = max(map(len, self.rates), default=0)
         said += [f"  {name:{width}}  {rate}" for name, rate in self.rates.items()]
-        return [
-            *said,
-            "Mamba Policy …",
-            *(f"  {each.mark} ({each.letter}) {each.says}: {each.verdict}" for each in self.verdicts),
-        ]
+        judged = [f"  {each.mark} ({each.letter}) {each.says}: {each.verdict}" for each in self.verdicts]
+        return [*said, *(["Mamba Policy …"] if judged else []), *judged]
 
 
-def answer(scale: str, written: Path | None = None, **which) -> Answer:
-    """The answer of all runs of a scale; ``which``: ``expert`` and ``kept`` as of ``choose_runs``.
+def answer(scale: str, selection: Mapping | None = None, **which) -> Answer:
+    """The verdicts by all runs of a scale, and the rates of those of a ``selection``, of all where there is none.
 
-    ``written`` is ``claims.claims_table`` as CSV where a page has just written it, which spares some seconds.
+    ``selection``: tasks, methods, seeds and attention as of ``choose_runs``; ``which``: its ``expert`` and ``kept``.
+    Verdicts are judged anew rather than read from figures/, where whatever ran last has written.
     """
-    runs = choose_runs(scale, attention="paper", **which)
-    table = method_table(runs)
-    evidence = pd.read_csv(written, keep_default_na=False) if written else claims.claims_table(scale, **which)
-    verdicts = verdicts_of(evidence)
-    where = place_of(runs, table)
-    rates = {row.label: with_interval(row.ours, row.low, row.high) for row in table.itertuples()}
-    return Answer(sentence(table, where, verdicts), where, rates, verdicts)
+    chosen = {"attention": "paper"} | dict(selection or {})
+    runs = choose_runs(scale, **chosen, **which)
+    table, evidence = method_table(runs), claims.claims_table(scale, **which)
+    verdicts, where = verdicts_of(evidence, scale), place_of(runs, table)
+    said = sentence(table, where, verdicts, len(runs))
+    return Answer(said, where, rates_of(table, chosen.get("methods", ())), verdicts, evidence)
 
 
-def verdicts_of(evidence: pd.DataFrame) -> list[Verdict]:
+def rates_of(table: pd.DataFrame, methods: Sequence[str]) -> dict[str, str]:
+    """A rate with its interval by the label of each of these methods, of all if none are named; none without a run."""
+    if table.empty:
+        return {}
+    found = {row.method: with_interval(row.ours, row.low, row.high) for row in table.itertuples()}
+    return {METHODS[name].label: found.get(name, NOTHING) for name in METHODS if name in (methods or METHODS)}
+
+
+def verdicts_of(evidence: pd.DataFrame, scale: str) -> list[Verdict]:
     """A verdict a claim; ``evidence`` as of ``claims.claims_table``."""
     found = []
     for claim in CLAIMS:
@@ -88,7 +95,7 @@ def verdicts_of(evidence: pd.DataFrame) -> list[Verdict]:
         verdict = claims.together([*lines["verdict"]])
         decides = lines[lines["verdict"] == verdict].iloc[0]
         told = f"{decides['compared']}: {decides['found']}" if decides["found"] else ""
-        found.append(Verdict(claim.letter, claim.says, verdict, told, claim.command))
+        found.append(Verdict(claim.letter, claim.says, verdict, told, claim.command(scale)))
     return found
 
 
@@ -104,13 +111,15 @@ def place_of(runs: pd.DataFrame, table: pd.DataFrame) -> str:
     return f"on {told}, by {trainings} training{'s' * (seeds[-1] > 1)} each"
 
 
-def sentence(table: pd.DataFrame, where: str, verdicts: list[Verdict]) -> str:
-    """How often Mamba Policy and DP3 succeed, and how many of the claims hold."""
+def sentence(table: pd.DataFrame, where: str, verdicts: list[Verdict], trainings: int) -> str:
+    """How often Mamba Policy and DP3 succeed by so many trainings, and how many claims hold by all of the scale."""
     numbers = Counter(each.verdict for each in verdicts)
     said = [f"{numbers[verdict]} {WORDS[verdict][numbers[verdict] > 1]}" for verdict in MARKS if numbers[verdict]]
-    claimed = f"of the paper's {len(verdicts)} claims {join(said)}"
+    claimed = f"by all runs of this scale, of the paper's {len(verdicts)} claims {join(said)}"
+    if table.empty and trainings:
+        return f"There is no task that all methods of {count(trainings, 'training')} have been trained on; {claimed}."
     if table.empty:
-        return f"Nothing was run at this scale yet, and nothing is kept of it; {claimed}."
+        return f"Nothing was run of what was asked for, and nothing is kept of it; {claimed}."
     rows = {row.method: row for row in table.itertuples()}
     chosen = [name for name in (PAPER, RIVAL) if name in rows] if {PAPER, RIVAL} <= {*rows} else [*rows][:2]
     (first, _), *others = told = [(rows[name], names(rows[name])) for name in chosen]

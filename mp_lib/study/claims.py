@@ -57,7 +57,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, the function of a scale that judges it, and the command that measures it anew.
+    """What the paper says, the function of a scale that judges it, and the command that measures it anew at that scale.
 
     ``judge`` takes ``which`` of the scale's runs, as of ``choose_runs``, and gives a list a line of evidence, whichever
     these are: what was found, and remarks behind it.
@@ -66,7 +66,11 @@ class Claim:
     letter: str
     says: str
     judge: Callable[..., Iterable[list[Finding]]]
-    command: str
+    measured_by: str
+
+    def command(self, scale: str) -> str:
+        """What is typed to measure it anew."""
+        return self.measured_by.format(scale=scale)
 
 
 def judge_success(scale: str, **which) -> Iterable[list[Finding]]:
@@ -132,13 +136,15 @@ def judge_cost(scale: str, **which) -> Iterable[list[Finding]]:
 
 
 CLAIMS = (
-    Claim("a", "succeeds up to 5 % more often than DP3", judge_success, "./run_all.sh quick --experiment main"),
+    Claim("a", "succeeds up to 5 % more often than DP3", judge_success, "./run_all.sh {scale} --experiment main"),
     Claim("b", "has over 80 % fewer parameters", judge_parameters, "./run_all.sh report"),
-    Claim("c", "is more robust at long horizons", judge_horizon, "./run_all.sh quick --experiment horizon"),
+    Claim("c", "is more robust at long horizons", judge_horizon, "./run_all.sh {scale} --experiment horizon"),
     Claim(
-        "d", "owes it to the hybrid of Mamba and attention", judge_hybrid, "./run_all.sh quick --experiment attention"
+        "d", "owes it to the hybrid of Mamba and attention", judge_hybrid, "./run_all.sh {scale} --experiment attention"
     ),
-    Claim("e", "does so with any of four state-space variants", judge_variants, "./run_all.sh quick --experiment main"),
+    Claim(
+        "e", "does so with any of four state-space variants", judge_variants, "./run_all.sh {scale} --experiment main"
+    ),
     Claim("f", "needs less memory and computation", judge_cost, "python -m mp_lib benchmark --table"),
 )
 

@@ -37,7 +37,7 @@ def verdicts() -> str:
         judged = [line for line in lines.itertuples() if not line.verdict.startswith("a remark")]
         found = evidence([(line.compared, line.found or "not run yet") for line in judged])
         verdict = claims.together([line.verdict for line in judged])
-        rows.append((f"({claim.letter}) {claim.says}", f"**{verdict}**", found, f"`{claim.command}`"))
+        rows.append((f"({claim.letter}) {claim.says}", f"**{verdict}**", found, f"`{claim.command(SCALE)}`"))
     text = markdown(pd.DataFrame(rows, columns=["Mamba Policy …", "verdict", "found (95 % interval)", "command"]))
     bases = dict.fromkeys(basis for basis in table["basis"] if "training" in basis)
     return f"{text}\nWhat they rest on: {' | '.join(bases)}.\n"

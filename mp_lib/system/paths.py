@@ -105,8 +105,8 @@ def step_path(name: str) -> Path:
 
 
 def figures_path() -> Path:
-    """Where figures go."""
-    return root() / "figures"
+    """Where figures go: ``MP_FIGURES``, which begins at the root, or figures/."""
+    return root() / (os.environ.get("MP_FIGURES") or "figures")
 
 
 def published_path() -> Path:

@@ -154,4 +154,5 @@ def test_a_notebook_runs_from_there_as_well(copies, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     papermill.execute_notebook(copies / FIRST, copies / "out.ipynb", cwd=copies, progress_bar=False)
-    assert (copies.parent / "figures" / "00_method.png").exists()
+    assert (copies / "figures" / "00_method.png").exists()
+    assert not (copies.parent / "figures").exists()  # which reports link

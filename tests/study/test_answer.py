@@ -33,9 +33,9 @@ def test_it_is_one_sentence_that_counts_the_verdicts(kept):
 
 def test_a_terminal_says_a_rate_with_its_interval_a_method_and_a_verdict_a_claim(kept):
     lines = kept.lines()
-    rates = [line for line in lines if re.search(r"\d+ \(\d+ to \d+\)$", line)]
-    assert len(rates) == len(kept.rates) > 0
-    assert {line.split("  ")[1] for line in rates} <= {method.label for method in METHODS.values()}
+    rates = [line for line in lines if re.search(rf"  (\d+ \(\d+ to \d+\)|{NOTHING})$", line)]
+    assert [line.split("  ")[1] for line in rates] == [method.label for method in METHODS.values()]
+    assert any(rate != NOTHING for rate in kept.rates.values())
     for claim, line in zip(CLAIMS, lines[-len(CLAIMS) :], strict=True):
         assert f"({claim.letter}) {claim.says}: " in line and line.endswith(VERDICTS)
 
@@ -46,9 +46,26 @@ def test_where_nothing_was_run_it_says_so(empty_root):
     assert found.sentence in found.lines()
 
 
-def test_a_table_that_was_written_gives_the_same_verdicts(kept, tmp_path, monkeypatch):
-    from mp_lib.study.claims import claims_table
-
+def test_rates_are_those_of_a_selection_while_verdicts_are_by_all_runs(kept, monkeypatch):
     monkeypatch.setenv("MP_ROOT", "/nowhere")
-    claims_table("quick", kept=True).to_csv(tmp_path / "claims.csv", index=False)
-    assert answer("quick", tmp_path / "claims.csv", kept=True) == kept
+    one = next(name for name, method in METHODS.items() if kept.rates[method.label] != NOTHING)
+    (missing, *_) = [name for name in METHODS if kept.rates[METHODS[name].label] == NOTHING] or [""]
+    found = answer("quick", {"methods": [one, missing] if missing else [one]}, kept=True)
+    assert {*found.rates} == {METHODS[name].label for name in (one, missing) if name}
+    assert found.verdicts == kept.verdicts and "by all runs of this scale" in found.sentence
+    none = answer("quick", {"methods": [one], "seeds": [4711]}, kept=True)
+    assert none.rates == {} and none.verdicts == kept.verdicts
+
+
+def test_what_others_have_written_to_figures_changes_no_verdict(kept, empty_root):
+    before = answer("smoke")
+    (empty_root / "figures").mkdir()
+    (empty_root / "figures" / "05_claims_smoke.csv").write_text("claim,verdict\n")
+    assert answer("smoke") == before
+
+
+@pytest.mark.parametrize("scale", ["smoke", "paper"])
+def test_a_claim_names_the_command_of_its_own_scale(empty_root, scale):
+    commands = [each.command for each in answer(scale).verdicts]
+    assert any(f"./run_all.sh {scale} --experiment" in command for command in commands)
+    assert not any("run_all.sh quick" in command for command in commands)
