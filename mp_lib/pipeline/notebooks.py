@@ -1,7 +1,7 @@
 """The code of the project's notebooks, and where that of a file differs: by digests that the package carries.
 
-They are those of all cells of code (notebooks.json, which ``keep`` writes), so that a batch run knows without git what
-was edited by hand. Text, outputs and metadata may be others.
+They are those of the kernel and of all cells that do something (notebooks.json, which ``keep`` writes), so that a batch
+run knows without git what was edited by hand. Text, outputs and other metadata may differ.
 """
 
 from __future__ import annotations
@@ -18,27 +18,33 @@ from mp_lib.system.files import read_json, write_json
 from mp_lib.system.paths import notebooks_path, package, root
 
 LONGEST = 60  # letters of a cell's first line in a message
+HONOURED = (  # tags of cells, of text too, by which papermill and nbclient do something else
+    "parameters",
+    "injected-parameters",
+    "skip-execution",
+    "raises-exception",
+)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of code at a ``place`` among all cells, counted from 1; ``given``: parameters are injected behind it.
+    """A cell at a ``place`` among all cells, counted from 1, with those of its tags that are ``HONOURED``.
 
-    ``source`` is without what editors leave or take at the ends of lines and of the cell.
+    ``source`` is its code, without what editors leave or take at the ends of lines and of the cell; empty for text.
     """
 
     place: int
     source: str
-    given: bool
+    tags: tuple[str, ...]
 
     @property
     def digest(self) -> str:
         """The digest of what it does."""
-        return hashlib.blake2b(f"{self.given} {self.source}".encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(f"{' '.join(self.tags)}\n{self.source}".encode(), digest_size=8).hexdigest()
 
     def told(self) -> str:
         """Its place and first line, e.g. cell 2 ("seed: int = 0")."""
-        line = one_line(self.source.partition("\n")[0])
+        line = one_line(self.source.partition("\n")[0]) or f"tagged {', '.join(self.tags)}"
         return f'cell {self.place} ("{line if len(line) <= LONGEST else line[:LONGEST] + "…"}")'
 
 
@@ -62,16 +68,31 @@ def notebooks_there() -> list[Path]:
     return found
 
 
-def code_cells(path: Path) -> list[Cell]:
-    """A notebook's cells of code that are not empty, as JupyterLab leaves one at the end; an InputError if damaged."""
+def code_of(path: Path) -> tuple[str, list[Cell]]:
+    """The kernel that a notebook asks for, and its cells that do something; an InputError if it is damaged.
+
+    Those are cells of code that are not empty, as JupyterLab leaves one at the end, and whatever has ``HONOURED`` tags.
+    """
     try:
-        return [
-            Cell(place, source, "parameters" in cell["metadata"].get("tags", ()))
-            for place, cell in enumerate(read_json(path)["cells"], 1)
-            if cell["cell_type"] == "code" and (source := bare("".join(cell["source"])))
-        ]
+        notebook = read_json(path)
+        kernel = notebook["metadata"].get("kernelspec", {})
+        cells = [cell_of(place, cell) for place, cell in enumerate(notebook["cells"], 1)]
+        asked = [*map(str, (kernel.get("name", ""), kernel.get("language", "")))]
+        return " ".join(asked), [cell for cell in cells if cell.source or cell.tags]
     except (LookupError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is no notebook ({type(error).__name__}: {error})") from error
+
+
+def cell_of(place: int, cell: dict) -> Cell:
+    """A cell of a notebook's JSON; a LookupError, TypeError or AttributeError if it is none."""
+    source = bare("".join(cell["source"])) if cell["cell_type"] == "code" else ""
+    return Cell(place, source, tuple(tag for tag in HONOURED if tag in cell["metadata"].get("tags", ())))
+
+
+def digests_of(path: Path) -> list[str]:
+    """The kernel that a notebook asks for, and the digests of its cells that do something."""
+    kernel, cells = code_of(path)
+    return [kernel, *(cell.digest for cell in cells)]
 
 
 def bare(source: str) -> str:
@@ -82,16 +103,17 @@ def bare(source: str) -> str:
 def edit_of(notebook: str) -> Edit | None:
     """How a notebook of that name differs from the project's; None if its code is the same."""
     try:
-        cells = code_cells(notebooks_path() / notebook)
+        kernel, cells = code_of(notebooks_path() / notebook)
     except FileNotFoundError:
         return Edit(notebook, "not there", "")
     except InputError:
         return Edit(notebook, "damaged", "")
-    found, wanted = [cell.digest for cell in cells], carried().get(notebook, [])
+    found, wanted = [kernel, *(cell.digest for cell in cells)], carried().get(notebook, [])
     if found == wanted:
         return None
     place = next(place for place, (ours, theirs) in enumerate(itertools.zip_longest(found, wanted)) if ours != theirs)
-    where = cells[place].told() if place < len(cells) else "without its last code"
+    told = [f'kernel "{one_line(kernel)}"', *(cell.told() for cell in cells)]
+    where = told[place] if place < len(told) else "without its last code"
     return Edit(notebook, where, hashlib.blake2b(" ".join(found).encode(), digest_size=8).hexdigest())
 
 
@@ -104,7 +126,7 @@ def refusal(edits: Iterable[Edit]) -> str:
 
 @functools.cache
 def carried() -> dict[str, list[str]]:
-    """The digests of the cells of code of each notebook."""
+    """The ``digests_of`` each notebook."""
     return read_json(carried_path())
 
 
@@ -114,8 +136,8 @@ def carried_path() -> Path:
 
 
 def keep() -> Path:
-    """Let the package carry the digests of the notebooks as they are, and return the file."""
-    digests = {path.name: [cell.digest for cell in code_cells(path)] for path in notebooks_there()}
+    """Let the package carry the ``digests_of`` the notebooks as they are, and return the file."""
+    digests = {path.name: digests_of(path) for path in notebooks_there()}
     write_json(carried_path(), digests)
     carried.cache_clear()
     return carried_path()

@@ -10,7 +10,7 @@ import pytest
 from mp_lib.__main__ import main
 from mp_lib.pipeline import notebooks, options
 from mp_lib.pipeline.cluster import Plan
-from mp_lib.pipeline.notebooks import carried, code_cells, edit_of
+from mp_lib.pipeline.notebooks import HONOURED, carried, digests_of, edit_of
 from mp_lib.pipeline.report import build_report
 from mp_lib.pipeline.runner import Runner
 from mp_lib.pipeline.steps import Step
@@ -74,7 +74,7 @@ OTHER = {
 
 def test_the_package_carries_what_the_notebooks_are():
     paths = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    found = {path.name: [cell.digest for cell in code_cells(path)] for path in paths}
+    found = {path.name: digests_of(path) for path in paths}
     assert carried() == found, "python -m mp_lib keep-notebooks writes them anew"
     assert all(edit_of(path.name) is None for path in paths)
 
@@ -83,6 +83,21 @@ def test_the_package_carries_what_the_notebooks_are():
 def test_text_outputs_and_the_way_of_writing_are_free(own_notebooks, how):
     change(own_notebooks / "notebooks" / NAME, SAME[how])
     assert edit_of(NAME) is None
+
+
+@pytest.mark.parametrize("tag", HONOURED)
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_tag_by_which_a_cell_is_skipped_or_stands_for_another_is_an_edit_in_text_too(own_notebooks, tag, place):
+    change(own_notebooks / "notebooks" / NAME, lambda cells: cells[place]["metadata"].update(tags=[tag]))
+    assert f"cell {place + 1} (" in edit_of(NAME).told()
+
+
+def test_another_kernel_is_an_edit(own_notebooks):
+    path = own_notebooks / "notebooks" / NAME
+    notebook = json.loads(path.read_text())
+    notebook["metadata"]["kernelspec"] |= {"display_name": "mine", "name": "mine"}
+    path.write_text(json.dumps(notebook))
+    assert edit_of(NAME).told() == f'notebooks/{NAME}, kernel "mine python"'
 
 
 @pytest.mark.parametrize("how", OTHER)
@@ -148,7 +163,7 @@ def step(empty_root, monkeypatch):
     ]
     kernel = {"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "it.ipynb")
-    known = {"it.ipynb": [cell.digest for cell in code_cells(folder / "it.ipynb")]}
+    known = {"it.ipynb": digests_of(folder / "it.ipynb")}
     monkeypatch.setattr(notebooks, "carried", lambda: known)
     return Step("it", "it", "it.ipynb", empty_root / "data" / "reports" / "it" / "it.ipynb", {"number": 1})
 
