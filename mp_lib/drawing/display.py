@@ -18,16 +18,17 @@ class Markdown(display.Markdown):
         super().__init__(text.replace("<", "&lt;"))
 
 
-def show_table(table: pd.DataFrame, digits: int = 1) -> HTML:
+def show_table(table: pd.DataFrame, digits: int = 1, metadata: dict[str, str] | None = None) -> HTML:
     """A table without its index, ``digits`` after the point, and nothing where a number is unknown.
 
-    One that holds words alone is set flush left.
+    One that holds words alone is set flush left. ``metadata`` of the output say where it was ``written``, if it was
+    (``mp_lib.drawing.figures``).
     """
     shown = table.to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:,.{digits}f}")
     words = table.select_dtypes("number").empty
     for cell in ("td", "th") if words else ():
         shown = shown.replace(f"<{cell}>", f'<{cell} style="text-align: left; vertical-align: top">')
-    return HTML(shown)
+    return HTML(shown, metadata=metadata)
 
 
 def show_grouped(table: pd.DataFrame) -> HTML:

@@ -38,7 +38,7 @@ def publish(
         for kind in ("png", "pdf"):
             write_atomically(figures_path() / f"{name}.{kind}", picture_bytes(figure, kind, DPI))
         save_table(table, name, inputs, parameters)
-    return show(figure, name)
+    return show(figure, {"figure": name} | (written(name) if save else {}))
 
 
 def save_table(table: pd.DataFrame, name: str, inputs: Sequence[Path] = (), parameters: dict | None = None) -> None:
@@ -52,14 +52,19 @@ def save_table(table: pd.DataFrame, name: str, inputs: Sequence[Path] = (), para
     write_atomically(figures_path() / f"{name}.json", made_from.encode() + b"\n")
 
 
-def show(figure: Figure, name: str = "") -> Image:
+def written(name: str) -> dict[str, str]:
+    """What an output's metadata say of figures/``name``.csv: its name as a table, and the digest of the file."""
+    return {"table": name, "digest": provenance.file_hash(figures_path() / f"{name}.csv")}
+
+
+def show(figure: Figure, metadata: dict[str, str] | None = None) -> Image:
     """The figure as a notebook displays it: once, at its own size, with its words for whoever cannot see it.
 
-    The output's metadata hold the ``name`` under which it was written, if it was.
+    The output's ``metadata`` hold the name under which it was written, if it was, and what is ``written`` with it.
     """
     width = round(figure.get_figwidth() * SCREEN_DPI)
-    content, metadata = picture_bytes(figure, "png", DPI), {"figure": name} if name else {}
-    return Image(content, width=width, alt=words_of(figure), metadata=metadata)
+    content = picture_bytes(figure, "png", DPI)
+    return Image(content, width=width, alt=words_of(figure), metadata=metadata or {})
 
 
 def words_of(figure: Figure) -> str:

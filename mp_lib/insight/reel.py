@@ -24,6 +24,8 @@ from mp_lib.system.files import read_json, write_json
 from mp_lib.system.paths import run_path
 
 LIST = "films.json"  # beside the films: a row a film, as of ``Film``
+EPISODES = ("episode-1.mp4", "episode-2.mp4")  # one a policy
+FAILURE, CLOUD, DENOISING = "failure.mp4", "cloud.mp4", "denoising.mp4"
 STARS = tuple(reversed(MAMBA))  # Hydra first
 RIVALS = tuple(name for name, method in METHODS.items() if not method.mixer)  # DP3 first
 MOST_TRIES = 3  # episodes that failed in an evaluation, until one fails again: rounding decides close calls
@@ -68,17 +70,26 @@ def cast_here(scale: str) -> list[Path]:
 
 
 def shoot(checkpoints: Sequence[str | Path], folder: Path) -> list[Film]:
-    """Play one or two policies, given by runs or files, and write the films and ``LIST`` into a folder."""
+    """Play one or two policies, given by runs or files, and write the films and ``LIST`` into a folder.
+
+    An earlier list goes first: it would describe films that are written over.
+    """
+    (folder / LIST).unlink(missing_ok=True)
     policies = [load(str(given)) for given in checkpoints]
     seed = common_seed(policies)
     played = [play(policy, seed, picture=FINE) for policy in policies]
-    films = [save(each, folder, f"episode-{place}", "pair") for place, each in enumerate(played, 1)]
+    films = [save(each, folder, name, "pair") for each, name in zip(played, EPISODES, strict=False)]
     if all(each.success for each in played) and (failed := failure(policies, seed)):
-        films.append(save(failed, folder, "failure", "failure"))
+        films.append(save(failed, folder, FAILURE, "failure"))
     watched = moments_of(played[0])
     films += [turning_cloud(watched, folder), denoised_chunk(watched, folder)]
     write_json(folder / LIST, {"films": [asdict(film) for film in films]})
     return films
+
+
+def always(policies: int) -> list[str]:
+    """The films that ``shoot`` writes of so many policies whatever comes of them; one of a failure it may add."""
+    return [*EPISODES[:policies], CLOUD, DENOISING]
 
 
 def films_table(films: Sequence[Film]) -> pd.DataFrame:
@@ -116,7 +127,7 @@ def save(played: Played, folder: Path, name: str, place: str) -> Film:
     policy = played.policy
     title = kind_name(policy.method, policy.config.attention)
     said = f"{policy_words(policy)}; environment seed {played.seed}: {of_ending(played.success, played.steps)}"
-    return Film(played.save(folder / f"{name}.mp4").name, place, f"{title}: {of_ending(played.success)}", said)
+    return Film(played.save(folder / name).name, place, f"{title}: {of_ending(played.success)}", said)
 
 
 def policy_words(policy: Trained) -> str:
@@ -128,7 +139,7 @@ def policy_words(policy: Trained) -> str:
 
 def turning_cloud(watched: Watched, folder: Path) -> Film:
     """What the policy sees in the middle of its episode, from all sides."""
-    path = write_film(folder / "cloud.mp4", [*turning(watched.clouds[watched.middle], **WIDE)])
+    path = write_film(folder / CLOUD, [*turning(watched.clouds[watched.middle], **WIDE)])
     said = (
         f"the {watched.clouds.shape[1]} points that {watched.method} gets at step {watched.steps[watched.middle]} on "
         f"environment seed {watched.seed}; colours are heights"
@@ -138,7 +149,7 @@ def turning_cloud(watched: Watched, folder: Path) -> Film:
 
 def denoised_chunk(watched: Watched, folder: Path) -> Film:
     """The chunk that it predicts there, on its way from noise."""
-    path = write_film(folder / "denoising.mp4", [*denoising_in_time(watched, **WIDE)])
+    path = write_film(folder / DENOISING, [*denoising_in_time(watched, **WIDE)])
     said = (
         f"the {watched.chunks.shape[1]} actions that it predicts there, from noise in {len(watched.noisy) - 1} steps; "
         "grey is where they end, the part on grey is executed"

@@ -10,15 +10,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from urllib.parse import quote
 
 from mp_lib.drawing.figures import SCREEN_DPI
 from mp_lib.drawing.style import COLUMN
 from mp_lib.system.files import read_json
 from mp_lib.system.notebook import MARK
 from mp_lib.system.paths import figures_path
+from mp_lib.system.provenance import file_hash
 
 LEFT_OUT = "notebook"  # tag of cells that are shown in the notebook alone: the page says it elsewhere
 NARROW = COLUMN * SCREEN_DPI + 1  # pixels, of a figure that leaves room for another one beside it
+FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")  # around code in Markdown
+ACTIVE = ["script", "iframe", "frame", "object", "embed", "link", "meta", "base", "form"]  # tags that run or fetch
 NUMBER = re.compile(r"[-+−(\[]*[\d.,]+( %)?( \(.*\))?( ± \d+)?[)\]]?")  # what a cell of numbers holds
 MANY = 7  # columns from which a table is set smaller
 SHORT = 60  # letters; what is shorter may be said again
@@ -26,19 +30,20 @@ SHORT = 60  # letters; what is shorter may be said again
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture of a notebook: a PNG in base64, its width in pixels, its words, and the name it was written under."""
+    """A picture of a notebook: a PNG in base64, its width in pixels, its words, and the name it was written under.
+
+    ``digest`` is that of the table that was written with it.
+    """
 
     content: str
     width: int
     words: str
     name: str = ""
+    digest: str = ""
 
     def html(self, folder: Path, command: str, kind: str) -> str:
         """The picture and where it comes from, as seen from a page in ``folder``; ``kind`` is a class of the page."""
-        table, links = figures_path() / f"{self.name}.csv", []
-        if self.name and table.exists():
-            links = [f'<a href="{link(table, folder)}">{table.name}</a>']
-        told = " · ".join([*links, f"<code>{html.escape(command)}</code>"])
+        told = origin(self.name, self.digest, folder, command)
         source, words = f"data:image/png;base64,{self.content}", html.escape(self.words or "A figure without words")
         return (
             f'<figure class="{kind}"><img width="{self.width}" alt="{words}" src="{source}">'
@@ -101,6 +106,10 @@ class Chapters:
         if block is not None and self.is_new(block.content if isinstance(block, Figure) else block):
             section.blocks.append(block)
             section.shown += 1
+            if isinstance(block, str) and "<table" in block:
+                known = output["metadata"].get("text/html", {})
+                told = origin(known.get("table", ""), known.get("digest", ""), self.folder, self.command)
+                section.blocks.append(f'<p class="from">{told}</p>')
 
     def body(self, section: Section) -> str:
         """A section's blocks as HTML: figures that leave room stand side by side, a single one beside the text."""
@@ -125,11 +134,18 @@ def figures_of(paths: Iterable[Path]) -> Iterable[Figure]:
 
 def split(text: str) -> list[tuple[str, str]]:
     """Text in Markdown as pairs (heading, what is below it); the first heading is empty."""
-    parts = re.split(r"^(#{1,2} .*)$", text, flags=re.MULTILINE)
-    return [
-        ("", parts[0].strip()),
-        *((head.strip(), below.strip()) for head, below in zip(parts[1::2], parts[2::2], strict=True)),
-    ]
+    parts, fence = [("", [])], ""
+    for line in text.splitlines():
+        mark = FENCE.match(line)
+        if mark and fence:
+            fence = "" if mark[1].startswith(fence) and not mark[2].strip() else fence
+        elif mark:
+            fence = mark[1]
+        elif not fence and re.match("#{1,2} ", line):  # in a block of code that is a comment
+            parts.append((line.strip(), []))
+            continue
+        parts[-1][1].append(line)
+    return [(heading, "\n".join(lines).strip()) for heading, lines in parts]
 
 
 def markdown(text: str) -> str:
@@ -147,9 +163,9 @@ def block_of(output: dict, title: str) -> str | Figure | None:
         known = output["metadata"].get("image/png", {})
         width, words = int(known.get("width", 0)), known.get("alt", "")
         content = "".join(data["image/png"].split())
-        return Figure(
-            content, width or png_width(content), ": ".join(filter(None, (title, words))), known.get("figure", "")
-        )
+        told = ": ".join(filter(None, (title, words)))
+        made = known.get("figure", ""), known.get("digest", "")
+        return Figure(content, width or png_width(content), told, *made)
     readers: dict[str, Callable[[str], str]] = {
         "text/html": lambda text: tidy(text, title),
         "text/markdown": markdown,
@@ -171,14 +187,22 @@ def preformatted(text: str) -> str | None:
 
 
 def tidy(source: str, title: str) -> str:
-    """HTML with its tables made readable and a description of every picture and film; scripts are left out."""
-    if not re.search("<(table|img|video|script)", source):
+    """HTML with its tables made readable and a description of every picture and film; what could act is left out.
+
+    That is ``ACTIVE``, attributes that begin with "on", and addresses that begin with "javascript:".
+    """
+    if "<" not in source:
         return source
     from bs4 import BeautifulSoup
 
-    page = BeautifulSoup(source, "html.parser")
-    for script in page.find_all("script"):
-        script.decompose()
+    page = BeautifulSoup(source, "html.parser")  # which writes all names in small letters
+    for active in page.find_all(ACTIVE):
+        active.extract()
+    for tag in page.find_all(True):
+        for name, value in [*tag.attrs.items()]:
+            address = "".join(str(value).split()).lower()  # browsers read past spaces and line ends in it
+            if name.lower().startswith("on") or address.startswith("javascript:"):
+                del tag[name]
     for table in page.find_all("table"):
         tidy_table(table)
     for picture in page.find_all("img"):
@@ -223,5 +247,16 @@ def merge_first_column(cells: list) -> None:
 
 
 def link(path: Path, folder: Path) -> str:
-    """The address of a file as seen from a page in a folder."""
-    return html.escape(os.path.relpath(path, folder))
+    """The address of a file as seen from a page in a folder; no letter of it means anything in HTML."""
+    return quote(os.path.relpath(path, folder))
+
+
+def origin(name: str, digest: str, folder: Path, command: str) -> str:
+    """Where a figure or table comes from, as HTML: a link to the csv of that name, and the command.
+
+    No link where the file is another by now: figures/ has one of a name, whichever call has written it.
+    """
+    table, links = figures_path() / f"{name}.csv", []
+    if name and table.is_file() and file_hash(table) == digest:
+        links = [f'<a href="{link(table, folder)}">{html.escape(table.name)}</a>']
+    return " · ".join([*links, f"<code>{html.escape(command)}</code>"])

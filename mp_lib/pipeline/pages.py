@@ -62,7 +62,7 @@ class Pages:
                 executed=self.experiment.folder / "films.ipynb",
                 parameters={"checkpoints": [*map(str, found)], "folder": str(folder)},
                 inputs=(package(), *found),
-                products=(folder / reel.LIST,),
+                products=(folder / reel.LIST, *(folder / name for name in reel.always(len(found)))),
                 needs=tuple(step.name for step in needs),
             )
         ]
@@ -74,16 +74,9 @@ class Pages:
         return self.reader("04_evaluate", "evaluate a stored checkpoint", parameters, needs=needs)
 
     def tables(self) -> Step:
-        asked, design, scale = self.experiment, self.design, self.scale
-        parameters = {
-            "scale": scale,
-            "tasks": list(asked.tasks or design.tasks[scale]) if self.planned else [],
-            "methods": list(asked.methods or design.methods),
-            "seeds": list(asked.seeds or design.seeds[scale]) if self.planned else [],
-            "attention": asked.attention if self.planned else "",
-            "expert": asked.expert,
-            "kept": asked.kept,
-        }
+        asked, scale = self.experiment, self.scale
+        parameters = {"scale": scale, "tasks": [], "methods": [], "seeds": [], "attention": ""} | asked.selection()
+        parameters |= {"expert": asked.expert, "kept": asked.kept}
         several = {name for name, key in (("tasks", "task"), ("seeds", "seed")) if self.differ_in(key)}
         names = ("success", *sorted(several), "parameters", "speed", "curves") if self.planned else ()
         figures = [f"05_{name}_{scale}" for name in names]
@@ -110,7 +103,9 @@ class Pages:
         return self.reader("06_efficiency", title, parameters, after=self.runs, figures=figures, cores=self.cores)
 
     def overview(self) -> Step:
-        return self.reader("00_overview", "overview", {"scale": self.scale}, figures=["00_method"])
+        # Behind the runs: it shows the newest film and the rates of all that there are.
+        given, figures = {"scale": self.scale}, ["00_method"]
+        return self.reader("00_overview", "overview", given, after=self.runs, figures=figures, reads_runs=True)
 
     def anatomy(self) -> Step:
         task = next((config.task for config in self.planned), DEFAULT_TASK)

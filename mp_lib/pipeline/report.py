@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mp_lib.insight.reel import Film, films_in
+from mp_lib.insight.reel import LIST, Film, films_in
 from mp_lib.pipeline.details import Chapters, Figure, figures_of, link
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.steps import Step
@@ -15,7 +15,7 @@ from mp_lib.study.answer import Answer
 from mp_lib.study.sentences import count
 from mp_lib.system.device import choose_device, device_name
 from mp_lib.system.files import write_atomically
-from mp_lib.system.paths import figures_path, package
+from mp_lib.system.paths import package
 from mp_lib.system.provenance import commit
 from mp_lib.system.workers import usable_cores
 
@@ -44,16 +44,17 @@ def build_report(experiment: Experiment, steps: Sequence[Step], answer: Answer) 
     folder = experiment.folder
     executed = [step for step in steps if step.executed.exists()]
     pages = sorted((step.executed for step in executed if is_chapter(step, folder)), key=place_of)
-    figure, films = head_figure(experiment, pages), films_in(folder / "films")
+    figure, (films, gone) = head_figure(experiment, pages), films_of(steps)
     templates = Environment(loader=FileSystemLoader(package() / "pipeline"), autoescape=True)
     page = templates.get_template("report.html").render(
         title=f"Mamba Policy, reproduced: {experiment.name}",
         edited="; ".join(dict.fromkeys(filter(None, (step.edited() for step in steps)))),
         answer=answer,
         figure=figure.html(folder, experiment.command, "head") if figure else "",
-        pair=[shown(film, folder) for film in films if film.place == "pair"],
-        others=[shown(film, folder) for film in films if film.place != "pair"],
-        evidence=evidence_link(experiment),
+        pair=[shown(path, film) for path, film in films if film.place == "pair"],
+        others=[shown(path, film) for path, film in films if film.place != "pair"],
+        gone=", ".join(gone),
+        evidence=write_evidence(answer, folder),
         provenance=provenance(experiment, steps),
         chapters=chapters_of(experiment, pages, figure),
         files=[(step.title, link(step.executed, folder), minutes([step])) for step in executed],
@@ -95,7 +96,8 @@ def chapters_of(experiment: Experiment, pages: Sequence[Path], figure: Figure | 
             {"id": f"{name}-{place}", "title": section.title, "body": told.body(section)}
             for place, section in enumerate(sections)
         ]
-        chapters.append({"id": name, "title": title, "link": link(path, experiment.folder), "sections": parts})
+        address = link(path, experiment.folder)
+        chapters.append({"id": name, "title": title, "link": address, "file": path.name, "sections": parts})
     return chapters
 
 
@@ -106,16 +108,34 @@ def title_of(path: Path, title: str, pages: Sequence[Path]) -> str:
     return f"{title}: {path.stem.removeprefix(start)}" if several else TITLES.get(path.stem, title)
 
 
-def shown(film: Film, folder: Path) -> dict:
+def films_of(steps: Sequence[Step]) -> tuple[list[tuple[Path, Film]], list[str]]:
+    """The films that one of these steps has left, and the names of those that are not there any more.
+
+    Those of a step that has failed are none of this report's: they show policies of an earlier call.
+    """
+    folders = [path.parent for step in steps for path in step.products if path.name == LIST]
+    films = [(folder / film.file, film) for folder in folders for film in films_in(folder)]
+    there = [(path, film) for path, film in films if path.exists()]
+    return there, [path.name for path, _ in films if not path.exists()]
+
+
+def shown(path: Path, film: Film) -> dict:
     """A film as the template wants it."""
-    content = base64.b64encode((folder / "films" / film.file).read_bytes()).decode()
+    content = base64.b64encode(path.read_bytes()).decode()
     return {"title": film.title, "said": film.said, "source": f"data:video/mp4;base64,{content}"}
 
 
-def evidence_link(experiment: Experiment) -> str:
-    """The address of the table that verdicts were taken from; empty where 05_tables has not written it."""
-    path = figures_path() / f"05_claims_{experiment.scale}.csv"
-    return link(path, experiment.folder) if path.exists() else ""
+def write_evidence(answer: Answer, folder: Path) -> str:
+    """Write the table that the verdicts were taken from beside the page and return its address; empty without verdicts.
+
+    It is the page's own: other calls of the scale write figures/05_claims_<scale>.csv, too.
+    """
+    path = folder / "claims.csv"
+    path.unlink(missing_ok=True)
+    if not answer.verdicts:
+        return ""
+    write_atomically(path, answer.evidence.to_csv(index=False).encode())
+    return link(path, folder)
 
 
 def provenance(experiment: Experiment, steps: Sequence[Step]) -> list[str]:

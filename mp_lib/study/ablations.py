@@ -8,7 +8,7 @@ import pandas as pd
 
 from mp_lib.config import METHODS, kind_name
 from mp_lib.drawing.display import Markdown, show_table
-from mp_lib.drawing.figures import publish
+from mp_lib.drawing.figures import publish, written
 from mp_lib.drawing.success import DRAWN
 from mp_lib.interfaces import look_up
 from mp_lib.study.designs import ABLATIONS, DESIGNS, Design
@@ -41,7 +41,7 @@ def show(
             given = {"scale": scale, "experiment": name, "methods": list(methods), "expert": expert, "kept": kept}
             figure = DRAWN[design.drawn](table, design.varied)
             yield publish(figure, f"07_{name}_{scale}", table, result_files(runs), given, save=figures)
-            yield show_table(reading_table(design, table))
+            yield show_table(reading_table(design, table), metadata=written(f"07_{name}_{scale}") if figures else None)
 
 
 def on_common_tasks(runs: pd.DataFrame) -> pd.DataFrame:
