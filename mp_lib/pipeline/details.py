@@ -19,6 +19,7 @@ from mp_lib.system.notebook import MARK
 from mp_lib.system.paths import figures_path
 from mp_lib.system.provenance import file_hash
 
+NO_WORDS = "A figure without words"  # where nothing stands on it, which a test does not let pass
 LEFT_OUT = "notebook"  # tag of cells that are shown in the notebook alone: the page says it elsewhere
 NARROW = COLUMN * SCREEN_DPI + 1  # pixels, of a figure that leaves room for another one beside it
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")  # around code in Markdown
@@ -44,7 +45,7 @@ class Figure:
     def html(self, folder: Path, command: str, kind: str) -> str:
         """The picture and where it comes from, as seen from a page in ``folder``; ``kind`` is a class of the page."""
         told = origin(self.name, self.digest, folder, command)
-        source, words = f"data:image/png;base64,{self.content}", html.escape(self.words or "A figure without words")
+        source, words = f"data:image/png;base64,{self.content}", html.escape(self.words or NO_WORDS)
         return (
             f'<figure class="{kind}"><img width="{self.width}" alt="{words}" src="{source}">'
             f"<figcaption>{told}</figcaption></figure>"

@@ -111,7 +111,8 @@ class Pages:
         task = next((config.task for config in self.planned), DEFAULT_TASK)
         parameters = {"scale": self.scale, "task": task}
         figures = ["02_parameters", *(f"02_{name}_{self.scale}_{task}" for name in ("mixing", "field"))]
-        return self.reader("02_model_anatomy", "anatomy of the models", parameters, after=self.runs, figures=figures)
+        title = "anatomy of the models"
+        return self.reader("02_model_anatomy", title, parameters, after=self.runs, figures=figures, reads_runs=True)
 
     def reader(
         self,

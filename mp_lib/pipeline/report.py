@@ -7,15 +7,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from mp_lib.config import prefix
 from mp_lib.insight.reel import LIST, Film, films_in
 from mp_lib.pipeline.details import Chapters, Figure, figures_of, link
 from mp_lib.pipeline.experiment import Experiment
-from mp_lib.pipeline.steps import Step
+from mp_lib.pipeline.steps import NOTE, Step, noted
 from mp_lib.study.answer import Answer
 from mp_lib.study.sentences import count
 from mp_lib.system.device import choose_device, device_name
 from mp_lib.system.files import write_atomically
-from mp_lib.system.paths import package
+from mp_lib.system.paths import package, run_path
 from mp_lib.system.provenance import commit
 from mp_lib.system.workers import usable_cores
 
@@ -48,7 +49,7 @@ def build_report(experiment: Experiment, steps: Sequence[Step], answer: Answer) 
     templates = Environment(loader=FileSystemLoader(package() / "pipeline"), autoescape=True)
     page = templates.get_template("report.html").render(
         title=f"Mamba Policy, reproduced: {experiment.name}",
-        edited="; ".join(dict.fromkeys(filter(None, (step.edited() for step in steps)))),
+        edited="; ".join(edits_of(experiment.scale, steps)),
         answer=answer,
         figure=figure.html(folder, experiment.command, "head") if figure else "",
         pair=[shown(path, film) for path, film in films if film.place == "pair"],
@@ -62,6 +63,13 @@ def build_report(experiment: Experiment, steps: Sequence[Step], answer: Answer) 
     path = folder / "report.html"
     write_atomically(path, page.encode())
     return path
+
+
+def edits_of(scale: str, steps: Sequence[Step]) -> list[str]:
+    """How notebooks had been edited that had a part in these steps, or in any run of the scale, as all are judged."""
+    runs = sorted(run_path().glob(f"{prefix(scale)}-*/**/*{NOTE}"))
+    told = [line for step in steps for line in step.edited()] + [line for path in runs for line in noted(path)]
+    return [*dict.fromkeys(told)]
 
 
 def is_chapter(step: Step, folder: Path) -> bool:

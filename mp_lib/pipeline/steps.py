@@ -22,13 +22,15 @@ from pathlib import Path
 import psutil
 
 from mp_lib.pipeline.notebooks import Edit, edit_of, refusal
-from mp_lib.system.files import read_json, write_json
+from mp_lib.system.files import read_json, write_atomically, write_json
 from mp_lib.system.locks import sign, sole_user
 from mp_lib.system.paths import checkout, name_of, notebooks_path, package, root, step_path, supplied
 from mp_lib.system.progress import FILE_VARIABLE
 from mp_lib.system.provenance import file_hash
 
+NOTED = ("recording", "training", "evaluation")  # whose notebooks go on from what there is, or read it
 KINDS = ("recording", "group", "training", "evaluation", "page")
+NOTE = ".edited.txt"
 ON_GPU = ("group", "training", "evaluation")  # those that compute on a GPU where there is one
 
 
@@ -115,11 +117,37 @@ class Step:
             return float(read_json(self.stamp).get("seconds", 0))
         return 0.0
 
-    def edited(self) -> str:
-        """How its notebook had been edited when it was last finished; empty if it had not, or it never was."""
+    def note(self, edit: Edit | None) -> None:
+        """Say beside a product, for as long as it is there, that an edited notebook has had a part in it.
+
+        So has one whose products it takes. The project's own notebook only reads a training that such a one has
+        finished or goes on with it, after which the stamp says nothing of that.
+        """
+        if self.kind not in NOTED:
+            return
+        place = note_of(self.products[0])
+        if self.kind == "recording" and not self.products[0].exists():
+            place.unlink(missing_ok=True)
+        told = [*noted(place), *(line for path in self.inputs for line in noted(note_of(path)))]
+        if told := [*dict.fromkeys([*told, *([edit.told()] if edit else [])])]:
+            write_atomically(place, "\n".join(told).encode())
+
+    def edited(self) -> list[str]:
+        """How notebooks had been edited that its products come from; empty if none had, or it was never finished."""
+        told = noted(note_of(self.products[0])) if self.kind in NOTED else []
         with contextlib.suppress(OSError, ValueError):
-            return str(read_json(self.stamp).get("edited", ""))
-        return ""
+            told += [str(read_json(self.stamp).get("edited", ""))]
+        return [*dict.fromkeys(filter(None, told))]
+
+
+def note_of(product: Path) -> Path:
+    """Where it is said beside a product that edited notebooks had a part in it."""
+    return product.with_name(f"{product.stem}{NOTE}")
+
+
+def noted(path: Path) -> list[str]:
+    """The lines of such a note; none where there is none."""
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 class Execution:
@@ -136,6 +164,7 @@ class Execution:
         self.progress_file = step.stamp.with_suffix(".progress")
         step.executed.parent.mkdir(parents=True, exist_ok=True)
         self.progress_file.unlink(missing_ok=True)
+        step.note(self.edit)
         settings = kernel_variables() | {FILE_VARIABLE: str(self.progress_file)}
         with open(step.log, "w") as log:
             self.process = subprocess.Popen(

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from mp_lib.config import METHODS
+from mp_lib.insight import reel
 from mp_lib.insight.reel import STARS, cast
+from mp_lib.pipeline.experiment import Experiment
 from mp_lib.study.designs import MAMBA
 
 
@@ -49,3 +51,21 @@ def test_a_turning_cloud_and_a_chunk_are_frames_of_the_size_of_the_other_films()
     frames = [*turning(cloud, 640, 480, frames=3)]
     assert [frame.shape for frame in frames] == [(480, 640, 3)] * 3 and frames[0].dtype == np.uint8
     assert (frames[0] != frames[1]).any() and (frames[0] < 250).any()
+
+
+def test_an_earlier_list_is_gone_before_any_film_is_written_over(tmp_path, monkeypatch):
+    def stop(*_, **__):
+        assert not (tmp_path / reel.LIST).exists()
+        raise KeyboardInterrupt
+
+    (tmp_path / reel.LIST).write_text('{"films": []}')
+    monkeypatch.setattr(reel, "load", stop)
+    with pytest.raises(KeyboardInterrupt):
+        reel.shoot(["a"], tmp_path)
+    assert reel.films_in(tmp_path) == []
+
+
+def test_films_that_are_always_made_are_the_step_s_products(empty_root):
+    (step,) = (step for step in Experiment("smoke").steps(2) if step.name.endswith("-films"))
+    names = {path.name for path in step.products}
+    assert names == {reel.LIST, *reel.EPISODES, reel.CLOUD, reel.DENOISING}

@@ -1,6 +1,8 @@
 """Executed notebooks as chapters: nothing twice, no empty columns, every picture with words, no script."""
 
+import html
 import re
+from urllib.parse import unquote
 
 import nbformat
 import pandas as pd
@@ -9,8 +11,8 @@ from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 
 from mp_lib.drawing.display import show_table
-from mp_lib.drawing.figures import publish
-from mp_lib.pipeline.details import Chapters, figures_of
+from mp_lib.drawing.figures import publish, written
+from mp_lib.pipeline.details import ACTIVE, Chapters, figures_of, link, origin, split, tidy
 
 COMMAND = "./run_all.sh quick"
 
@@ -22,6 +24,8 @@ def outputs_of(*shown):
         data, metadata = (
             each._repr_mimebundle_() if hasattr(each, "_repr_mimebundle_") else ({"text/html": each._repr_html_()}, {})
         )
+        if isinstance(data.get("text/html"), tuple):  # with metadata, as IPython has it
+            data, metadata = {"text/html": data["text/html"][0]}, {"text/html": data["text/html"][1]}
         found.append(nbformat.v4.new_output("display_data", data=data, metadata=metadata))
     return found
 
@@ -108,3 +112,55 @@ def test_what_an_output_holds_runs_nothing_and_every_picture_and_film_is_describ
     page = BeautifulSoup(body, "html.parser")
     assert "script" not in body and "text" in body
     assert page.find("img")["alt"] == page.find("video")["aria-label"] == "Seen"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "<SCRIPT>alert(1)</SCRIPT>",
+        "<script src=x>",
+        "<svg onload='alert(1)'><circle/></svg>",
+        "<p OnClick='alert(1)'>text</p>",
+        "<a href=' java\nscript:alert(1)'>text</a>",
+        "<iframe srcdoc='<p>text</p>'></iframe>",
+        "<META http-equiv=refresh content='0; url=//somewhere'>",
+        "<form action=/x><button formaction=javascript:alert(1)>text</button></form>",
+    ],
+)
+def test_no_letters_of_an_output_can_act(given):
+    page = BeautifulSoup(tidy(f"<p>before</p>{given}", ""), "html.parser")
+    assert not page.find_all(ACTIVE) and page.find("p").get_text() == "before"
+    attributes = [pair for tag in page.find_all(True) for pair in tag.attrs.items()]
+    assert not any(name.startswith("on") or "script:" in "".join(value.split()) for name, value in attributes)
+
+
+def test_a_comment_in_a_block_of_code_is_no_title():
+    text = "# Title\n\nWords.\n\n```bash\n# a comment\nls\n```\n\n## Section\n~~~\n# more\n```\n# and more\n~~~"
+    assert [heading for heading, _ in split(text)] == ["", "# Title", "## Section"]
+    assert "# a comment" in split(text)[1][1] and "# and more" in split(text)[2][1]
+
+
+def test_addresses_and_names_mean_themselves_whatever_letters_they_have(empty_root):
+    name = "a&b <c> #1 %"
+    publish(Figure(), name, pd.DataFrame({"x": [1]}))
+    folder = empty_root / "data" / "reports" / "quick"
+    link_to = BeautifulSoup(origin(**written_as(name), folder=folder, command="a & b"), "html.parser").find("a")
+    assert link_to.get_text() == f"{name}.csv" and "&amp;" not in link_to["href"]
+    assert (folder / unquote(link_to["href"])).resolve() == (empty_root / "figures" / f"{name}.csv")
+    address = link(empty_root / "figures" / f"{name}.csv", folder)
+    assert html.escape(address) == address  # so that a template may escape it, too
+
+
+def written_as(name):
+    facts = written(name)
+    return {"name": facts["table"], "digest": facts["digest"]}
+
+
+def test_a_table_says_the_command_and_links_what_was_written_with_it_and_nothing_later(empty_root, figure):
+    table = show_table(TABLE, metadata=written("05_success_quick"))
+    path = notebook(empty_root, "05_tables", ("## Shown", (table, figure, show_table(TABLE[["word"]])), ()))
+    body = told_of(path, empty_root)[2]
+    assert body.count("05_success_quick.csv</a>") == 2 and body.count(COMMAND) == 3
+    publish(Figure(), "05_success_quick", pd.DataFrame({"success": [2]}))  # by another call of the scale
+    body = told_of(path, empty_root)[2]
+    assert ".csv" not in body and body.count(COMMAND) == 3

@@ -1,13 +1,21 @@
 """The command line: bad input ends in one clear line; the smoke scale runs to the report."""
 
+import html
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mp_lib.__main__ import main
 from mp_lib.config import METHODS
+from mp_lib.pipeline import driver
+from mp_lib.pipeline.driver import answered
+from mp_lib.pipeline.experiment import Experiment
+from mp_lib.pipeline.report import build_report
+from mp_lib.study.designs import DESIGNS, REPORT
 from tests import ROOT
 from tests.pipeline.conftest import run_pipeline
 
@@ -77,3 +85,38 @@ def test_smoke_scale_runs_to_the_report_in_an_empty_root_and_is_skipped_the_seco
     assert second.returncode == 0
     assert second.stdout.count("there already") == second.stdout.count("] ") > len(METHODS)
     assert report.exists()
+
+
+@pytest.mark.parametrize("error", [IndexError("no row"), KeyError("seed"), ValueError("damaged")])
+def test_where_there_is_no_answer_there_is_a_report_all_the_same(empty_root, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(driver, "answer", fail)
+    experiment = Experiment("smoke", device="cpu")
+    found = answered(experiment)
+    (line,) = found.lines()
+    page = build_report(experiment, [], found).read_text()
+    (log,) = (empty_root / "data" / "steps").glob("*.log")
+    assert type(error).__name__ in line and str(log) in line and html.escape(str(log)) in page
+    assert "Traceback" in log.read_text() and "in fail" in log.read_text() and "Traceback" not in page
+
+
+def test_pages_that_read_runs_come_behind_these_and_again_when_there_are_others(empty_root):
+    for experiment in Experiment("smoke"), Experiment("smoke", REPORT):
+        steps = experiment.steps(2)
+        trainings = {step.name for step in steps if step.kind == "training"}
+        pages = [step for step in steps if step.kind == "page" and not Path(step.notebook).is_absolute()]
+        codes = [(step, (ROOT / "notebooks" / step.notebook).read_text()) for step in pages]
+        reading = [step for step, code in codes if re.search("choose_runs|newest_film|ablations.show|specimens", code)]
+        assert len(reading) >= 3
+        for step in reading:
+            assert {*step.after} >= trainings and step.patterns, step.name
+
+
+def test_the_answer_is_of_the_runs_that_a_page_shows(empty_root):
+    experiment = Experiment("smoke", tasks=("metaworld_reach",), methods=("dp3",), seeds=(3,))
+    (tables,) = (step for step in experiment.steps(2) if step.notebook == "05_tables.ipynb")
+    assert {name: tables.parameters[name] for name in experiment.selection()} == experiment.selection()
+    assert experiment.selection()["methods"] == ["dp3"] and experiment.selection()["seeds"] == [3]
+    assert Experiment("smoke", DESIGNS["horizon"]).selection() == Experiment("smoke", REPORT).selection() == {}

@@ -1,6 +1,7 @@
 """Exploring never changes a batch run: a notebook whose code was edited is refused, or named where that was allowed."""
 
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from mp_lib.__main__ import main
 from mp_lib.pipeline import notebooks, options
 from mp_lib.pipeline.cluster import Plan
 from mp_lib.pipeline.notebooks import HONOURED, carried, digests_of, edit_of
-from mp_lib.pipeline.report import build_report
+from mp_lib.pipeline.report import build_report, edits_of
 from mp_lib.pipeline.runner import Runner
 from mp_lib.pipeline.steps import Step
 from mp_lib.study.answer import Answer
@@ -204,6 +205,25 @@ def test_a_step_is_done_as_the_project_has_it_or_as_edited_and_neither_stands_fo
     assert step.key() == before and not step.is_done() and not allowed(step).is_done()
     assert Runner([step], 1).run() == [] and step.is_done() and "found 1" in page(step)
     assert first_words(step).startswith("<nav ")
+
+
+def test_what_an_edited_notebook_has_made_is_named_for_as_long_as_it_is_there(step):
+    path, runs = step.executed.parents[3] / "notebooks" / "it.ipynb", step.executed.parents[2] / "runs"
+    product = runs / "smoke-it" / "result.json"
+    product.parent.mkdir(parents=True)
+    training = replace(step, kind="training", products=(product,))
+    evaluation = replace(step, name="then", kind="evaluation", inputs=(product,), products=(runs / "then.json",))
+    change(path, double)
+    product.write_text("{}")
+    evaluation.products[0].write_text("{}")
+    assert Runner([allowed(training)], 1).run() == []
+    change(path, undo)  # as by git checkout notebooks, and a training that is finished is read
+    assert Runner([training, evaluation], 1).run() == [] and training.is_done()
+    assert training.edited() == evaluation.edited() and "cell 2" in training.edited()[0]
+    for steps in ([training], []):  # of a report that runs nothing, too: its verdicts are by all runs
+        assert edits_of("smoke", steps) == training.edited()
+    shutil.rmtree(product.parent)
+    assert edits_of("smoke", [training]) == []
 
 
 def test_a_notebook_that_is_edited_while_others_run_is_not_run(step, capsys):

@@ -6,14 +6,23 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
 from mp_lib.config import METHODS
+from mp_lib.insight.reel import LIST, Film
+from mp_lib.pipeline.details import NO_WORDS
+from mp_lib.pipeline.report import build_report
+from mp_lib.pipeline.steps import Step
+from mp_lib.study.answer import Answer, answer
 from mp_lib.study.claims import ALIKE, CLAIMS, FAILS, HOLDS, NOTHING, UNDECIDED
 from mp_lib.study.designs import DESIGNS, REPORT
+from mp_lib.system.files import write_json
 from tests.pipeline.conftest import PAGES, run_pipeline
 
 BROWSER = next(filter(shutil.which, ("chromium", "chromium-browser", "google-chrome")), None)
@@ -36,6 +45,9 @@ window.addEventListener("load", () => {
     beyond: all("main table").filter(each => width(each) > width(each.parentElement) + 1).length,
     head: document.querySelector(".head").getBoundingClientRect().bottom,
     contents: document.querySelector("nav").getBoundingClientRect().top,
+    stays: getComputedStyle(document.querySelector("nav")).position,
+    scrolls: getComputedStyle(document.querySelector("nav")).overflowY,
+    longest: document.querySelector("nav").getBoundingClientRect().height - innerHeight,
   });
   document.body.append(probe);
 });
@@ -44,6 +56,7 @@ window.addEventListener("load", () => {
 
 
 VERDICTS = (HOLDS, FAILS, UNDECIDED, ALIKE, NOTHING)
+UNKNOWN = (NO_WORDS, "A picture", "A film")  # what is said of that of which nothing is known
 FIRST_SEEN = 900  # pixels of a window that is 1280 wide
 
 
@@ -62,6 +75,39 @@ def test_so_it_does_where_nothing_was_run(tmp_path):
     done = run_pipeline("report", root=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     check(Path(done.stdout.splitlines()[-1]).read_text(), REPORT.pages)
+
+
+@pytest.fixture
+def films(empty_root):
+    """A step that has left two films, and an experiment of that step alone."""
+    folder = empty_root / "data" / "reports" / "smoke"
+    (folder / "films").mkdir(parents=True)
+    rows = [Film(name, "pair", name, f"words on {name}") for name in ("one.mp4", "two.mp4")]
+    for row in rows:
+        (folder / "films" / row.file).write_bytes(b"film")
+    write_json(folder / "films" / LIST, {"films": [asdict(row) for row in rows]})
+    facts = {"name": "smoke", "scale": "smoke", "command": "./run_all.sh smoke", "any_device": "cpu"}
+    step = Step("films", "films", "/films.ipynb", folder / "films.ipynb", products=(folder / "films" / LIST,))
+    return SimpleNamespace(folder=folder, **facts), step
+
+
+def test_films_are_those_of_a_step_that_is_done_and_one_that_is_gone_is_said_to_be(films):
+    experiment, step = films
+    nothing = Answer("", "", {}, [])
+    assert build_report(experiment, [step], nothing).read_text().count("<video") == 2
+    assert "<video" not in build_report(experiment, [], nothing).read_text()  # it failed: they are of an earlier call
+    (experiment.folder / "films" / "two.mp4").unlink()
+    page = build_report(experiment, [step], nothing).read_text()
+    assert page.count("<video") == 1 and "not there any more: two.mp4." in page
+
+
+def test_the_verdicts_of_a_page_stand_beside_it_whoever_writes_to_figures(films, empty_root):
+    experiment, step = films
+    found = answer("smoke")
+    page = BeautifulSoup(build_report(experiment, [step], found).read_text(), "html.parser")
+    (address,) = {each["href"] for each in page.find_all("a", href=re.compile("csv$"))}
+    table = pd.read_csv(experiment.folder / address, keep_default_na=False)
+    assert [*table["verdict"]] == [*found.evidence["verdict"]] and not (empty_root / "figures").exists()
 
 
 def head_of(page):
@@ -100,6 +146,9 @@ def test_every_picture_and_film_says_what_it_shows_and_no_two_are_equal(written)
     assert all(picture["alt"].strip() for picture in pictures) and all(film["aria-label"].strip() for film in films)
     for shown in (pictures, films):
         assert len({each["src"] for each in shown}) == len(shown)
+    assert not {picture["alt"] for picture in pictures} & {*UNKNOWN} and not any(
+        film["aria-label"] in UNKNOWN for film in films
+    )
     assert all(film.has_attr("loop") and film.has_attr("muted") and film.has_attr("autoplay") for film in films)
 
 
@@ -168,4 +217,5 @@ def test_a_browser_draws_every_figure_and_asks_nobody(smoke_run, tmp_path):
     assert all(film == "data:" for film in seen["films"] if film)
     assert seen["requests"] == seen["refused"] == [] and seen["wide"] == seen["beyond"] == 0
     assert seen["head"] <= FIRST_SEEN and seen["contents"] < FIRST_SEEN / 2
+    assert seen["stays"] == "sticky" and seen["scrolls"] == "auto" and seen["longest"] <= 0  # contents stay in sight
     assert "default-src 'none'" in done.stdout  # whatever a notebook's output held, the browser would not fetch it
