@@ -11,7 +11,7 @@ import pandas as pd
 from mp_lib.config import METHODS
 from mp_lib.study import claims
 from mp_lib.study.claims import ALIKE, CLAIMS, FAILS, HOLDS, NOTHING, PAPER, RIVAL, UNDECIDED
-from mp_lib.study.runs import choose_runs
+from mp_lib.study.runs import telling_runs
 from mp_lib.study.sentences import count, join, with_interval
 from mp_lib.study.tables import method_table
 
@@ -69,10 +69,11 @@ def answer(scale: str, selection: Mapping | None = None, **which) -> Answer:
     """The verdicts by all runs of a scale, and the rates of those of a ``selection``, of all where there is none.
 
     ``selection``: tasks, methods, seeds and attention as of ``choose_runs``; ``which``: its ``expert`` and ``kept``.
-    Verdicts are judged anew rather than read from figures/, where whatever ran last has written.
+    Rates are of what was run here, or of what is kept where that tells more. Verdicts are judged anew rather than read
+    from figures/, where whatever ran last has written.
     """
     chosen = {"attention": "paper"} | dict(selection or {})
-    runs = choose_runs(scale, **chosen, **which)
+    runs = telling_runs(scale, **chosen, **which)
     table, evidence = method_table(runs), claims.claims_table(scale, **which)
     verdicts, where = verdicts_of(evidence, scale), place_of(runs, table)
     said = sentence(table, where, verdicts, len(runs))
@@ -108,7 +109,8 @@ def place_of(runs: pd.DataFrame, table: pd.DataFrame) -> str:
     told = join(tasks) if common == len(tasks) <= 2 else f"{count(common, 'task')} that all methods have"
     seeds = sorted({int(row.seeds) for row in table.itertuples()})
     trainings = " to ".join(map(str, {seeds[0]: 0, seeds[-1]: 0})) if seeds[-1] > 1 else "one"
-    return f"on {told}, by {trainings} training{'s' * (seeds[-1] > 1)} each"
+    origin = ", kept in data/results" if runs["kept"].all() else ""
+    return f"on {told}, by {trainings} training{'s' * (seeds[-1] > 1)} each{origin}"
 
 
 def sentence(table: pd.DataFrame, where: str, verdicts: list[Verdict], trainings: int) -> str:
