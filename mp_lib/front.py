@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mp_lib.config import EXPLORING_SEEDS, scale_config
+from mp_lib.config import EXPLORING_SEEDS, METHODS, scale_config
 from mp_lib.data.recording import demonstrations_of
 from mp_lib.insight import choices, duel, playing, prediction, still_views, trained_runs
 from mp_lib.insight import predicted_path as paths
@@ -18,7 +18,7 @@ from mp_lib.learning.folder import folder_of
 from mp_lib.sim.tasks import find_task
 from mp_lib.study import overview
 from mp_lib.system.device import choose_device
-from mp_lib.system.errors import at_least_one
+from mp_lib.system.errors import InputError, at_least_one
 from mp_lib.system.notebook import in_page, stopped_in_one_line
 
 if TYPE_CHECKING:  # where an extra is missing, a room says which one
@@ -126,6 +126,8 @@ def train(
     if they are not there, or read from the store at ``demos``. To stop it loses nothing.
     """
     at_least_one(jobs=jobs)
+    if task in METHODS and method not in METHODS:
+        raise InputError(f"train({task!r}, {method!r}) given; the task comes first: train({method!r}, {task!r})")
     spec, config = find_task(task), scale_config(scale, find_task(task).name, method, seed, **numbers)
     choose_device(device)  # said before anything is recorded
     store = demonstrations_of(config, demos=demos)

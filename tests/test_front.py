@@ -48,6 +48,11 @@ def test_what_the_names_need_is_one_line_where_it_is_not_installed():
     assert "MissingExtraError: pandas is not installed" in told and "python -m pip install -e '.[lab]'" in told
 
 
+def test_swapped_arguments_are_told_apart_before_anything_is_recorded():
+    with pytest.raises(InputError, match=r"the task comes first: train\('metaworld_reach', 'simple_dp3'\)"):
+        mp_lib.train("simple_dp3", "metaworld_reach")
+
+
 def test_tables_name_all_methods_and_tasks():
     assert list(mp_lib.methods()["method"]) == [*METHODS]
     assert list(mp_lib.tasks()["task"]) == [*TASKS]

@@ -6,7 +6,7 @@ import pytest
 from mp_lib.study import claims
 from mp_lib.study.claims import HOLDS, NOTHING, UNDECIDED, together
 from mp_lib.study.rows import kept_path
-from mp_lib.study.runs import keep
+from mp_lib.study.runs import keep, telling_runs
 from tests.study.finished import write_run
 from tests.study.test_recipes import SCALE, write_earlier
 from tests.study.test_runs import TASK, forget_runs
@@ -55,6 +55,15 @@ def test_the_verdict_rests_on_most_trainings_and_the_others_stand_beside(kept, o
     assert {each["basis"].rpartition("; ")[2] for each in (chosen, beside)} == {"run here", "kept in data/results"}
     assert chosen["verdict"] == together([chosen["verdict"], beside["verdict"]]) == verdict
     assert beside["verdict"].startswith("a remark: ")
+
+
+def test_rates_too_are_those_that_rest_on_more_trainings():
+    keep_and_forget(range(3))
+    write([10])
+    assert telling_runs(SCALE)["kept"].all() and telling_runs(SCALE)["seed"].nunique() == 3
+    write([11, 12])
+    assert not telling_runs(SCALE)["kept"].any()  # one's own of equally many
+    assert telling_runs(SCALE, kept=True)["seed"].nunique() == 6
 
 
 def test_runs_that_answer_nothing_hide_nothing():

@@ -77,7 +77,7 @@ def test_every_measurement_gives_a_row_a_backend(what, capsys):
         (["--only", "dp3"], "--only was given, which is for --table"),
         (["--table", "--what", "chunk"], "--what was given, which is not for the whole table; --only"),
         (["--table", "--methods", "dp3"], "--methods was given, which is not for the whole table; --only"),
-        (["--table", "--only", "dp4"], "choose one of: denoiser, chunk"),
+        (["--table", "--only", "dp4"], "choose one of: dp3, simple_dp3, denoiser, chunk"),
         (["--table", "--minutes", "0"], "minutes 0 given; give more than 0"),
     ],
 )
