@@ -16,7 +16,7 @@ from mp_lib.insight.playing import Played, play
 from mp_lib.insight.trained import Trained, load
 from mp_lib.interfaces import FINE
 from mp_lib.learning.film import write_film
-from mp_lib.learning.folder import CHECKPOINT, shipped, stored_result
+from mp_lib.learning.folder import CHECKPOINT, shipped
 from mp_lib.study.designs import MAMBA
 from mp_lib.study.rows import load_runs
 from mp_lib.study.sentences import of_ending
@@ -111,10 +111,10 @@ def common_seed(policies: Sequence[Trained]) -> int:
 
 def failure(policies: Sequence[Trained], shown: int) -> Played | None:
     """The first episode in which one of the policies failed, and fails again; None if there is none."""
-    finals = [(policy, stored_result(policy.checkpoint).get("final", {})) for policy in policies]
+    finals = [policy.facts.get("final", {}) for policy in policies]
     failed = sorted(
         (seed, place)
-        for place, (_, final) in enumerate(finals)
+        for place, final in enumerate(finals)
         for seed, success in zip(final.get("seeds", ()), final.get("successes", ()), strict=True)
         if not success and seed != shown
     )

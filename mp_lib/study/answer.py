@@ -108,7 +108,7 @@ def place_of(runs: pd.DataFrame, table: pd.DataFrame) -> str:
     common = int(table["tasks"].iloc[0])
     told = join(tasks) if common == len(tasks) <= 2 else f"{count(common, 'task')} that all methods have"
     seeds = sorted({int(row.seeds) for row in table.itertuples()})
-    trainings = " to ".join(map(str, {seeds[0]: 0, seeds[-1]: 0})) if seeds[-1] > 1 else "one"
+    trainings = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))) if seeds[-1] > 1 else "one"
     origin = ", kept in data/results" if runs["kept"].all() else ""
     return f"on {told}, by {trainings} training{'s' * (seeds[-1] > 1)} each{origin}"
 
@@ -124,11 +124,10 @@ def sentence(table: pd.DataFrame, where: str, verdicts: list[Verdict], trainings
         return f"Nothing was run of what was asked for, and nothing is kept of it; {claimed}."
     rows = {row.method: row for row in table.itertuples()}
     chosen = [name for name in (PAPER, RIVAL) if name in rows] if {PAPER, RIVAL} <= {*rows} else [*rows][:2]
-    (first, _), *others = told = [(rows[name], names(rows[name])) for name in chosen]
-    said = (
-        f"{told[0][1]} succeeds in {first.ours:.0f} % of episodes (95 % interval {first.low:.0f} to {first.high:.0f})"
-    )
-    said += "".join(f", {name} in {percent(row)}" for row, name in others)
+    first, *others = [rows[name] for name in chosen]
+    interval = f"95 % interval {first.low:.0f} to {first.high:.0f}"
+    said = f"{names(first)} succeeds in {first.ours:.0f} % of episodes ({interval})"
+    said += "".join(f", {names(row)} in {percent(row)}" for row in others)
     return f"{where[0].upper()}{where[1:]}, {said}; {claimed}."
 
 
