@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mp_lib.interfaces import AS_USUAL, Start, look_up
-from mp_lib.sim.cloud_env import CloudEnv
+from mp_lib.sim.cloud_env import WrappedEnv
 from mp_lib.sim.cloud_maker import Crop
-from mp_lib.sim.env import WiderDraws, checked_action, on_data
+from mp_lib.sim.env import WiderDraws, checked_action
 
 import mujoco  # isort: skip  # after mp_lib.sim.cloud_env, which chooses what mujoco loads
 from gymnasium.utils import seeding  # isort: skip
@@ -95,7 +95,7 @@ SETTINGS: dict[str, Setting] = {
 SETTINGS["pen"] = replace(SETTINGS["pen"], opaque=("pen", "target"), lost=_pen_is_dropped)
 
 
-class AdroitEnv(CloudEnv):
+class AdroitEnv(WrappedEnv):
     """One Adroit task; ``task`` is one of SETTINGS.
 
     The state (24,) is the angles of wrist and fingers in radians. An action (A,) is a target for each joint, -1 and 1
@@ -140,10 +140,6 @@ class AdroitEnv(CloudEnv):
         """Free the renderer."""
         super().close()
         self._env.close()
-
-    def _simulate_on(self, data: mujoco.MjData) -> None:
-        super()._simulate_on(data)
-        self._env = on_data(self._env, data)
 
     def _middle(self) -> tuple[float, float]:
         return MIDDLE

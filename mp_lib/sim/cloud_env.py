@@ -12,7 +12,7 @@ from mp_lib.interfaces import USUAL, Branch, Obs, Picture
 from mp_lib.point_cloud import draw_cloud
 from mp_lib.sim.cloud_maker import CloudMaker, Crop
 from mp_lib.sim.depth import BACKEND, OpenGLDepth, focal_length
-from mp_lib.sim.env import SimulationDiverged
+from mp_lib.sim.env import SimulationDiverged, on_data
 from mp_lib.sim.rays import RayDepth
 from mp_lib.system.errors import InputError
 
@@ -165,3 +165,11 @@ def _pose(model: mujoco.MjModel, camera: str) -> tuple[np.ndarray, np.ndarray]:
     assert eye.bodyid == 0 and eye.mode == mujoco.mjtCamLight.mjCAMLIGHT_FIXED, f"{camera} moves"
     mujoco.mju_quat2Mat(axes, eye.quat)
     return eye.pos.copy(), axes.reshape(3, 3) * [1, -1, -1]  # mujoco's cameras have y up
+
+
+class WrappedEnv(CloudEnv):
+    """One in which ``_env``, a gymnasium environment of another package, simulates."""
+
+    def _simulate_on(self, data: mujoco.MjData) -> None:
+        super()._simulate_on(data)
+        self._env = on_data(self._env, data)

@@ -7,9 +7,9 @@ import sys
 import numpy as np
 
 from mp_lib.interfaces import AS_USUAL, Start, look_up
-from mp_lib.sim.cloud_env import CloudEnv
+from mp_lib.sim.cloud_env import WrappedEnv
 from mp_lib.sim.cloud_maker import Crop
-from mp_lib.sim.env import WiderDraws, checked_action, on_data
+from mp_lib.sim.env import WiderDraws, checked_action
 
 import mujoco  # isort: skip  # after mp_lib.sim.cloud_env, which chooses what mujoco loads
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE  # isort: skip
@@ -21,7 +21,7 @@ ACTION_DIM = 4
 MIDDLE = (0.0, 0.7)  # of the box in which MetaWorld's hand may move
 
 
-class MetaWorldEnv(CloudEnv):
+class MetaWorldEnv(WrappedEnv):
     """One MetaWorld task; ``task`` is MetaWorld's name without version, such as "stick-push".
 
     The state (9,) is the positions of the end effector, the right and the left finger in the world in metres. The first
@@ -65,10 +65,6 @@ class MetaWorldEnv(CloudEnv):
         with self._simulating(self._env.task_name):
             self._observation, _, _, _, info = self._env.step(action)
         return bool(info["success"] > 0)
-
-    def _simulate_on(self, data: mujoco.MjData) -> None:
-        super()._simulate_on(data)
-        self._env = on_data(self._env, data)
 
     def _middle(self) -> tuple[float, float]:
         return MIDDLE
