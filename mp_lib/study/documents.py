@@ -92,17 +92,18 @@ def spread() -> str:
 
 
 def minutes() -> str:
-    """How long trainings at the scale took and, in brackets, their last evaluations; means by method and task."""
+    """How long trainings at the scale took and, in brackets, their last evaluations; means by method, device, task."""
     runs = choose_runs(SCALE, attention="paper", own=False)
-    means = runs.groupby(["method", "task"])[["train_seconds", "evaluate_seconds"]].mean()
+    means = runs.groupby(["method", "device", "task"])[["train_seconds", "evaluate_seconds"]].mean()
     cells = {
         row.Index: f"{row.train_seconds / 60:.1f} min ({row.evaluate_seconds:.0f} s)" for row in means.itertuples()
     }
-    tasks, methods = dict.fromkeys(runs["task"]), [name for name in METHODS if name in {*runs["method"]}]
-    rows = [[kind_name(method), *(cells.get((method, task), "") for task in tasks)] for method in methods]
-    table = markdown(pd.DataFrame(rows, columns=["method", *(f"`{task}`" for task in tasks)]))
-    devices, commits = (join(sorted({*runs[column]})) for column in ("device", "commit"))
-    return f"{table}\nMeasured on {devices}, commit {commits}.\n"
+    kinds = [(method, device) for device in sorted({*runs["device"]}) for method in METHODS]
+    made = [kind for kind in kinds if kind in means.droplevel("task").index]
+    tasks = dict.fromkeys(runs["task"])
+    rows = [[kind_name(kind[0]), kind[1], *(cells.get((*kind, task), "") for task in tasks)] for kind in made]
+    table = markdown(pd.DataFrame(rows, columns=["method", "processor", *(f"`{task}`" for task in tasks)]))
+    return f"{table}\nAt commit {join(sorted({*runs['commit']}))}.\n"
 
 
 def wall_times() -> str:

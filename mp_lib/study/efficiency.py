@@ -110,14 +110,19 @@ def quotients(table: pd.DataFrame) -> pd.Series:
 
 
 def kept_timings() -> pd.DataFrame:
-    """The kept benchmark, of the device that was measured last."""
+    """The kept benchmark, of one device: ``newest_device``."""
     return newest_device(every_timing())
 
 
 def newest_device(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the device and precision that were measured last: numbers of two do not belong side by side."""
-    last = table.iloc[-1:][["device", "precision"]].to_dict("records")
-    return pick(table, **last[0]) if last else table
+    """The rows of one device and precision, as numbers of two do not belong side by side.
+
+    Of those on which most methods and structures were measured, so that one begun hides none that is whole; of several
+    the one measured last.
+    """
+    places = table[["device", "precision"]].drop_duplicates(keep="last").to_dict("records")
+    found = [pick(table, **place) for place in reversed(places)]
+    return max(found, key=lambda rows: len(rows[["method", "attention"]].drop_duplicates()), default=table)
 
 
 def devices_in(table: pd.DataFrame) -> list[pd.DataFrame]:
@@ -139,7 +144,7 @@ def pick(table: pd.DataFrame, **values) -> pd.DataFrame:
 
 
 def measured_rows(column: str, horizon: int = 16, **where) -> pd.DataFrame:
-    """Rows of the kept benchmark that have a column, of the device on which such were measured last."""
+    """Rows of the kept benchmark that have a column, of one device: ``newest_device``."""
     return newest_device(pick(read_table(kept_path()), horizon=horizon, **where).dropna(subset=column))
 
 

@@ -30,6 +30,11 @@ def test_numbers_of_one_device_and_precision_stand_side_by_side(made_up):
     assert efficiency.newest_device(made_up.iloc[:0]).empty
 
 
+def test_a_device_with_some_methods_hides_none_that_has_all(made_up):
+    begun = made_up[made_up["method"].isin(["dp3", "dp3_mamba_v2"])].assign(device="another")
+    pd.testing.assert_frame_equal(efficiency.newest_device(pd.concat([made_up, begun])), made_up)
+
+
 def test_what_another_device_has_not_measured_is_taken_from_one_that_has(monkeypatch, tmp_path):
     """A GPU's rows, which come last, have no ONNX Runtime and no training step on two threads."""
     kept = read_rows(kept_path())
@@ -69,9 +74,10 @@ def test_what_is_measured_anew_stands_beside_what_is_kept(made_up):
     assert "kept" not in efficiency.anew_text([replace(row, horizon=8)], made_up)
 
 
-@pytest.mark.parametrize("path", ["kept", "missing"])
-def test_readers_show_what_is_there(path, tmp_path):
-    table = read_table(kept_path() if path == "kept" else tmp_path / "missing.csv")
+@pytest.mark.parametrize("table", [*efficiency.devices_in(efficiency.every_timing()), None])
+def test_readers_show_what_is_there(table, tmp_path):
+    missing = table is None
+    table = read_table(tmp_path / "missing.csv") if missing else table
     for horizon in (4, 16):
         shown = cost_reading.benchmark_reading(table, horizon)
         assert len(shown.columns) == 2 + len(efficiency.kinds())
@@ -79,7 +85,7 @@ def test_readers_show_what_is_there(path, tmp_path):
         page = show_grouped(shown).data
         assert [page.count(f"<em>{unit}</em>") for unit in shown["unit"].unique()] == [1] * shown["unit"].nunique()
     said = efficiency.benchmark_text(table)
-    assert ("has not been made" in said) == (path == "missing")
+    assert ("has not been made" in said) == missing
     costs = efficiency.relative_costs({16: efficiency.cost_table(16)}, table, efficiency.forms_in(table))
     calls = efficiency.pick(table, **efficiency.CALL)
     for figure in (plots.costs(costs), plots.latency_by_length(calls, {"torch": "", "onnx": ""})):
