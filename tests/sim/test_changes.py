@@ -254,8 +254,13 @@ def test_a_camera_turns_alone(make_changed, task):
 
 
 def placement(env):
-    """Where all bodies and sites are in the model (M, 3)."""
-    return np.concatenate([env._model.body_pos, env._model.site_pos, env._data.qpos[None, -7:-4]])
+    """Where all bodies and sites are in the model, and what lies free (M, 3)."""
+    import mujoco  # here: whoever makes an environment first chooses what it loads
+
+    model, free = env._model, mujoco.mjtJoint.mjJNT_FREE
+    places = [start for start, kind in zip(model.jnt_qposadr, model.jnt_type, strict=True) if kind == free]
+    lying = [env._data.qpos[None, start : start + 3] for start in places]
+    return np.concatenate([model.body_pos, model.site_pos, *lying])
 
 
 @every_row
