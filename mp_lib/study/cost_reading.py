@@ -58,9 +58,12 @@ def with_readings(table: pd.DataFrame) -> pd.DataFrame:
 def benchmark_reading(table: pd.DataFrame, horizon: int) -> pd.DataFrame:
     """Rows (unit, "horizon 16", a column a method and attention) of what a method counts and takes.
 
-    ``table`` as ``efficiency.read_table``, of one device. What was not measured is empty, or has no row.
+    ``table`` as ``efficiency.read_table``, of one device. What was not measured is empty, or has no row; a method of
+    which nothing was has no column, where there is anything of others.
     """
     costs, table = cost_table(horizon), with_readings(table)
+    timed = {*zip(table["method"], table["attention"], strict=True)} or {*kinds()}
+    costs = costs[[kind in timed for kind in zip(costs["method"], costs["attention"], strict=True)]]
     keys = pd.MultiIndex.from_frame(costs[["method", "attention"]])
     shown = {
         ("million", "parameters"): costs["parameters"].to_numpy() / 1e6,
@@ -71,7 +74,7 @@ def benchmark_reading(table: pd.DataFrame, horizon: int) -> pd.DataFrame:
         for quantity, column, where in rows:
             found = pick(table, horizon=horizon, **where).set_index(["method", "attention"])[column].astype(float)
             shown[unit, quantity] = found.reindex(keys).to_numpy()
-    names = [kind_name(*kind) for kind in kinds()]
+    names = [kind_name(*kind) for kind in keys]
     return (
         pd.DataFrame.from_dict(shown, orient="index", columns=names)
         .set_index(pd.MultiIndex.from_tuples(shown, names=["unit", f"horizon {horizon}"]))
