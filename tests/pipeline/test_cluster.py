@@ -232,7 +232,7 @@ def test_a_signal_ends_snakemake_and_lets_its_trainings_save(tmp_path):
     assert not left
     (saved,) = (root / "data" / "runs").glob("*/training.json")
     assert json.loads(saved.read_text())["step"] > 0
-    assert "Stopped" in (saved.parent / "03_train.ipynb").read_text()
+    assert "Stopped at step " in (saved.parent / "03_train.ipynb").read_text()
 
 
 @pytest.mark.slow
