@@ -64,6 +64,11 @@ SPLITS = {"all": 0.0, "released": 0.02}
 # deviation 1 over the training windows (``mp_lib.learning.start``).
 STARTS = ("released", "standardised")
 
+# What a network predicts of actions: them as recorded, or how they differ from the state at "now" (``mp_lib.geometry``);
+# and what the numbers of a policy that goes on from other weights are scaled by: the new data, or as there.
+ACTIONS, NORMALIZERS = ("absolute", "relative"), ("fit", "kept")
+UNNAMED = "none"  # instead of weights to begin with
+
 # Of what number a width has to be a multiple: the groups of the U-Net's norms, which is also the number of attention's
 # heads, and what fills the mixers' heads of 32 and 64 channels of twice the width.
 NORM_GROUPS, HEADS = 8, {"mamba2": 16, "hydra": 32}
@@ -94,7 +99,12 @@ def kind_name(method: str, attention: str = "") -> str:
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """What a policy is; saved beside its weights, enough to build it again."""
+    """What a policy is; saved beside its weights, enough to build it again.
+
+    ``action_dim`` counts what the network predicts, which of relative actions may be more numbers than are executed.
+    ``state_kinds`` and ``action_kinds`` say what the numbers of states and of executed actions are, as texts of
+    ``mp_lib.geometry.kinds.Layout``; empty where nobody has said it.
+    """
 
     method: str
     state_dim: int
@@ -109,9 +119,13 @@ class PolicyConfig:
     step_embed_dim: int = 128  # [cfg] diffusion_step_embed_dim
     num_train_steps: int = 100  # [cfg] noise_scheduler
     num_inference_steps: int = 10  # [cfg]
+    actions: str = "absolute"  # one of ACTIONS
+    state_kinds: str = ""
+    action_kinds: str = ""
 
     def __post_init__(self):
         read_fields(self)
+        look_up(dict.fromkeys(ACTIONS), self.actions, "kind of actions")
         unit = width_unit(self.method, self.attention)
         check_bounds(asdict(self), BOUNDS, COUNT)
         if self.n_obs_steps - 1 + self.n_action_steps > self.horizon:
@@ -151,6 +165,8 @@ BOUNDS: dict[str, Bound] = {
     **dict.fromkeys(("num_points", "num_train_steps", "final_episodes"), within(1, 10**6)),
     "blocks_per_level": within(1, 100),
     "eval_episodes": within(1, FINAL_SEEDS - CURVE_SEEDS),
+    "held_out": ("at least 0 and less than 1", lambda value: 0 <= value < 1),
+    "held_out_episodes": within(0, MANY),
 }
 LONGEST_WORD = 60  # in a folder's name, which file systems cut off at 255 letters
 INSTEAD_OF = {"num_epochs": "num_steps", "num_steps": "num_epochs", "demo_episodes": "num_demos"}
@@ -183,6 +199,11 @@ class TrainConfig:
     demo_seed: int = 0  # the first environment seed that they are recorded on
     demonstrator: str = "default"  # which of the task's experts they come from
     split: str = "all"  # "released": at least one demonstration is held out, as the release does
+    held_out: float | None = None  # the share of demonstrations that are, instead; None: the split's, see ``held_out_of``
+    held_out_episodes: tuple[int, ...] | None = None  # which of them, by their number, instead of a share
+    actions: str = "absolute"  # or relative to the state at "now", one of ACTIONS
+    init: str = UNNAMED  # the digest of the weights that it goes on from
+    normalizer: str = "fit"  # to the demonstrations, or kept as it is in those weights, one of NORMALIZERS
     batch_size: int = 128  # [cfg] dataloader
     num_epochs: int | None = 3000  # [cfg] training.num_epochs; None: num_steps counts
     num_steps: int | None = None
@@ -215,6 +236,9 @@ class TrainConfig:
         check_bounds(asdict(self), BOUNDS, COUNT)
         look_up(SPLITS, self.split, "split")
         look_up(dict.fromkeys(STARTS), self.start, "start")
+        look_up(dict.fromkeys(NORMALIZERS), self.normalizer, "normalizer")
+        if self.normalizer == "kept" and self.init == UNNAMED:
+            raise InputError("normalizer kept given, but no weights to begin with; give init, or normalizer fit")
         chosen = self.demo_episodes
         if chosen is not None and len({*chosen}) < max(1, len(chosen)):
             allowed = "name one or more, each once, such as [0, 3, 5]"

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mp_lib.config import SPLITS
+from mp_lib.geometry.relative import Relative
 from mp_lib.interfaces import look_up
 from mp_lib.system.errors import InputError, is_count
 from mp_lib.system.values import shown
@@ -25,16 +26,30 @@ class ActionWindows(torch.utils.data.Dataset):
 
     ``arrays``: point_cloud (F, N, 3), state (F, S), action (F, A); ``episode_ends`` (E,); the rest as of
     ``window_frames``. A window begins To-1 steps before "now": its first To frames are observed, the actions of all T
-    frames are to be predicted. Raises an InputError if arrays, ends and sizes do not fit, or no window does.
+    frames are to be predicted, by ``relative`` as they differ from the state at "now" if that is given. Raises an
+    InputError if arrays, ends and sizes do not fit, or no window does.
     """
 
-    def __init__(self, arrays: dict[str, np.ndarray], episode_ends: np.ndarray, *, n_obs_steps: int, **lengths):
+    def __init__(
+        self,
+        arrays: dict[str, np.ndarray],
+        episode_ends: np.ndarray,
+        *,
+        n_obs_steps: int,
+        relative: Relative | None = None,
+        **lengths,
+    ):
         self.n_obs_steps = n_obs_steps
         frames = window_frames(episode_ends, n_obs_steps=n_obs_steps, **lengths)
-        self.frames = torch.from_numpy(frames)  # (windows, T)
-        self.point_cloud, self.state, self.action = (
-            torch.from_numpy(frames_of(arrays, key, shape, int(np.max(episode_ends)))) for key, shape in SHAPES.items()
-        )
+        found = {key: frames_of(arrays, key, shape, int(np.max(episode_ends))) for key, shape in SHAPES.items()}
+        places = frames  # of each window's actions among the rows of ``action``
+        if relative:
+            now = found["state"][frames[:, n_obs_steps - 1]]
+            rows = relative.encode(found["action"][frames], now)
+            places = np.arange(frames.size).reshape(frames.shape)
+            found["action"] = np.ascontiguousarray(rows.reshape(frames.size, -1), np.float32)
+        self.frames, self.places = torch.from_numpy(frames), torch.from_numpy(places)  # (windows, T)
+        self.point_cloud, self.state, self.action = map(torch.from_numpy, found.values())
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -44,8 +59,8 @@ class ActionWindows(torch.utils.data.Dataset):
 
     def values(self) -> dict[str, torch.Tensor]:
         """Every frame that a window touches, by key: what a normaliser is fitted to."""
-        frames = self.frames.unique()
-        return {key: getattr(self, key)[frames] for key in SHAPES}
+        frames, rows = self.frames.unique(), self.places.unique()
+        return {key: getattr(self, key)[rows if key == "action" else frames] for key in SHAPES}
 
     def digest(self) -> bytes:
         """16 bytes that tell these windows from others: which frames they take, and what those hold.
@@ -61,15 +76,16 @@ class ActionWindows(torch.utils.data.Dataset):
 
     def to(self, device: torch.device | str) -> ActionWindows:
         """Move all frames to a device, so that a batch is gathered there; returns itself."""
-        for name in ("frames", *SHAPES):
+        for name in ("frames", "places", *SHAPES):
             setattr(self, name, getattr(self, name).to(device))
         return self
 
     def batch(self, indices: Sequence[int] | torch.Tensor) -> dict[str, torch.Tensor]:
         """Return windows (B,): point_cloud (B, To, N, 3), state (B, To, S), actions (B, T, A), float32."""
-        frames = self.frames[torch.as_tensor(indices, device=self.frames.device)]
-        seen = frames[:, : self.n_obs_steps]
-        return {"point_cloud": self.point_cloud[seen], "state": self.state[seen], "actions": self.action[frames]}
+        indices = torch.as_tensor(indices, device=self.frames.device)
+        seen = self.frames[indices, : self.n_obs_steps]
+        actions = self.action[self.places[indices]]
+        return {"point_cloud": self.point_cloud[seen], "state": self.state[seen], "actions": actions}
 
 
 def frames_of(arrays: Mapping[str, np.ndarray], key: str, shape: str, num_frames: int) -> np.ndarray:
@@ -125,15 +141,17 @@ def window_frames(
     return frames
 
 
-def split_episodes(num_demos: int, split: str = "all", seed: int = 42) -> tuple[np.ndarray, np.ndarray]:
+def split_episodes(
+    num_demos: int, split: str = "all", seed: int = 42, share: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the episodes to train on and those held out, both sorted int64.
 
-    "all" holds none out; "released" holds out what the release does: "10 demonstrations" are 9 there.
-    Raises ValueError if the split is unknown or there is no episode.
+    "all" holds none out; "released" holds out what the release does: "10 demonstrations" are 9 there. A ``share``
+    takes the split's place. Raises ValueError if the split is unknown or there is no episode.
     """
     if num_demos < 1:
         raise ValueError(f"num_demos={num_demos}; give at least 1")
-    share = look_up(SPLITS, split, "split")
+    share = look_up(SPLITS, split, "split") if share is None else share
     count = min(max(int(share > 0), round(num_demos * share)), num_demos - 1)
     held_out = np.sort(np.random.default_rng(seed).choice(num_demos, size=count, replace=False))
     return np.setdiff1d(np.arange(num_demos), held_out), held_out

@@ -38,7 +38,7 @@ class Tables:
         self.point_cloud, self.state, self.action = (
             normalizer.normalize(key, getattr(windows, key).to(device)) for key in ("point_cloud", "state", "action")
         )
-        self.frames = windows.frames.to(device)
+        self.frames, self.rows = windows.frames.to(device), windows.places.to(device)
         self.order = torch.zeros(trainer.steps_per_epoch * batch, dtype=torch.int64, device=device)
         self.places = torch.arange(batch, device=device)
         steps = range(trainer.num_steps)
@@ -61,10 +61,10 @@ class Tables:
     def batch(self) -> tuple[Tensor, ...]:
         """Clouds, states, actions, and the weight of each sample: those beyond the end of an epoch have none."""
         places = self.places + self.step % self.trainer.steps_per_epoch * len(self.places)
-        frames = self.frames[self.order[places]]
-        seen = frames[:, : self.trainer.windows.n_obs_steps]
+        windows = self.order[places]
+        seen = self.frames[windows, : self.trainer.windows.n_obs_steps]
         weights = (places < len(self.frames)).float()
-        return self.point_cloud[seen], self.state[seen], self.action[frames], weights / weights.sum()
+        return self.point_cloud[seen], self.state[seen], self.action[self.rows[windows]], weights / weights.sum()
 
 
 class Group:

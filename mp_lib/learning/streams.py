@@ -25,7 +25,9 @@ class Streams:
 
     def __init__(self, policy: PolicyConfig, windows: ActionWindows, seed: int):
         known = asdict(policy)
-        del known["num_inference_steps"]  # says nothing of the training
+        # The first says nothing of the training, the others nothing that the windows do not hold.
+        for name in ("num_inference_steps", "actions", "state_kinds", "action_kinds"):
+            del known[name]
         digest = hashlib.blake2b(json.dumps([VERSION, known, seed]).encode(), digest_size=16)
         digest.update(windows.digest())
         self.origin = [*np.frombuffer(digest.digest(), "<u4").tolist()]
