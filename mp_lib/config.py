@@ -254,11 +254,11 @@ class TrainConfig:
             choices = ", ".join(map(str, allowed))
             raise InputError(f"width_divisor {self.width_divisor} given; of {self.method} it must be one of: {choices}")
 
-    def policy(self, state_dim: int, action_dim: int) -> PolicyConfig:
-        """The policy that it trains where states and actions have these sizes."""
+    def policy(self, state_dim: int, action_dim: int, **kinds: str) -> PolicyConfig:
+        """The policy that it trains where states and actions have these sizes, and numbers of these ``kinds``."""
         own = {field.name for field in fields(PolicyConfig)} & {field.name for field in fields(self)}
         shared = {name: getattr(self, name) for name in (*own, "down_dims")}
-        return PolicyConfig(state_dim=state_dim, action_dim=action_dim, **shared)
+        return PolicyConfig(state_dim=state_dim, action_dim=action_dim, **shared, **kinds)
 
     @property
     def down_dims(self) -> tuple[int, ...]:

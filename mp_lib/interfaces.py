@@ -188,6 +188,8 @@ class TaskSpec:
     min_success_steps: int
     success_rule: SuccessRule
     action_meaning: str = ""
+    state_kinds: str = ""
+    action_kinds: str = ""
     placed: str = ""
     remark: str = ""
     expert_remark: str = ""
@@ -197,6 +199,11 @@ class TaskSpec:
     other_states: tuple[int, ...] = ()
     revision: int = 1
     ends_at_goal: bool = False
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it can be played, rather than exist in recordings alone (``mp_lib.data.own_tasks``)."""
+        return self.max_steps > 0
 
     def with_expert(self, key: str) -> TaskSpec:
         """The task with the expert of that key: "default" or one of ``other_experts``; else a ValueError lists them."""
@@ -270,7 +277,9 @@ class RunResult:
     """What one training run found; result.json holds it.
 
     ``curve`` has a row an evaluation during training, {step, successes, episodes}; ``final`` is the last
-    checkpoint on fresh seeds: {seeds, successes (0 or 1 each), interval}; ``loss`` is the last one logged,
+    checkpoint on fresh seeds: {seeds, successes (0 or 1 each), interval}, None for a task that cannot be simulated;
+    ``held_out`` is how far its actions are from those of demonstrations that were held out, as ``HeldOut.measure`` in
+    ``mp_lib.learning.held_out`` tells, None where none were. ``origin`` says which weights it went on from, if any. ``loss`` is the last one logged,
     ``parameters`` counts the policy's, all of which run; ``seconds`` by stage; ``threads`` are torch's on the CPU,
     whose number decides the last bits of a training there; 0 where it was not noted. ``how`` it was computed is as of
     ``How``, whose defaults hold where it is empty.
@@ -279,7 +288,7 @@ class RunResult:
     config: dict
     demonstrations: dict
     curve: list[dict]
-    final: dict
+    final: dict | None
     loss: float
     parameters: int
     seconds: dict[str, float]
@@ -289,3 +298,5 @@ class RunResult:
     versions: dict[str, str]
     threads: int = 0
     how: dict = field(default_factory=dict)
+    held_out: dict | None = None
+    origin: dict = field(default_factory=dict)

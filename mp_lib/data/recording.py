@@ -17,6 +17,7 @@ import numpy as np
 import mp_lib
 from mp_lib.config import BOUNDS, COUNT, CURVE_SEEDS, TrainConfig
 from mp_lib.data.layout import KEYS
+from mp_lib.data.own_tasks import check_task, spec_of
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.interfaces import Environment, TaskSpec
 from mp_lib.sim.env import SimulationDiverged
@@ -134,14 +135,16 @@ def demonstrations_of(config: TrainConfig, jobs: int | None = None, demos: str =
     not fit the task, an expert is named who would record, or ``jobs`` is below 1.
     """
     at_least_one(jobs=jobs)
-    spec = find_task(config.task, config.demonstrator)
+    check_task(config, demos)
     if demos:
         if config.demonstrator != "default":
             given = f"expert {config.demonstrator} and demos {shown(demos)} given"
             raise InputError(f"{given}: who showed is told by the store")
         if config.demo_seed:
             raise InputError(f"demo_seed {config.demo_seed} and demos {shown(demos)} given: nothing is recorded")
-        return ReplayBuffer.open(given_path(demos)).check(spec).choose(config.num_demos, config.demo_episodes)
+        store = ReplayBuffer.open(given_path(demos))
+        return store.check(spec_of(config.task, store)).choose(config.num_demos, config.demo_episodes)
+    spec = find_task(config.task, config.demonstrator)
     if config.demo_episodes is not None:
         raise InputError("demo_episodes are chosen from a store; give its path as demos, or num_demos alone")
     num_demos = config.num_demos or spec.num_demos

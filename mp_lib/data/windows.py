@@ -42,6 +42,7 @@ class ActionWindows(torch.utils.data.Dataset):
         self.n_obs_steps = n_obs_steps
         frames = window_frames(episode_ends, n_obs_steps=n_obs_steps, **lengths)
         found = {key: frames_of(arrays, key, shape, int(np.max(episode_ends))) for key, shape in SHAPES.items()}
+        self.recorded = found["action"]  # (F, A), as they are executed
         places = frames  # of each window's actions among the rows of ``action``
         if relative:
             now = found["state"][frames[:, n_obs_steps - 1]]

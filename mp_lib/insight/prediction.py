@@ -10,6 +10,7 @@ import torch
 from mp_lib.config import BOUNDS
 from mp_lib.interfaces import Obs
 from mp_lib.learning.rollout import batch_of
+from mp_lib.model.actions import executed
 from mp_lib.model.backends import FrozenPolicy
 from mp_lib.model.history import check_finite, prepare
 from mp_lib.model.noise import chunk_noise
@@ -62,4 +63,6 @@ def denoise_from(
 
     noisy.append(policy.policy.ddim.sample(step, torch.from_numpy(noise).to(policy.device)))
     check_finite(noisy[-1], history)
-    return np.stack([policy.policy.normalizer.unnormalize("action", each).cpu().numpy() for each in noisy])
+    now = history["state"][:, -1].expand(len(noise), -1)
+    told = (policy.policy.normalizer.unnormalize("action", each) for each in noisy)
+    return np.stack([executed(policy.config, each, now).cpu().numpy() for each in told])

@@ -81,15 +81,15 @@ class FrozenPolicy:
         )
 
     @torch.no_grad()
-    def predict(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
-        """The whole action chunk (B, T, A), in the actions' units, denoised from ``noise`` (B, T, A)."""
+    def decide(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
+        """The whole chunk as the network tells it, as ``DiffusionPolicy`` has it."""
         given = self.run_condition(history["point_cloud"], history["state"])
         chunk = self.policy.ddim.sample(
             lambda actions, index: self.run_denoise(actions, self.table[index] + given), noise
         )
         return self.policy.normalizer.unnormalize("action", chunk)
 
-    act = DiffusionPolicy.act
+    predict, act = DiffusionPolicy.predict, DiffusionPolicy.act
 
 
 def run_eagerly(policy: DiffusionPolicy) -> FrozenPolicy:
@@ -183,12 +183,12 @@ class GraphPolicy(FrozenPolicy):
         eager = run_eagerly(policy)  # another than this one, which would hold itself: graphs are to end with it
         super().__init__(policy, "cuda", eager.run_condition, eager.run_denoise)
         self.table = eager.table
-        self.replay = Replay(lambda cloud, state, noise: eager.predict({"point_cloud": cloud, "state": state}, noise))
+        self.replay = Replay(lambda cloud, state, noise: eager.decide({"point_cloud": cloud, "state": state}, noise))
 
     def with_steps(self, num_inference_steps: int) -> GraphPolicy:
         return GraphPolicy(self.policy.with_steps(num_inference_steps))
 
-    def predict(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
+    def decide(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
         return self.replay(history["point_cloud"], history["state"], noise).clone()
 
 

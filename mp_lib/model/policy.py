@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mp_lib.config import METHODS, PolicyConfig, mixers_of
 from mp_lib.interfaces import look_up
+from mp_lib.model.actions import executed
 from mp_lib.model.blocks import conv_tail, mixer_tail
 from mp_lib.model.ddim import DDIM
 from mp_lib.model.encoder import ObsEncoder
@@ -105,11 +106,15 @@ class DiffusionPolicy(nn.Module):
         return self.model.step_modulation(torch.tensor(self.ddim.steps, device=self.device))
 
     @torch.no_grad()
-    def predict(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
-        """The whole action chunk (B, T, A), in the actions' units, denoised from ``noise`` (B, T, A)."""
+    def decide(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
+        """The whole chunk (B, T, A) as the network tells it, in the actions' units, denoised from ``noise`` (B, T, A)."""
         table, given = self.step_table(), self.condition(history["point_cloud"], history["state"])
         chunk = self.ddim.sample(lambda actions, index: self.model.denoise(actions, table[index] + given), noise)
         return self.normalizer.unnormalize("action", chunk)
+
+    def predict(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
+        """The whole action chunk (B, T, A) as it is executed: what is relative is told of the state at "now" again."""
+        return executed(self.config, self.decide(history, noise), history["state"][:, -1])
 
     def act(
         self, history: Mapping, noise: Tensor | np.ndarray | None = None, repeat: bool = False

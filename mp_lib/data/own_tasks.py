@@ -1,0 +1,74 @@
+"""Tasks that exist in recordings alone: somebody's own robot, which nothing here can simulate."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mp_lib.config import TrainConfig
+from mp_lib.data.replay_buffer import ReplayBuffer
+from mp_lib.geometry.kinds import Layout
+from mp_lib.interfaces import TaskSpec, look_up
+from mp_lib.sim.env import ANY_STEP
+from mp_lib.sim.tasks import TASKS, find_task
+from mp_lib.system.errors import InputError
+
+RESERVED = ("metaworld_", "adroit_", "dexart_")  # how names of tasks begin that are simulated here
+
+
+def is_own(task: str) -> bool:
+    """Whether a name is that of a task of the user's: none that is simulated here, and not like one."""
+    return isinstance(task, str) and task not in TASKS and not task.startswith(RESERVED)
+
+
+def own_task(name: str, state_dim: int, action_dim: int, state_kinds: str = "", action_kinds: str = "") -> TaskSpec:
+    """A task without a simulator, ``simulated`` False; to make its environment or expert is an InputError.
+
+    An InputError, too, for kinds that do not fit the sizes.
+    """
+    for kinds, size in ((state_kinds, state_dim), (action_kinds, action_dim)):
+        if kinds:
+            Layout.parse(kinds, size)
+    refuse = partial(refuse_simulation, name)
+    return TaskSpec(
+        name=name,
+        suite="",
+        make_env=refuse,
+        make_expert=refuse,
+        expert_name="recorded",
+        state_dim=state_dim,
+        action_dim=action_dim,
+        num_points=0,
+        max_steps=0,
+        num_demos=0,
+        min_success_steps=0,
+        success_rule=ANY_STEP,
+        state_kinds=state_kinds,
+        action_kinds=action_kinds,
+    )
+
+
+def refuse_simulation(name: str, *_, **__) -> None:
+    """Raise the InputError of whoever asks for an episode of a task that is recorded alone."""
+    raise InputError(
+        f"{name} exists in recordings alone, so nothing can be played; its errors on episodes held out stand in "
+        "result.json and 03_train, and mp_lib.Actor acts with it on the robot"
+    )
+
+
+def spec_of(task: str, store: ReplayBuffer, expert: str = "default") -> TaskSpec:
+    """The task of that name, with that expert; one of the user's has the sizes and kinds of the store."""
+    if not is_own(task):
+        return find_task(task, expert)
+    kinds = store.attributes.get("kinds") or {}
+    sizes = (store.shapes[key][0] for key in ("state", "action"))
+    return own_task(task, *sizes, *(str(kinds.get(key) or "") for key in ("state", "action")))
+
+
+def check_task(config: TrainConfig, demos: str) -> None:
+    """Raise an InputError for a task that is none here, unless it is one of the user's with its demonstrations."""
+    if is_own(config.task) and not demos:
+        try:
+            look_up(TASKS, config.task, "task")
+        except InputError as error:
+            remedy = "or give the demonstrations of a task of your own as demos, the path of a store"
+            raise InputError(f"{error}; {remedy}") from None

@@ -1,0 +1,46 @@
+"""What a policy has seen of the world: ranges of the demonstrations, by which an observation is told to be like them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from mp_lib.data.windows import ActionWindows
+from mp_lib.system.files import write_atomically
+
+SEEN = "seen.npz"  # beside a policy
+
+
+def seen_in(windows: ActionWindows) -> dict[str, np.ndarray]:
+    """What windows hold, float32: a cloud, ranges (low and high) of clouds, states and actions, in their own units.
+
+    ``cloud`` (N, 3) is the first; ``cloud_low`` and ``cloud_high`` (3,) bound all points, ``centre_…`` the clouds' means,
+    ``extent_…`` their sizes; ``state_…`` (S,), ``action_…`` (A,), of actions as they are executed. ``action_values``
+    (2, A) are the two values that a number of actions has if it has no others, such as a gripper's; NaN where it has.
+    Padding is no point.
+    """
+    frames = windows.frames.unique().cpu().numpy()
+    clouds, states = windows.point_cloud.cpu().numpy()[frames], windows.state.cpu().numpy()[frames]
+    actions = windows.recorded[frames]
+    padding = ~clouds.any(-1, keepdims=True)
+    low, high = (np.where(padding, far, clouds) for far in (np.inf, -np.inf))
+    low, high = low.min(1), high.max(1)
+    whole = np.isfinite(low).all(1)  # clouds that have a point
+    centres = clouds[whole].sum(1) / (~padding[whole]).sum(1)
+    found = {"cloud": clouds[np.argmax(whole)], "cloud_low": low[whole].min(0), "cloud_high": high[whole].max(0)}
+    ranges = {"centre": centres, "extent": high[whole] - low[whole], "state": states, "action": actions}
+    for name, values in ranges.items():
+        found |= {f"{name}_low": values.min(0), f"{name}_high": values.max(0)}
+    middle = (actions == actions.min(0)) | (actions == actions.max(0))
+    ends = np.stack([actions.min(0), actions.max(0)])
+    found["action_values"] = np.where(middle.all(0) & (ends[0] < ends[1]), ends, np.nan)
+    return {name: np.asarray(values, np.float32) for name, values in found.items()}
+
+
+def save_seen(folder: Path, windows: ActionWindows) -> None:
+    """Write what windows hold beside a policy in ``folder``."""
+    content = io.BytesIO()
+    np.savez(content, **seen_in(windows))
+    write_atomically(folder / SEEN, content.getvalue())
