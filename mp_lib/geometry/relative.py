@@ -12,7 +12,6 @@ from mp_lib.geometry.kinds import Layout, Part
 from mp_lib.geometry.rotations import (
     matrix_of_quaternion,
     matrix_of_six,
-    nearest_angle,
     quaternion_of_matrix,
     quaternion_of_vector,
     six_of_matrix,

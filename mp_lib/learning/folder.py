@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mp_lib.config import EARLIER_FINAL_SEEDS, FINAL_SEEDS, TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
-from mp_lib.interfaces import RunResult
+from mp_lib.results import RunResult
 from mp_lib.system.errors import InputError, one_line
 from mp_lib.system.files import read_json
 from mp_lib.system.names import nearest

@@ -14,7 +14,7 @@ import torch
 
 from mp_lib.config import TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
-from mp_lib.interfaces import How, RunResult, TaskSpec
+from mp_lib.interfaces import TaskSpec
 from mp_lib.learning.fitting import Fit
 from mp_lib.learning.folder import check_owner, is_finished, leftovers, lock_of
 from mp_lib.learning.how import began_with, precision_of, settle
@@ -22,6 +22,7 @@ from mp_lib.learning.player import Player
 from mp_lib.learning.rollout import settle_jobs
 from mp_lib.learning.simulators import Simulators
 from mp_lib.learning.stages import Run, policy_config
+from mp_lib.results import How, RunResult
 from mp_lib.system.device import choose_device
 from mp_lib.system.errors import at_least_one
 from mp_lib.system.files import read_json, write_json
