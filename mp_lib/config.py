@@ -64,8 +64,8 @@ SPLITS = {"all": 0.0, "released": 0.02}
 # deviation 1 over the training windows (``mp_lib.learning.start``).
 STARTS = ("released", "standardised")
 
-# What a network predicts of actions: them as recorded, or how they differ from the state at "now" (``mp_lib.geometry``);
-# and what the numbers of a policy that goes on from other weights are scaled by: the new data, or as there.
+# What a network predicts of actions: them as recorded, or how they differ from the state at "now"; and by what a
+# policy that goes on from other weights scales its numbers: by the new data, or as there.
 ACTIONS, NORMALIZERS = ("absolute", "relative"), ("fit", "kept")
 UNNAMED = "none"  # instead of weights to begin with
 
@@ -200,7 +200,7 @@ class TrainConfig:
     demonstrator: str = "default"  # which of the task's experts they come from
     split: str = "all"  # "released": at least one demonstration is held out, as the release does
     held_out: float | None = (
-        None  # the share of demonstrations that are, instead; None: the split's, see ``held_out_of``
+        None  # the share of them that is, instead of the split's
     )
     held_out_episodes: tuple[int, ...] | None = None  # which of them, by their number, instead of a share
     actions: str = "absolute"  # or relative to the state at "now", one of ACTIONS

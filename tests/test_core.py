@@ -23,13 +23,13 @@ from mp_lib.config import scale_config
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows
 from mp_lib.learning.metrics import Metrics
-from mp_lib.learning.stages import policy_config
+from mp_lib.learning.training import policy_config
 from mp_lib.learning.trainer import Trainer
 from mp_lib.model.backends import freeze
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.system import paths
 
-Sizes = namedtuple("Sizes", "state_dim action_dim")
+Sizes = namedtuple("Sizes", "state_dim action_dim state_kinds action_kinds")
 store = ReplayBuffer.open("toy.zarr")
 frames = store.read()
 policy = freeze(load_policy("policy.safetensors")[0], "auto")
@@ -37,7 +37,7 @@ history = {key: torch.from_numpy(frames[key][None, :2]) for key in ("point_cloud
 actions = policy.act(history, torch.zeros(1, 16, 2))
 config = scale_config("smoke", "toy", "dp3_mamba_v2", horizon=4, n_action_steps=3, num_points=8, width_divisor=8)
 windows = ActionWindows(frames, store.episode_ends, horizon=4, n_obs_steps=2, n_action_steps=3)
-trainer = Trainer(config, policy_config(config, Sizes(3, 2)), windows, torch.device("cpu"))
+trainer = Trainer(config, policy_config(config, Sizes(3, 2, "", "")), windows, torch.device("cpu"))
 metrics = Metrics(paths.Path("metrics.jsonl"), 0, {})
 metrics.write(0, loss=float(trainer.update()))
 metrics.close()

@@ -1,4 +1,4 @@
-"""What a policy has seen of the world: ranges of the demonstrations, by which an observation is told to be like them."""
+"""What a policy has seen of the world: ranges of the demonstrations, which tell whether an observation is like them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SEEN = "seen.npz"  # beside a policy
 def seen_in(windows: ActionWindows) -> dict[str, np.ndarray]:
     """What windows hold, float32: a cloud, ranges (low and high) of clouds, states and actions, in their own units.
 
-    ``cloud`` (N, 3) is the first; ``cloud_low`` and ``cloud_high`` (3,) bound all points, ``centre_…`` the clouds' means,
-    ``extent_…`` their sizes; ``state_…`` (S,), ``action_…`` (A,), of actions as they are executed. ``action_values``
-    (2, A) are the two values that a number of actions has if it has no others, such as a gripper's; NaN where it has.
-    Padding is no point.
+    ``cloud`` (N, 3) is the first; ``cloud_low`` and ``cloud_high`` (3,) bound all points, ``centre_…`` the means of
+    clouds, ``extent_…`` their sizes; ``state_…`` (S,), ``action_…`` (A,), of actions as they are executed.
+    ``action_values`` (2, A) are the two values that a number of actions has if it has no others, such as a gripper's;
+    NaN where it has. Padding is no point.
     """
     frames = windows.frames.unique().cpu().numpy()
     clouds, states = windows.point_cloud.cpu().numpy()[frames], windows.state.cpu().numpy()[frames]

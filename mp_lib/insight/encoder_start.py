@@ -13,8 +13,9 @@ from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.drawing.display import Markdown
 from mp_lib.drawing.figures import publish
 from mp_lib.drawing.success import by_signal
-from mp_lib.learning.stages import policy_config, training_windows
+from mp_lib.learning.held_out import windows_of
 from mp_lib.learning.trainer import Trainer
+from mp_lib.learning.training import policy_config
 from mp_lib.sim.tasks import find_task
 from mp_lib.study.designs import DESIGNS
 from mp_lib.study.rows import CONFIG
@@ -56,7 +57,7 @@ def object_signal(config: TrainConfig) -> float:
     store = ReplayBuffer.open(store_path(config)).choose(config.num_demos)
     spec = find_task(config.task).with_state(store.shapes["state"][0])
     with torch.random.fork_rng():
-        policy = Trainer(config, policy_config(config, spec), training_windows(config, store), CPU).policy.eval()
+        policy = Trainer(config, policy_config(config, spec), windows_of(config, store, spec)[0], CPU).policy.eval()
     starts = [0, *store.episode_ends[:-1]]
     clouds = store.read(config.num_points, ["point_cloud"])["point_cloud"]
     first = torch.from_numpy(clouds[[starts[episode] for episode in store.demo_episodes]])

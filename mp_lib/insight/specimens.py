@@ -18,7 +18,8 @@ from mp_lib.data.recording import store_path
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows
 from mp_lib.learning.folder import CHECKPOINT
-from mp_lib.learning.stages import policy_config, training_windows
+from mp_lib.learning.held_out import windows_of
+from mp_lib.learning.training import policy_config
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.policy import DiffusionPolicy, build_policy
 from mp_lib.sim.tasks import find_task
@@ -125,7 +126,8 @@ def specimens_of(scale: str, task: str, wanted: Sequence[tuple[str, str | None]]
     configs = [scale_config(scale, task, method) for method, _ in wanted]
     demos, windows = store_path(configs[0]), None
     if demos.exists():
-        windows = training_windows(configs[0], ReplayBuffer.open(demos).check(find_task(task)))
+        store = ReplayBuffer.open(demos).check(find_task(task))
+        windows, _ = windows_of(configs[0], store, find_task(task))
     return [
         Specimen(method, mixer, config, newest_checkpoint(config, mixer), windows, demos)
         for (method, mixer), config in zip(wanted, configs, strict=True)

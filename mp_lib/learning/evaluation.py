@@ -45,15 +45,22 @@ def load(
     """
     at_least_one(num_inference_steps=num_inference_steps)
     policy, facts = load_policy(checkpoint, method or None)
-    spec = task_of(checkpoint, policy.config, facts.get("task"), task)
+    spec = task_of(checkpoint, policy.config, facts.get("task"), task, facts.get("simulated", True))
     if num_inference_steps is not None:
         policy = policy.with_steps(num_inference_steps)
     policy.to(choose_device(device))
     return freeze(policy, scoring_backend(backend, policy.device)), spec
 
 
-def task_of(checkpoint: Path, config: PolicyConfig, said: str | None, given: str) -> TaskSpec:
-    """The task that a policy acts in: what its file says, or what was given where that is no task of ours."""
+def task_of(
+    checkpoint: Path, config: PolicyConfig, said: str | None, given: str, simulated: bool = True
+) -> TaskSpec:
+    """The task that a policy acts in: what its file says, or what was given where that is no task of ours.
+
+    A file may say that it is a task of the user's, of which there is no simulator.
+    """
+    if not given and said and simulated is False and is_own(said):
+        return own_task(said, config.state_dim, robot_dim(config), config.state_kinds, config.action_kinds)
     if given and said in TASKS and said != given:
         raise InputError(f"{checkpoint} says that it was trained on {said}, task {given} was given; leave task empty")
     if not given and said not in TASKS:
@@ -110,6 +117,8 @@ def evaluate(
     if found := stored_evaluation(path, origin):
         return found
     policy, spec = load(checkpoint, num_inference_steps, device, how.backend, task=task, method=method)
+    if not spec.simulated:
+        refuse_simulation(spec.name)
     spec = disturbance.of(spec) if disturbance else spec
     settle_jobs(jobs, policy.device)  # before a lock is made
     film, seeds = path.with_suffix(".mp4"), range(first_seed, first_seed + episodes)

@@ -101,6 +101,8 @@ class Fit:
             run.evaluate_curve(self.beside)
             with self.stop.hold():
                 run.collect(wait=not self.beside)
+        with self.stop.hold():
+            run.look_aside()
         if run.trainer.step >= run.trainer.num_steps:
             run.collect(wait=True)
             with self.stop.hold():

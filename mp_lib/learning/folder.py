@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mp_lib.config import EARLIER_FINAL_SEEDS, FINAL_SEEDS, TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
-from mp_lib.results import RunResult
+from mp_lib.learning.result import RunResult
 from mp_lib.system.errors import InputError, one_line
 from mp_lib.system.files import read_json
 from mp_lib.system.names import nearest
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT, FILM = "policy.safetensors", "rollout.mp4"
 TRAINING = "training.safetensors"  # of a run in progress
-PRODUCTS = ("result.json", CHECKPOINT, FILM)  # of a finished run
+KEPT_POLICIES = "checkpoints"  # in a run's folder: policies of steps on the way
 KEPT = "kept"  # instead of a checkpoint: the episode that is kept with the project
 # Where weights lie in a folder, ours first; the official repositories save below checkpoints/.
 WEIGHTS = (CHECKPOINT, "checkpoints/latest.ckpt", "*.safetensors", "*.ckpt", "checkpoints/*.ckpt")
@@ -43,7 +43,7 @@ def check_owner(folder: Path, config: TrainConfig, store: ReplayBuffer) -> None:
         try:
             result = RunResult(**read_json(folder / "result.json"))
             found["demonstrations"] = result.demonstrations["content_hash"]
-            first = result.final["seeds"][0]
+            first = result.final["seeds"][0] if result.final else FINAL_SEEDS
             found["first environment seed"] = FINAL_SEEDS if first == EARLIER_FINAL_SEEDS else first
         except (LookupError, TypeError) as error:
             raise InputError(
@@ -63,8 +63,10 @@ def refuse_difference(folder: Path, key: str, found, wanted) -> None:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the folder holds all that a finished run leaves."""
-    return all((folder / name).exists() for name in PRODUCTS)
+    """Whether the folder holds all that a finished run leaves: result and weights, and a film if it was played."""
+    if not all((folder / name).exists() for name in ("result.json", CHECKPOINT)):
+        return False
+    return (folder / FILM).exists() or read_json(folder / "result.json").get("final", "lost") is None
 
 
 def stored_result(checkpoint: Path) -> dict:
@@ -77,8 +79,9 @@ def stored_result(checkpoint: Path) -> dict:
         return {}
     found = read_json(path)
     try:
-        final, config = RunResult(**found).final, found["config"]
-        seeds, successes = final["seeds"], final["successes"]
+        result, config = RunResult(**found), found["config"]
+        played = result.final or {"seeds": [0] * bool(result.held_out), "successes": [0] * bool(result.held_out)}
+        seeds, successes = played["seeds"], played["successes"]
         counts = all(type(each) is int for each in (*seeds, *successes)) and {*successes} <= {0, 1}
         known = {"task", "method", "seed", "scale", "num_inference_steps"} <= {*config} and isinstance(
             found["demonstrations"], dict

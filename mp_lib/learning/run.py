@@ -8,7 +8,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
@@ -19,10 +18,11 @@ from mp_lib.learning.fitting import Fit
 from mp_lib.learning.folder import check_owner, is_finished, leftovers, lock_of
 from mp_lib.learning.how import began_with, precision_of, settle
 from mp_lib.learning.player import Player
+from mp_lib.learning.result import How, RunResult
 from mp_lib.learning.rollout import settle_jobs
 from mp_lib.learning.simulators import Simulators
-from mp_lib.learning.stages import Run, policy_config
-from mp_lib.results import How, RunResult
+from mp_lib.learning.stages import Run
+from mp_lib.learning.training import Training
 from mp_lib.system.device import choose_device
 from mp_lib.system.errors import at_least_one
 from mp_lib.system.files import read_json, write_json
@@ -30,19 +30,6 @@ from mp_lib.system.locks import sole_user
 from mp_lib.system.stopping import Stop
 
 log = logging.getLogger(__name__)
-
-
-class Training(NamedTuple):
-    """What a run is made of, and the folder that it goes to."""
-
-    config: TrainConfig
-    spec: TaskSpec
-    store: ReplayBuffer
-    folder: Path
-
-    def shape(self) -> tuple:
-        """What runs have in common that can be trained as one."""
-        return policy_config(self.config, self.spec.with_state(self.store.shapes["state"][0])), self.config.batch_size
 
 
 def train(
@@ -55,6 +42,8 @@ def train(
     jobs: int | None = 1,
     form: str = "auto",
     precision: str = "auto",
+    init: Path | None = None,
+    save_every: int | None = None,
 ) -> RunResult:
     """Train and evaluate one run in ``folder`` and return its result, which result.json also holds.
 
@@ -62,9 +51,11 @@ def train(
     which it began; one that was made with another configuration raises a ValueError, one that another process works in
     an InUseError, which is a RuntimeError. ``jobs`` processes simulate in evaluations (None: as ``settle_jobs`` says)
     and live until the run ends; ``form`` is one of ``mp_lib.model.step_forms.FORMS``, ``precision`` tf32 or float32 or
-    auto, tf32 on a GPU that has it. Ctrl-C and SIGTERM end the step in hand, save, and raise KeyboardInterrupt.
+    auto, tf32 on a GPU that has it;
+    ``init`` and ``save_every`` are as of ``Training``. Ctrl-C and SIGTERM end the step in hand, save, and raise KeyboardInterrupt.
     """
-    training = Training(config, spec, store, folder)
+    at_least_one(save_every=save_every)
+    training = Training(config, spec, store, folder, init, save_every)
     if failure := train_group([training], device=device, jobs=jobs, form=form, precision=precision).get(folder):
         raise failure
     return RunResult(**read_json(folder / "result.json"))
@@ -160,7 +151,7 @@ def fit_in_memory(part: Sequence[Training], how: How, player: Player, stop: Stop
     try:
         for each in part:
             with kept(failures, each.folder):
-                runs.append(Run(*each, how, player))
+                runs.append(Run(each, how, player))
                 write_json(each.folder / "config.json", asdict(each.config))
         if runs:
             Fit(runs, stop).complete()

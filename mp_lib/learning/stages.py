@@ -11,22 +11,25 @@ from concurrent.futures import Executor, Future
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS, PolicyConfig, TrainConfig
+from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS
 from mp_lib.data.recording import expert_record
-from mp_lib.data.replay_buffer import ReplayBuffer
-from mp_lib.data.windows import ActionWindows, split_episodes
-from mp_lib.interfaces import TaskSpec
-from mp_lib.learning.folder import CHECKPOINT, FILM, TRAINING, refuse_difference
+from mp_lib.data.seen import save_seen
+from mp_lib.learning.beginning import beginning
+from mp_lib.learning.folder import CHECKPOINT, FILM, KEPT_POLICIES, TRAINING, refuse_difference
+from mp_lib.learning.held_out import MOMENTS, HeldOut, windows_of
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.metrics import Metrics
 from mp_lib.learning.player import Player
+from mp_lib.learning.result import How, RunResult
 from mp_lib.learning.simulators import Episode
+from mp_lib.learning.start import beyond
 from mp_lib.learning.trainer import Trainer
+from mp_lib.learning.training import Training, policy_config
 from mp_lib.model.checkpoint import checksum, save_policy
-from mp_lib.results import How, RunResult
 from mp_lib.statistics import wilson_interval
 from mp_lib.system import provenance
 from mp_lib.system.device import device_name, peak_memory
@@ -37,35 +40,27 @@ log = logging.getLogger(__name__)
 LOG_STEPS = 10
 
 
-def training_windows(config: TrainConfig, store: ReplayBuffer) -> ActionWindows:
-    """The windows that a run trains on."""
-    kept, _ = split_episodes(store.num_demos, config.split)
-    demo_episodes = [store.demo_episodes[place] for place in kept]
-    lengths = {key: getattr(config, key) for key in ("horizon", "n_obs_steps", "n_action_steps")}
-    return ActionWindows(store.read(config.num_points), store.episode_ends, demo_episodes=demo_episodes, **lengths)
-
-
-def policy_config(config: TrainConfig, spec: TaskSpec) -> PolicyConfig:
-    """The policy that a run trains: what both configurations name, and the task's sizes."""
-    return config.policy(spec.state_dim, spec.action_dim)
-
-
 class Run:
     """A run's trainer and all that is written of it; ``mp_lib.learning.fitting.fit`` says when.
 
     Evaluations of its curve are rolled out by ``player``.
     """
 
-    def __init__(
-        self, config: TrainConfig, spec: TaskSpec, store: ReplayBuffer, folder: Path, how: How, player: Player
-    ):
+    def __init__(self, training: Training, how: How, player: Player):
+        self.config, spec, store, self.folder, init, self.save_every = training
+        config = self.config
         self.store = store.check(spec)
         self.spec = spec.with_state(store.shapes["state"][0])
-        self.config, self.folder, self.how, self.player = config, folder, how, player
-        self.device = player.device
-        windows = training_windows(config, store)
-        self.trainer = Trainer(config, policy_config(config, self.spec), windows, self.device, how.form)
-        self.state = folder / TRAINING
+        self.how, self.player, self.device = how, player, player.device
+        self.windows, apart = windows_of(config, store, self.spec)
+        self.held_out = HeldOut(config, store, self.spec, apart, self.windows) if apart else None
+        weights, self.origin = beginning(config, init)
+        policy = policy_config(config, self.spec)
+        self.trainer = Trainer(config, policy, self.windows, self.device, how.form, weights)
+        if init:
+            self.origin["beyond"] = beyond(self.trainer.policy, self.windows)
+        self.state = self.folder / TRAINING
+        self.errors: list[dict] = []  # on the episodes held out, {step, share} at a few moments
         self.curve: list[dict] = []
         self.seconds = {"train": 0.0, "evaluate": 0.0}
         self.loss = float("nan")
@@ -90,6 +85,7 @@ class Run:
             raise ValueError(f"{error}; or move it away, and this run begins anew") from error
         refuse_difference(self.folder, "demonstrations", facts["demonstrations"], self.store.content_hash())
         self.curve, self.seconds, self.loss = facts["curve"], facts["seconds"], facts["loss"]
+        self.errors = facts.get("errors", [])
         torch.set_num_threads(facts.get("threads", torch.get_num_threads()))  # they decide the last bits
         log.info("%s: resumed at step %d", self.config.name, self.trainer.step)
         if weights:
@@ -124,6 +120,7 @@ class Run:
             weights,
             demonstrations=self.store.content_hash(),
             curve=self.curve,
+            errors=self.errors,
             seconds=self.seconds,
             loss=self.loss,
             threads=torch.get_num_threads(),
@@ -153,13 +150,33 @@ class Run:
             f"look at the demonstrations, or train with a lower learning_rate than {self.config.learning_rate}"
         )
 
+    def look_aside(self) -> None:
+        """Compare with the episodes held out, and keep the policy, behind steps where that is due."""
+        step, last = self.trainer.step, self.trainer.num_steps
+        moments = {*np.linspace(0, last, MOMENTS + 1).astype(int)} - {0}
+        if self.held_out and step in moments and step not in [row["step"] for row in self.errors]:
+            began = time.perf_counter()
+            share = self.held_out.glance(self.trainer.average)
+            self.errors.append({"step": step, "share": share})
+            self.metrics.write(step - 1, held_out_error=share)
+            self.seconds["evaluate"] += time.perf_counter() - began
+        path = self.folder / KEPT_POLICIES / f"step_{step:06d}.safetensors"
+        if self.save_every and step and step % self.save_every == 0 and not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            save_policy(path, self.trainer.average, **self.facts())
+
+    def facts(self) -> dict:
+        """What a policy's file says of it beside its numbers."""
+        told = {"task": self.config.task, "run": self.config.name, "step": self.trainer.step}
+        return told | ({} if self.spec.simulated else {"simulated": False})
+
     def evaluation_due(self) -> bool:
         """Whether the last step ended an epoch after which the protocol evaluates, and that is still to be done.
 
         Those are the first epoch and every n-th from there on.
         """
         every, epoch, step = self.config.eval_every_epochs, self.trainer.ends_epoch(), self.trainer.step
-        planned = every is not None and epoch is not None and epoch % every == 0
+        planned = self.spec.simulated and every is not None and epoch is not None and epoch % every == 0
         begun = [row["step"] for row in self.curve] + ([self.waiting[0]] if self.waiting else [])
         return planned and step not in begun
 
@@ -204,13 +221,10 @@ class Run:
         return episodes, time.perf_counter() - began
 
     def finish(self) -> RunResult:
-        """Save the policy, evaluate it on fresh seeds, film the first episode, and say all that is known."""
-        facts = {"task": self.config.task, "run": self.config.name, "step": self.trainer.step}
-        save_policy(self.folder / CHECKPOINT, self.trainer.average, **facts)
-        seeds = range(FINAL_SEEDS, FINAL_SEEDS + self.config.final_episodes)
-        episodes, seconds = self.evaluate(self.trainer.step, None, seeds, self.folder / FILM)
-        self.seconds["evaluate"] += seconds
-        successes = [int(episode.success) for episode in episodes]
+        """Save the policy, evaluate it, and say all that is known."""
+        save_seen(self.folder, self.windows)
+        save_policy(self.folder / CHECKPOINT, self.trainer.average, **self.facts())
+        final, held_out = self.score(), self.compare()
         attributes = self.store.attributes
         solved, tried = expert_record(attributes)
         return RunResult(
@@ -219,16 +233,12 @@ class Run:
                 "task": self.config.task,
                 "expert": attributes.get("expert", "unknown"),
                 "expert_rate": solved / tried if tried else None,
-                "episodes": self.store.num_demos,
+                "episodes": self.store.num_demos - (len(self.held_out.episodes) if self.held_out else 0),
                 "depth_backend": attributes.get("settings", {}).get("depth_backend", "unknown"),
                 "content_hash": self.store.content_hash(),
             },
             curve=self.curve,
-            final={
-                "seeds": list(seeds),
-                "successes": successes,
-                "interval": wilson_interval(sum(successes), len(seeds)),
-            },
+            final=final,
             loss=self.loss,
             parameters=sum(each.numel() for each in self.trainer.policy.parameters()),
             seconds=self.seconds,
@@ -238,13 +248,31 @@ class Run:
             versions=provenance.versions(),
             threads=torch.get_num_threads(),
             how=asdict(self.how),
+            held_out=held_out,
+            origin=self.origin,
         )
+
+    def score(self) -> dict | None:
+        """How the policy does on fresh seeds, the first of which is filmed; None where nothing can be simulated."""
+        if not self.spec.simulated:
+            return None
+        seeds = range(FINAL_SEEDS, FINAL_SEEDS + self.config.final_episodes)
+        episodes, seconds = self.evaluate(self.trainer.step, None, seeds, self.folder / FILM)
+        self.seconds["evaluate"] += seconds
+        successes = [int(episode.success) for episode in episodes]
+        interval = wilson_interval(sum(successes), len(seeds))
+        return {"seeds": list(seeds), "successes": successes, "interval": interval}
+
+    def compare(self) -> dict | None:
+        """How far the policy is from what was done in the episodes held out; None where none were."""
+        return self.held_out.measure(self.trainer.average) | {"curve": self.errors} if self.held_out else None
 
     def end(self) -> None:
         """Finish, and write the result before the record is closed, whose mirror may take a minute to be killed in."""
         result = self.finish()
-        rate = sum(result.final["successes"]) / len(result.final["successes"])
-        self.metrics.write(self.trainer.step, final_success_rate=rate)
+        if result.final:
+            rate = sum(result.final["successes"]) / len(result.final["successes"])
+            self.metrics.write(self.trainer.step, final_success_rate=rate)
         write_json(self.folder / "result.json", asdict(result))
         self.finished = True
 

@@ -1,14 +1,21 @@
-"""First values of weights that come from the data of a training."""
+"""First values of weights: from the data of a training, or from a policy that it goes on from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 import torch
 
 from mp_lib.data.windows import ActionWindows
 from mp_lib.model.policy import DiffusionPolicy
+from mp_lib.system.errors import InputError
 
+# What two policies have in common if weights of the one are to fit the other, and to mean the same there.
+SIZES = (
+    *("method", "attention", "down_dims", "blocks_per_level", "step_embed_dim", "n_obs_steps", "num_train_steps"),
+    *("state_dim", "action_dim", "actions"),
+)
 FRAMES = 1000  # of the windows' frames, evenly spaced, that features are computed of
 
 
@@ -33,6 +40,29 @@ def standardise_features(policy: DiffusionPolicy, windows: ActionWindows) -> Non
         scale = torch.where(deviation > 1e-6 * features.abs().max(), 1 / deviation, 1.0)
         last.weight.mul_(scale.reshape(-1, *(last.weight.dim() - 1) * [1]))
         last.bias.copy_((last.bias - mean) * scale)
+
+
+@torch.no_grad()
+def go_on_from(policy: DiffusionPolicy, init: DiffusionPolicy, normalizer: str) -> None:
+    """Give a policy the weights of ``init``, and its normaliser where that is to be "kept".
+
+    An InputError names what of the two differs, if weights of the one do not fit the other.
+    """
+    ours, theirs = asdict(policy.config), asdict(init.config)
+    differ = [f"{key} {theirs[key]} there, {ours[key]} here" for key in SIZES if theirs[key] != ours[key]]
+    if differ:
+        raise InputError(f"the weights given as init do not fit: {', '.join(differ)}; give others, or none")
+    kept = {name: each for name, each in init.state_dict().items() if not name.startswith("normalizer.")}
+    policy.load_state_dict(init.state_dict() if normalizer == "kept" else kept, strict=normalizer == "kept")
+
+
+def beyond(policy: DiffusionPolicy, windows: ActionWindows) -> dict[str, float]:
+    """By key, which share of the numbers of windows lies beyond what a policy's normaliser takes for -1 to 1."""
+    found = {}
+    for key, values in windows.values().items():
+        scaled = policy.normalizer.normalize(key, values.to(policy.device))
+        found[key] = float((scaled.abs() > 1 + 1e-4).float().mean())
+    return found
 
 
 STARTS: dict[str, Callable[[DiffusionPolicy, ActionWindows], None]] = {

@@ -16,10 +16,10 @@ import torch
 
 from mp_lib.config import PolicyConfig, TrainConfig
 from mp_lib.data.windows import ActionWindows
-from mp_lib.learning.start import STARTS
+from mp_lib.learning.start import STARTS, go_on_from
 from mp_lib.learning.streams import BATCHES, NOISE, VERSION, WEIGHTS, Streams
 from mp_lib.model.checkpoint import load_tensors, save_tensors
-from mp_lib.model.policy import build_policy
+from mp_lib.model.policy import DiffusionPolicy, build_policy
 from mp_lib.model.step_forms import make_optimizer, settle_form
 from mp_lib.system.code_cache import keep_compiled_code
 from mp_lib.system.errors import InputError
@@ -30,6 +30,7 @@ class Trainer:
 
     It seeds torch's default generator, so whoever owns that wraps it in ``torch.random.fork_rng``. ``form`` is one
     of FORMS: how a step is run, not what it computes. In form cuda its steps are taken by ``mp_lib.learning.group``.
+    It begins with the weights of ``init`` if given, on the CPU; an InputError if those do not fit.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Trainer:
         windows: ActionWindows,
         device: torch.device,
         form: str = "torch",
+        init: DiffusionPolicy | None = None,
     ):
         self.config, self.device, self.form = config, device, settle_form(form, device)
         self.streams = Streams(policy_config, windows, config.seed)
@@ -46,7 +48,10 @@ class Trainer:
         torch.manual_seed(self.streams.seed(WEIGHTS, 0))
         self.policy = build_policy(policy_config)
         self.policy.normalizer.fit(windows.values())
-        STARTS[config.start](self.policy, windows)
+        if init:
+            go_on_from(self.policy, init, config.normalizer)
+        else:
+            STARTS[config.start](self.policy, windows)
         self.policy.to(device).train()
         self.average = copy.deepcopy(self.policy).eval().requires_grad_(False)
         settings = {"betas": tuple(map(float, config.betas)), "weight_decay": float(config.weight_decay)}

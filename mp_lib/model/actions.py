@@ -24,8 +24,8 @@ def relative_of(actions: str, state_kinds: str, action_kinds: str) -> Relative |
         return None
     if not (state_kinds and action_kinds):
         raise InputError(
-            "actions relative given, but the demonstrations do not say what their numbers are; give their kinds when they "
-            'are imported: --state-kinds "position:3 quaternion:4" --action-kinds "position:3 quaternion:4 gripper:1"'
+            "actions relative given, but the demonstrations do not say what their numbers are; import them with kinds: "
+            '--state-kinds "position:3 quaternion:4" --action-kinds "position:3 quaternion:4 gripper:1"'
         )
     return Relative(Layout.parse(state_kinds), Layout.parse(action_kinds))
 

@@ -77,10 +77,10 @@ class DiffusionPolicy(nn.Module):
         cloud = self.normalizer.normalize("point_cloud", point_cloud)
         return self.obs_encoder(cloud, self.normalizer.normalize("state", state))
 
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def loss(self, batch: dict[str, Tensor], generator: torch.Generator | None = None) -> Tensor:
         """The mean squared error of the predicted sample at random diffusion steps; a scalar."""
         actions = self.normalizer.normalize("action", batch["actions"])
-        noise, step, kept = self.draw(len(actions))
+        noise, step, kept = self.draw(len(actions), generator)
         cond = self.encode(batch["point_cloud"], batch["state"])
         predicted = self.model(self.ddim.add_noise(actions, noise, step), step, cond, kept if self.training else None)
         return nn.functional.mse_loss(predicted, actions)
@@ -107,7 +107,7 @@ class DiffusionPolicy(nn.Module):
 
     @torch.no_grad()
     def decide(self, history: dict[str, Tensor], noise: Tensor) -> Tensor:
-        """The whole chunk (B, T, A) as the network tells it, in the actions' units, denoised from ``noise`` (B, T, A)."""
+        """The whole chunk (B, T, A) as the network tells it, in the actions' units, from ``noise`` (B, T, A)."""
         table, given = self.step_table(), self.condition(history["point_cloud"], history["state"])
         chunk = self.ddim.sample(lambda actions, index: self.model.denoise(actions, table[index] + given), noise)
         return self.normalizer.unnormalize("action", chunk)

@@ -10,10 +10,10 @@ import pandas as pd
 from mp_lib.config import TrainConfig
 from mp_lib.data.recording import demonstrations_of
 from mp_lib.learning.folder import folder_of, is_finished
-from mp_lib.learning.run import Training, train_group
-from mp_lib.learning.stages import policy_config
+from mp_lib.learning.result import RunResult
+from mp_lib.learning.run import train_group
+from mp_lib.learning.training import Training, policy_config
 from mp_lib.pipeline.parameters import run_config
-from mp_lib.results import RunResult
 from mp_lib.sim.tasks import TASKS, find_task
 from mp_lib.system.files import read_json
 

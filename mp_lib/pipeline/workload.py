@@ -13,7 +13,7 @@ import torch
 from mp_lib.config import PolicyConfig, TrainConfig
 from mp_lib.data.recording import store_path
 from mp_lib.data.windows import split_episodes
-from mp_lib.learning.stages import policy_config
+from mp_lib.learning.training import policy_config
 from mp_lib.model.policy import build_policy
 from mp_lib.sim.tasks import TASKS
 from mp_lib.system.files import read_json

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from mp_lib.learning.folder import stored_result
-from mp_lib.results import RunResult
+from mp_lib.learning.result import RunResult
 from mp_lib.scales import recipe_of
 from mp_lib.sim.tasks import remarks_on
 from mp_lib.statistics import wilson_interval

@@ -16,9 +16,9 @@ import torch
 from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS
 from mp_lib.learning import fitting, player
 from mp_lib.learning import run as module
+from mp_lib.learning.held_out import windows_of
 from mp_lib.learning.metrics import Metrics
 from mp_lib.learning.run import train
-from mp_lib.learning.stages import training_windows
 from mp_lib.learning.trainer import Trainer
 from mp_lib.model.checkpoint import load_policy, load_tensors
 from tests.conftest import TOY
@@ -230,7 +230,7 @@ def test_the_first_or_the_chosen_demonstrations_are_trained_on_and_recorded(tmp_
 
 def training_episodes(config, store):
     """Which episodes a run's windows touch."""
-    frames = training_windows(config, store).frames.unique().numpy()
+    frames = windows_of(config, store, TOY)[0].frames.unique().numpy()
     return {*np.searchsorted(store.episode_ends, frames, side="right").tolist()}
 
 

@@ -27,9 +27,9 @@ class RunResult:
     checkpoint on fresh seeds: {seeds, successes (0 or 1 each), interval}, None for a task that cannot be simulated.
     ``held_out`` says how far its actions are from those of demonstrations that were held out
     (``mp_lib.learning.held_out``), None where none were; ``origin`` which weights it went on from, empty if none.
-    ``loss`` is the last one logged, ``parameters`` counts the policy's, all of which run; ``seconds`` by stage; ``threads`` are torch's on the CPU,
-    whose number decides the last bits of a training there; 0 where it was not noted. ``how`` it was computed is as of
-    ``How``, whose defaults hold where it is empty.
+    ``loss`` is the last one logged, ``parameters`` counts the policy's, all of which run; ``seconds`` by stage;
+    ``threads`` are torch's on the CPU, whose number decides the last bits of a training there; 0 where it was not
+    noted. ``how`` it was computed is as of ``How``, whose defaults hold where it is empty.
     """
 
     config: dict

@@ -1,0 +1,35 @@
+"""The weights that a training goes on from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mp_lib.config import UNNAMED, TrainConfig
+from mp_lib.learning.folder import stored_result
+from mp_lib.model.checkpoint import load_policy
+from mp_lib.model.policy import DiffusionPolicy
+from mp_lib.system.errors import InputError
+from mp_lib.system.provenance import file_hash
+
+DIGITS = 12  # of a file's digest, in a configuration and in a run's name
+
+
+def digest_of(path: Path) -> str:
+    """What ``TrainConfig.init`` says of a file of weights."""
+    return file_hash(path)[:DIGITS]
+
+
+def beginning(config: TrainConfig, init: Path | None) -> tuple[DiffusionPolicy | None, dict]:
+    """The policy that a training begins with, None for fresh weights, and what its result says of where it comes from.
+
+    An InputError if the file is not the one that the configuration names.
+    """
+    if config.init == UNNAMED and init is None:
+        return None, {}
+    if init is None or digest_of(init) != config.init:
+        given = f"{init}, whose digest is {digest_of(init)}" if init else "no file"
+        raise InputError(f"init {config.init} is the digest of the weights to begin with; {given} was given")
+    policy, facts = load_policy(init, config.method)
+    run = stored_result(init).get("config", {})
+    told = {"init": init.parent.name if run else init.name, "digest": config.init, "normalizer": config.normalizer}
+    return policy, told | {key: facts[key] for key in ("step", "task") if key in facts}
