@@ -37,7 +37,7 @@ class Kind:
         return "any number from 1 on" if self.sizes is None else " or ".join(map(str, self.sizes))
 
 
-# Positions in metres or any other length; angles and rotation vectors in radians. A joint does not turn round and round,
+# Positions in metres or any other length; angles and rotation vectors in radians. A joint has an end at which it stops,
 # so that its difference is not wrapped; an angle is the same as itself plus 2 pi. Velocity is the kind for a state's
 # forces, too, and for whatever else of it no action commands. A step is a difference that the robot adds by itself.
 KINDS = {

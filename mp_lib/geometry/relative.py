@@ -126,21 +126,19 @@ class Relative:
 
         An InputError if the layouts name other numbers of numbers, or a quaternion is zero.
         """
-        actions = self.action.checked(actions)
+        actions = self.action.checked(actions, axes=2)
         return self._through(ENCODE, actions, [pair.action.slice for pair in self._pairs], now)
 
     def decode(self, relative: np.ndarray, now: np.ndarray) -> np.ndarray:
         """Relative actions (..., T, A') as actions (..., T, A) at states (..., S), of the relative ones' type.
 
-        What a network predicts of a rotation is made one first. Of equal forms the one nearest to the state is given. An
-        InputError if there are other numbers of numbers, or a quaternion of the state is zero.
+        What a network predicts of a rotation is made one first. Of equal forms the one nearest to the state is given.
+        An InputError if there are other numbers of numbers, or a quaternion of the state is zero.
         """
         relative = np.asarray(relative)
         if relative.ndim < 2 or relative.shape[-1] != self.size:
             wanted = f"(..., T, {self.size}), the relative form of {self.action.text!r}"
-            raise InputError(
-                f"relative actions of shape {relative.shape} given; they must be {wanted}: name the kinds anew"
-            )
+            raise InputError(f"relative actions of shape {relative.shape} given; they must be {wanted}")
         return self._through(DECODE, relative, [pair.columns for pair in self._pairs], now)
 
     def _through(self, ways: dict[str, Way], values: np.ndarray, columns: list[slice], now: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Rotations as matrices, quaternions, rotation vectors and six numbers, and angles within one turn.
 
-A quaternion is ``w x y z`` here unless it is called otherwise; q and -q are the same rotation. Everything broadcasts over
-leading axes and is computed in float64.
+A quaternion is ``w x y z`` here unless it is called otherwise; q and -q are the same rotation. Everything broadcasts
+over leading axes and is computed in float64.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ def wrapped(angles: np.ndarray) -> np.ndarray:
     """The same angles in [-pi, pi)."""
     angles = np.asarray(angles, np.float64)
     inside = angles - TURN * np.floor((angles + np.pi) / TURN)
-    return np.where(inside >= np.pi, -np.pi, inside)  # which rounding may reach
+    # Rounding may lead a little beyond either end.
+    return np.where(inside >= np.pi, -np.pi, np.maximum(inside, -np.pi))
 
 
 def nearest_angle(angles: np.ndarray, reference: np.ndarray) -> np.ndarray:
