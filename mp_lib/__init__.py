@@ -24,7 +24,20 @@ nothing heavy: its names are looked up in ``mp_lib.front`` when they are first a
 
 __version__ = "0.1.0"
 
-__all__ = ["compare", "live", "load", "methods", "play", "predict", "predicted_path", "runs", "tasks", "train", "view"]
+__all__ = [
+    "compare",
+    "extend",
+    "live",
+    "load",
+    "methods",
+    "play",
+    "predict",
+    "predicted_path",
+    "runs",
+    "tasks",
+    "train",
+    "view",
+]
 
 
 def __getattr__(name: str):

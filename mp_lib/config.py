@@ -199,9 +199,7 @@ class TrainConfig:
     demo_seed: int = 0  # the first environment seed that they are recorded on
     demonstrator: str = "default"  # which of the task's experts they come from
     split: str = "all"  # "released": at least one demonstration is held out, as the release does
-    held_out: float | None = (
-        None  # the share of them that is, instead of the split's
-    )
+    held_out: float | None = None  # the share of them that is, instead of the split's
     held_out_episodes: tuple[int, ...] | None = None  # which of them, by their number, instead of a share
     actions: str = "absolute"  # or relative to the state at "now", one of ACTIONS
     init: str = UNNAMED  # the digest of the weights that it goes on from

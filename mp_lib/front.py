@@ -6,19 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mp_lib.config import EXPLORING_SEEDS, METHODS, scale_config
-from mp_lib.data.recording import demonstrations_of
+from mp_lib.config import EXPLORING_SEEDS, METHODS
 from mp_lib.insight import choices, duel, playing, prediction, still_views, trained_runs
 from mp_lib.insight import predicted_path as paths
 from mp_lib.insight.trained import Trained, load
 from mp_lib.interfaces import Environment, Obs
-from mp_lib.learning import following
-from mp_lib.learning import run as learning
-from mp_lib.learning.folder import folder_of
-from mp_lib.sim.tasks import find_task
+from mp_lib.learning import following, trainings
 from mp_lib.study import overview
-from mp_lib.system.device import choose_device
-from mp_lib.system.errors import InputError, at_least_one
+from mp_lib.system.errors import InputError
 from mp_lib.system.notebook import in_page, stopped_in_one_line
 
 if TYPE_CHECKING:  # where an extra is missing, a room says which one
@@ -117,23 +112,42 @@ def train(
     *,
     device: str = "auto",
     jobs: int | None = None,
-    demos: str = "",
+    demos: str | Path = "",
+    init: str | Path = "",
+    normalizer: str = "",
+    save_every: int | None = None,
     **numbers,
 ) -> Trained:
     """Train a policy, or go on where it was stopped, and return it; ``numbers`` are those of TrainConfig.
 
     Such as ``num_steps``, ``num_demos``, ``final_episodes``; the others are the scale's. Demonstrations are recorded
-    if they are not there, or read from the store at ``demos``. To stop it loses nothing.
+    if they are not there, or read from the store at ``demos``; of a task of your own, a name that none here has, they
+    have to be given. ``init`` is a run, a folder or a file of weights to go on from; their normaliser stays, unless
+    ``normalizer`` is "fit". ``save_every`` so many steps the policy is kept, too. To stop it loses nothing.
     """
-    at_least_one(jobs=jobs)
     if task in METHODS and method not in METHODS:
         raise InputError(f"train({task!r}, {method!r}) given; the task comes first: train({method!r}, {task!r})")
-    spec, config = find_task(task), scale_config(scale, find_task(task).name, method, seed, **numbers)
-    choose_device(device)  # said before anything is recorded
-    store = demonstrations_of(config, demos=demos)
-    folder = folder_of(config, store, demos)
-    learning.train(config, spec, store, folder, device=device, jobs=jobs)
-    return load(str(folder), device=device)
+    how = {"device": device, "jobs": jobs, "save_every": save_every}
+    return load(str(trainings.train(task, method, scale, seed, demos, init, normalizer, how, numbers)), device=device)
+
+
+@stoppable
+def extend(
+    policy: Named,
+    num_steps: int,
+    *,
+    demos: str | Path = "",
+    device: str = "auto",
+    jobs: int | None = None,
+    save_every: int | None = None,
+) -> Trained:
+    """Train a finished run further, for ``num_steps`` with a warm-up and a cosine of their own; a run of its own.
+
+    It goes on from the run's last weights, which are an average, with its normaliser and a new optimiser, on the same
+    demonstrations: those of a store that was given have to be given again as ``demos``.
+    """
+    how = {"device": device, "jobs": jobs, "save_every": save_every}
+    return load(str(trainings.extend(known(policy).checkpoint, num_steps, demos, how)), device=device)
 
 
 def live(folder: str | Path = "") -> None:

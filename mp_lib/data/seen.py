@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from mp_lib.data.windows import ActionWindows
+from mp_lib.geometry.grippers import open_closed
+from mp_lib.geometry.kinds import Layout
 from mp_lib.system.files import write_atomically
 
 SEEN = "seen.npz"  # beside a policy
 
 
-def seen_in(windows: ActionWindows) -> dict[str, np.ndarray]:
+def seen_in(windows: ActionWindows, layout: Layout | None) -> dict[str, np.ndarray]:
     """What windows hold, float32: a cloud, ranges (low and high) of clouds, states and actions, in their own units.
 
     ``cloud`` (N, 3) is the first; ``cloud_low`` and ``cloud_high`` (3,) bound all points, ``centre_…`` the means of
     clouds, ``extent_…`` their sizes; ``state_…`` (S,), ``action_…`` (A,), of actions as they are executed.
-    ``action_values`` (2, A) are the two values that a number of actions has if it has no others, such as a gripper's;
-    NaN where it has. Padding is no point.
+    ``action_values`` (2, A) are those of grippers that are only open or closed, which ``layout`` tells; NaN for others.
+    Padding is no point.
     """
     frames = windows.frames.unique().cpu().numpy()
     clouds, states = windows.point_cloud.cpu().numpy()[frames], windows.state.cpu().numpy()[frames]
@@ -33,14 +35,12 @@ def seen_in(windows: ActionWindows) -> dict[str, np.ndarray]:
     ranges = {"centre": centres, "extent": high[whole] - low[whole], "state": states, "action": actions}
     for name, values in ranges.items():
         found |= {f"{name}_low": values.min(0), f"{name}_high": values.max(0)}
-    middle = (actions == actions.min(0)) | (actions == actions.max(0))
-    ends = np.stack([actions.min(0), actions.max(0)])
-    found["action_values"] = np.where(middle.all(0) & (ends[0] < ends[1]), ends, np.nan)
+    found["action_values"] = open_closed(actions, layout) if layout else np.full((2, actions.shape[1]), np.nan)
     return {name: np.asarray(values, np.float32) for name, values in found.items()}
 
 
-def save_seen(folder: Path, windows: ActionWindows) -> None:
+def save_seen(folder: Path, windows: ActionWindows, layout: Layout | None) -> None:
     """Write what windows hold beside a policy in ``folder``."""
     content = io.BytesIO()
-    np.savez(content, **seen_in(windows))
+    np.savez(content, **seen_in(windows, layout))
     write_atomically(folder / SEEN, content.getvalue())

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from mp_lib.config import BOUNDS, FINAL_SEEDS, PolicyConfig
+from mp_lib.data.own_tasks import is_own, own_task, refuse_simulation
 from mp_lib.interfaces import TaskSpec
 from mp_lib.learning.folder import stored_result
 from mp_lib.learning.how import deviation, precision_of, settle
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.rollout import rollout, settle_jobs
 from mp_lib.learning.simulators import Episode
+from mp_lib.model.actions import robot_dim
 from mp_lib.model.backends import FrozenPolicy, freeze, scoring_backend
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.sim.changes import Disturbance
@@ -52,9 +54,7 @@ def load(
     return freeze(policy, scoring_backend(backend, policy.device)), spec
 
 
-def task_of(
-    checkpoint: Path, config: PolicyConfig, said: str | None, given: str, simulated: bool = True
-) -> TaskSpec:
+def task_of(checkpoint: Path, config: PolicyConfig, said: str | None, given: str, simulated: bool = True) -> TaskSpec:
     """The task that a policy acts in: what its file says, or what was given where that is no task of ours.
 
     A file may say that it is a task of the user's, of which there is no simulator.

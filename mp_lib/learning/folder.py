@@ -79,9 +79,8 @@ def stored_result(checkpoint: Path) -> dict:
         return {}
     found = read_json(path)
     try:
-        result, config = RunResult(**found), found["config"]
-        played = result.final or {"seeds": [0] * bool(result.held_out), "successes": [0] * bool(result.held_out)}
-        seeds, successes = played["seeds"], played["successes"]
+        final, config = RunResult(**found).final, found["config"]
+        seeds, successes = (final["seeds"], final["successes"]) if final is not None else ([0], [0])
         counts = all(type(each) is int for each in (*seeds, *successes)) and {*successes} <= {0, 1}
         known = {"task", "method", "seed", "scale", "num_inference_steps"} <= {*config} and isinstance(
             found["demonstrations"], dict

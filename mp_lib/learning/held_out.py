@@ -56,9 +56,7 @@ def split_of(config: TrainConfig, store: ReplayBuffer, spec: TaskSpec) -> Split:
     return Split([there[place] for place in kept], [there[place] for place in held])
 
 
-def windows_of(
-    config: TrainConfig, store: ReplayBuffer, spec: TaskSpec
-) -> tuple[ActionWindows, ActionWindows | None]:
+def windows_of(config: TrainConfig, store: ReplayBuffer, spec: TaskSpec) -> tuple[ActionWindows, ActionWindows | None]:
     """The windows that a run trains on, and those of the episodes held out, if any; frames are read once."""
     lengths = {key: getattr(config, key) for key in ("horizon", "n_obs_steps", "n_action_steps")}
     lengths["relative"] = relative_of(config.actions, spec.state_kinds, spec.action_kinds)

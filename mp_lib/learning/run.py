@@ -51,8 +51,8 @@ def train(
     which it began; one that was made with another configuration raises a ValueError, one that another process works in
     an InUseError, which is a RuntimeError. ``jobs`` processes simulate in evaluations (None: as ``settle_jobs`` says)
     and live until the run ends; ``form`` is one of ``mp_lib.model.step_forms.FORMS``, ``precision`` tf32 or float32 or
-    auto, tf32 on a GPU that has it;
-    ``init`` and ``save_every`` are as of ``Training``. Ctrl-C and SIGTERM end the step in hand, save, and raise KeyboardInterrupt.
+    auto, tf32 on a GPU that has it; ``init`` and ``save_every`` are as of ``Training``. Ctrl-C and SIGTERM end the step
+    in hand, save, and raise KeyboardInterrupt.
     """
     at_least_one(save_every=save_every)
     training = Training(config, spec, store, folder, init, save_every)

@@ -18,6 +18,7 @@ from torch import Tensor
 from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS
 from mp_lib.data.recording import expert_record
 from mp_lib.data.seen import save_seen
+from mp_lib.geometry.kinds import Layout
 from mp_lib.learning.beginning import beginning
 from mp_lib.learning.folder import CHECKPOINT, FILM, KEPT_POLICIES, TRAINING, refuse_difference
 from mp_lib.learning.held_out import MOMENTS, HeldOut, windows_of
@@ -222,7 +223,8 @@ class Run:
 
     def finish(self) -> RunResult:
         """Save the policy, evaluate it, and say all that is known."""
-        save_seen(self.folder, self.windows)
+        kinds = self.spec.action_kinds
+        save_seen(self.folder, self.windows, Layout.parse(kinds) if kinds else None)
         save_policy(self.folder / CHECKPOINT, self.trainer.average, **self.facts())
         final, held_out = self.score(), self.compare()
         attributes = self.store.attributes

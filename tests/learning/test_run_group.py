@@ -8,7 +8,8 @@ import torch
 
 from mp_lib.learning import fitting
 from mp_lib.learning.group import Group
-from mp_lib.learning.run import Training, train, train_group
+from mp_lib.learning.run import train, train_group
+from mp_lib.learning.training import Training
 from mp_lib.learning.stages import Run
 from mp_lib.model.step_forms import NEEDS
 from mp_lib.system.files import read_json

@@ -21,7 +21,7 @@ CONFIG = scale_config(
     num_steps=25,
     batch_size=8,
 )
-FILES = ["config.json", "metrics.jsonl", "policy.json", "policy.safetensors", "result.json", "rollout.mp4"]
+FILES = ["config.json", "metrics.jsonl", "policy.json", "policy.safetensors", "result.json", "rollout.mp4", "seen.npz"]
 
 
 def rows(folder):
