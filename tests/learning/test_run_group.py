@@ -9,8 +9,8 @@ import torch
 from mp_lib.learning import fitting
 from mp_lib.learning.group import Group
 from mp_lib.learning.run import train, train_group
-from mp_lib.learning.training import Training
 from mp_lib.learning.stages import Run
+from mp_lib.learning.training import Training
 from mp_lib.model.step_forms import NEEDS
 from mp_lib.system.files import read_json
 from mp_lib.system.locks import sole_user
@@ -75,7 +75,7 @@ def test_each_run_of_a_group_ends_as_alone(trainings, tmp_path):
     assert fit(trainings) == {}
     alone = [each._replace(folder=tmp_path / f"alone{each.folder.name}") for each in trainings]
     for each in alone:
-        train(*each, device="cpu", form="cuda")
+        train(*each[:4], device="cpu", form="cuda")
         assert sorted(path.name for path in each.folder.iterdir()) == FILES
     for together, apart in zip(results(trainings), results(alone), strict=True):
         assert (together["how"]["group"], apart["how"]["group"]) == (3, 1)
@@ -169,7 +169,7 @@ def test_runs_of_other_shapes_or_begun_in_another_form_are_no_part_of_a_group(tr
     with monkeypatch.context() as patch:
         patch.setattr(fitting, "stepper", lambda trainers: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            train(*trainings[2], device="cpu", form="torch")
+            train(*trainings[2][:4], device="cpu", form="torch")
     assert fit(trainings) == {}
     assert sizes == [1, 1]
     assert [result["how"]["form"] for result in results(trainings)] == ["cuda", "cuda", "torch"]
