@@ -25,8 +25,18 @@ def train(given: argparse.Namespace) -> None:
     if wrong := [text for text, (key, equals, _) in zip(given.set, pairs, strict=True) if not (key and equals)]:
         raise InputError(f"--set {shown(wrong[0])} given; write NAME=VALUE, such as num_steps=400")
     numbers = {key: value for key, _, value in pairs}
-    chosen = {name: getattr(given, name) for name in ("scale", "seed", "device", "jobs", "demos")}
+    taken = [name for name in ARGUMENTS if name in numbers]
+    if taken:
+        raise InputError(f"--set {taken[0]} given; that has an option of its own, --{taken[0].replace('_', '-')}")
+    chosen = {name: getattr(given, name) for name in ARGUMENTS}
     print(front.train(given.task, given.method, **chosen, **numbers))
+
+
+def extend(given: argparse.Namespace) -> None:
+    from mp_lib import front
+
+    chosen = {name: getattr(given, name) for name in ("demos", "device", "jobs", "save_every")}
+    print(front.extend(given.policy, given.num_steps, **chosen))
 
 
 def evaluate(given: argparse.Namespace) -> None:
@@ -96,15 +106,27 @@ def inspect(given: argparse.Namespace) -> None:
             print(one_line(f"{fact}: {value}"))
 
 
+ARGUMENTS = ("scale", "seed", "device", "jobs", "demos", "init", "normalizer", "save_every")  # of training
 TRAIN = (
-    option("task", help="e.g. metaworld_drawer-open"),
+    option("task", help="e.g. metaworld_drawer-open, or a name of your own for what --demos shows"),
     option("method", help=f"one of: {', '.join(METHODS)}"),
     option("--scale", default="quick", help=f"one of: {', '.join(SCALES)} (default: quick)"),
     option("--seed", type=int, default=0, help="of weights, batches and noise (default: 0)"),
     option("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)"),
     option("--jobs", type=int, help="processes that simulate (default: one a core)"),
     option("--demos", default="", help="path of a store to train on (default: demonstrations are recorded)"),
+    option("--init", default="", help="a run, a folder or a file of weights to go on from"),
+    option("--normalizer", default="", help="with --init: kept as it is there, or fit to the data (default: kept)"),
+    option("--save-every", type=int, help="steps after each of which the policy is kept, too"),
     option("--set", nargs="+", default=[], metavar="NAME=VALUE", help="numbers of the scale, e.g. num_steps=400"),
+)
+EXTEND = (
+    option("policy", help="a finished run, or a method, whose newest run is taken"),
+    option("num_steps", type=int, help="how many more steps"),
+    option("--demos", default="", help="path of the store that it was trained on, if it was given one"),
+    option("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)"),
+    option("--jobs", type=int, help="processes that simulate (default: one a core)"),
+    option("--save-every", type=int, help="steps after each of which the policy is kept, too"),
 )
 EVAL = (
     option("policy", help="a method, whose newest run is taken, a run, a folder, or a file of weights"),
@@ -150,6 +172,7 @@ INSPECT = (option("path", help="of a data set, weights, a run, or a folder of th
 VERBS = (
     Verb("demo", "play a trained policy: film, cloud and predicted paths on one page", demo, DEMO),
     Verb("train", "train one policy, or go on where it was stopped", train, TRAIN),
+    Verb("extend", "train a finished run further", extend, EXTEND),
     Verb("eval", "play a trained policy on new environment seeds", evaluate, EVAL),
     Verb("runs", "list what is trained here", runs, RUNS),
     Verb("live", "watch a training of another process", live, LIVE),

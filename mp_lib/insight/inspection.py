@@ -6,13 +6,14 @@ import shlex
 from pathlib import Path
 
 from mp_lib.data.container import is_store
+from mp_lib.data.own_tasks import is_own
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.insight.demonstrations import known_facts
 from mp_lib.learning.folder import CHECKPOINT, WEIGHTS, checkpoint_in, is_finished, stored_result
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.scales import SCALES
 from mp_lib.sim.tasks import TASKS
-from mp_lib.study.sentences import join, of_rate
+from mp_lib.study.sentences import join, of_held_out, of_rate
 from mp_lib.system.errors import InputError
 from mp_lib.system.paths import given_path, run_path
 
@@ -56,7 +57,9 @@ def of_store(path: Path) -> dict[str, str]:
     fits, task = fitting(store.attributes.get("task"), *sizes.values())
     points = store.shapes["point_cloud"][0]
     few = {"overrides": f'{{"num_points": {points}}}'} if points < SCALES["quick"]["num_points"] else {}
-    helps = command("03_train", task=task, demos=path, **few) if task else command("01_demonstrations", demos=path)
+    named = str(store.attributes.get("task", ""))
+    own = named if is_own(named) else "" if task else "my_task"
+    helps = command("03_train", task=task or own, demos=path, **few)
     return {
         "what": f"demonstrations, {'recorded here' if store.attributes else 'by others'}",
         **{fact: str(value) for fact, value in known_facts(store).items() if value != ""},
@@ -84,8 +87,10 @@ def fitting(task: str | None, state_dim: int, action_dim: int) -> tuple[str, str
     ]
     if task in fits:
         return task, task
+    if task and is_own(task):
+        return f"{task}, which nothing here simulates", ""
     if not fits:
-        return f"no task here: none has {sizes}", ""
+        return f"no task that is simulated here, none of which has {sizes}; train it under a name of your own", ""
     suites = dict.fromkeys(TASKS[name].suite for name in fits)
     named = join(fits) if len(fits) < 6 else f"{len(fits)} tasks of {join([*suites])}"
     return f"by its sizes ({sizes}): {named}; give the task that is meant", "TASK"
@@ -121,5 +126,7 @@ def of_run(path: Path) -> dict[str, str]:
         return {"what": "a run that has not ended", "helps": "03_train with the same parameters goes on with it"}
     if not (result := stored_result(path / CHECKPOINT)):
         raise InputError(f"{path}: result.json is no result; restore it from a copy")
-    facts, successes = of_weights(path / CHECKPOINT), result["final"]["successes"]
-    return {**facts, "what": f"a finished run: {facts['what']}", "result": of_rate(sum(successes), len(successes))}
+    facts, final, held_out = of_weights(path / CHECKPOINT), result["final"], result.get("held_out")
+    found = of_rate(sum(final["successes"]), len(final["successes"])) if final else ""
+    found = found or (of_held_out(held_out) if held_out else "")
+    return {**facts, "what": f"a finished run: {facts['what']}", "result": found}

@@ -18,7 +18,7 @@ from mp_lib.model.backends import FrozenPolicy
 from mp_lib.scales import SCALES
 from mp_lib.sim.tasks import TASKS, find_task
 from mp_lib.study.rows import RESULT, load_runs
-from mp_lib.study.sentences import of_ending, of_rate, of_training
+from mp_lib.study.sentences import of_ending, of_held_out, of_rate, of_training
 from mp_lib.study.tables import facts_table
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.names import nearest
@@ -78,6 +78,7 @@ class Trained:
             "method": f"{self.method} ({kind_name(self.method, config.attention)})",
             "task": self.task,
             "success": of_rate(sum(final["successes"]), len(final["seeds"])) if final else "",
+            "held out": of_held_out(self.facts["held_out"]) if self.facts.get("held_out") else "",
             "trained": f"scale {run['scale']}, seed {run['seed']}" if run else "",
             "demonstrations": f"{demonstrations['episodes']} of {demonstrations['expert']}" if demonstrations else "",
             "sees": f"point_cloud ({config.n_obs_steps}, {config.num_points}, 3), "

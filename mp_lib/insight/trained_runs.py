@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import datetime
 
 import pandas as pd
@@ -20,7 +22,7 @@ COLUMNS = ("run", "task", "method", "scale", "seed", "state", "success, % (95 % 
 
 def table() -> pd.DataFrame:
     """One row a run, newest first: run, task, method, scale, seed, state, success, minutes of training, when."""
-    rows = [finished_row(row) for row in load_runs().drop_duplicates("folder").itertuples()]
+    rows = [finished_row(row) for row in load_runs().drop_duplicates("folder").itertuples()] + [*own_rows()]
     ended = {row["run"] for row in rows}
     for path in run_path().glob("*/config.json"):
         if path.parent.name not in ended:
@@ -38,6 +40,19 @@ def finished_row(row) -> dict:
     success = with_interval(100 * row.success_rate, 100 * row.low, 100 * row.high)
     told = {"state": "finished", COLUMNS[6]: success, "minutes": round(row.train_seconds / 60, 1)}
     return {"run": row.folder} | kind | told | {"when": changed(run_path(row.folder) / RESULT)}
+
+
+def own_rows() -> Iterator[dict]:
+    """The finished runs on tasks that cannot be simulated, which have no success but errors."""
+    for path in sorted(run_path().glob(f"*/{RESULT}")):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            found = read_json(path)
+            if found["final"] is None:
+                kind = {key: found["config"][key] for key in ("task", "method", "scale", "seed")}
+                share = (found["held_out"] or {"share": {"error": None}})["share"]["error"]
+                state = "finished" if share is None else f"finished, off by {100 * share:.1f} % of the actions' range"
+                minutes = round(found["seconds"]["train"] / 60, 1)
+                yield {"run": path.parent.name} | kind | {"state": state, "minutes": minutes, "when": changed(path)}
 
 
 def changed(path) -> datetime | None:

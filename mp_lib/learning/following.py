@@ -67,6 +67,8 @@ def words_of(row: dict) -> tuple[str, float | None]:
     """What a row says, and the loss if it holds one."""
     if "loss" in row:
         return f"loss {row['loss']:.4f}", row["loss"]
+    if "held_out_error" in row:
+        return f"off by {100 * row['held_out_error']:.1f} % of the actions' range at step {row['step']}", None
     rate = row.get("success_rate", row.get("final_success_rate", 0.0))
     return f"{100 * rate:.0f} % solved at step {row['step']}", None
 

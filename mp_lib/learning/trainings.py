@@ -44,9 +44,7 @@ def extend(checkpoint: Path, num_steps: int, demos: str | Path, how: Mapping) ->
     at_least_one(num_steps=num_steps)
     known = stored_result(checkpoint)
     if not known:
-        raise InputError(
-            f"{checkpoint} is of no finished run here; train(..., init={str(checkpoint)!r}) goes on from it"
-        )
+        raise InputError(f"{checkpoint} is of no finished run; train(..., init={str(checkpoint)!r}) goes on from it")
     names = {field.name for field in fields(TrainConfig)}
     before = {key: value for key, value in known["config"].items() if key in names}
     config = TrainConfig(

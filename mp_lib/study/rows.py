@@ -128,6 +128,8 @@ def readable_rows(folder: Path) -> Iterator[dict | None]:
     """The rows of every result.json below a folder; None for a damaged one, or one that this version does not know."""
     for path in sorted(folder.glob(f"*/{RESULT}")):
         try:
+            if read_json(path)["final"] is None:  # of a task that cannot be simulated, which is in no table
+                continue
             row = run_row(path)
         except (OSError, ValueError, LookupError, TypeError, ArithmeticError):
             yield None

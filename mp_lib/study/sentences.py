@@ -55,11 +55,23 @@ def no_runs(scale: str) -> str:
 
 
 def of_success(result: RunResult) -> str:
-    """How often a run succeeded, and under which conditions."""
-    config, successes = result.config, result.final["successes"]
+    """How often a run succeeded, or how far it is from demonstrations held out, and under which conditions."""
+    config, final, held_out = result.config, result.final, result.held_out
+    found = [of_rate(sum(final["successes"]), len(final["successes"]))] if final else []
+    found += [of_held_out(held_out)] if held_out else []
+    told = ". ".join(found) or "nothing was held out and nothing can be simulated, so that nothing is known of it"
+    named = f"**{config['method']}** on **{config['task']}**, seed {config['seed']}"
+    return f"{named}: {told}. Conditions: {protocol(config)}."
+
+
+def of_held_out(held_out: dict) -> str:
+    """How far a policy is from what was done in episodes held out, beside what learns nothing."""
+    share = {name: f"{100 * value:.1f} %" for name, value in held_out["share"].items()}
+    episodes = f"{count(len(held_out['episodes']), 'demonstration')} held out"
     return (
-        f"**{config['method']}** on **{config['task']}**, seed {config['seed']}: "
-        f"{of_rate(sum(successes), len(successes))}. Conditions: {protocol(config)}."
+        f"on {episodes} its executed actions are off by {share['error']} of their range on average (the last action "
+        f"repeated: {share['repeat_last']}; what was done from the nearest recorded state: {share['nearest_frame']}); "
+        "this is no success rate"
     )
 
 
@@ -108,7 +120,8 @@ def beside_result(found: dict, result: dict) -> str:
     said = f"Now: {of_rate(sum(found['successes']), len(found['successes']))}."
     if not result:
         return f"{said} There is no result of its run beside the checkpoint to compare with."
-    final = result["final"]
+    if not (final := result["final"]):
+        return f"{said} Its run was not rolled out."
     said += f" The run's own: {of_rate(sum(final['successes']), len(final['successes']))}."
     if found["num_inference_steps"] != result["config"]["num_inference_steps"]:
         usual = result["config"]["num_inference_steps"]

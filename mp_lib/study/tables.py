@@ -9,7 +9,7 @@ from mp_lib.learning.result import RunResult
 from mp_lib.sim.tasks import TASKS, remarks_on
 from mp_lib.study.evidence import interquartile_rate, rate
 from mp_lib.study.overview import protocol
-from mp_lib.study.sentences import BEST_COLUMN, with_interval
+from mp_lib.study.sentences import BEST_COLUMN, of_held_out, with_interval
 from mp_lib.system.paths import published_path, supplied
 
 PUBLISHED = ("table", "method", "task", "value", "spread", "unit", "evidence", "source")
@@ -25,13 +25,15 @@ def facts_table(facts: dict) -> pd.DataFrame:
 
 def result_table(result: RunResult) -> pd.DataFrame:
     """A result as rows: fact, value."""
-    seeds, demos = result.final["seeds"], result.demonstrations
+    demos = result.demonstrations
     return facts_table(
         {
             "protocol": protocol(result.config),
             "demonstrations": f"{demos['episodes']} of {demos['expert']}",
             "remark": ". ".join(remarks_on(result.config["task"], demos["expert"])),
-            "successes": f"{sum(result.final['successes'])} of {len(seeds)} (seeds {seeds[0]} to {seeds[-1]})",
+            "successes": successes_in(result.final) if result.final else "",
+            "held out": of_held_out(result.held_out) if result.held_out else "",
+            "goes on from": ", ".join(f"{key} {value}" for key, value in result.origin.items()),
             "last loss": f"{result.loss:.4g}",
             "parameters": f"{result.parameters:,}",
             "seconds of training": f"{result.seconds['train']:.0f}",
@@ -42,6 +44,12 @@ def result_table(result: RunResult) -> pd.DataFrame:
             "versions": ", ".join(map(" ".join, result.versions.items())),
         }
     )
+
+
+def successes_in(final: dict) -> str:
+    """How many of which seeds succeeded."""
+    seeds = final["seeds"]
+    return f"{sum(final['successes'])} of {len(seeds)} (seeds {seeds[0]} to {seeds[-1]})"
 
 
 def episodes_table(found: dict) -> pd.DataFrame:
