@@ -163,16 +163,20 @@ class Demonstrator:
 class TaskSpec:
     """One task: a row of ``mp_lib.sim.tasks.TASKS``.
 
+    It is handed to simulating processes, so ``make_env``, ``make_expert`` and the rule's ``judge`` are functions or
+    classes that a process can import by name, or ``functools.partial`` of these; ``make_env`` takes ``num_points``.
+
     ``num_demos`` is the paper's number of demonstrations; an episode is kept as a demonstration if
     its goal is met in at least ``min_success_steps`` steps; ``max_steps`` counts policy steps. Where ``ends_at_goal``,
     an episode is over as soon as its goal is met, also while it is recorded. ``action_meaning`` says what the numbers
-    of an action are, and in which units. ``placed`` says what stands elsewhere in every episode, within a range; it is
-    empty where nothing does.
+    of an action are, and in which units; ``action_kinds`` of which kinds they are in order, such as "step:3 gripper:1",
+    or is empty. ``placed`` says what stands elsewhere in every episode, within a range; it is empty where nothing does.
     ``remark`` says how the task differs from the paper's, so that published numbers are not comparable; it is empty
     where they are. ``expert_remark`` says how the expert differs. Both stand beside numbers that rest on them.
     ``other_experts`` can be had by ``with_expert``, ``other_objects`` by ``with_objects``. ``other_states`` are sizes
     of state that stores of others have, and that ``make_env`` takes as ``state_dim``. ``revision`` is raised when a
-    seed gives another episode or other clouds than before, so that demonstrations of both are not mixed.
+    seed gives another episode or other clouds than before, so that demonstrations of both are not mixed. ``package`` is
+    the installed package that declares the task; it is empty for this project's own.
     """
 
     name: str
@@ -199,6 +203,7 @@ class TaskSpec:
     other_states: tuple[int, ...] = ()
     revision: int = 1
     ends_at_goal: bool = False
+    package: str = ""
 
     @property
     def simulated(self) -> bool:
@@ -241,7 +246,7 @@ LONGEST = 80  # letters of a name that are compared, since whoever hands over a 
 ALL_OF = {"task": "mp_lib.tasks()"}  # what lists what a line cannot hold
 
 
-def look_up(registry: dict, name: str, noun: str):
+def look_up(registry: Mapping, name: str, noun: str):
     """Return ``registry[name]``; an InputError lists what there is instead, or the nearest of it."""
     with suppress(TypeError):  # a list, which can be no key
         if name in registry:

@@ -9,7 +9,6 @@ from collections import deque
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from mp_lib.system.errors import InputError, at_least_one, shown
 from mp_lib.system.locks import sole_user
 from mp_lib.system.paths import demos_path, given_path
 from mp_lib.system.progress import track
-from mp_lib.system.provenance import commit
+from mp_lib.system.provenance import commit, installed
 from mp_lib.system.values import check_bounds
 from mp_lib.system.workers import Workers, check_main, usable_cores
 
@@ -236,7 +235,7 @@ def _provenance(spec: TaskSpec, first_seed: int, num_points: int) -> dict:
         "objects": spec.objects,
         "revision": spec.revision,
     }
-    versions = {"mp_lib": mp_lib.__version__} | {name: version(name) for name in SIMULATORS}
+    versions = {"mp_lib": mp_lib.__version__} | installed(*SIMULATORS, spec.package)
     return {"task": spec.name, "expert": spec.expert_name, "settings": settings, "versions": versions}
 
 

@@ -247,7 +247,7 @@ class Run:
             peak_memory_bytes=peak_memory(self.device) // self.how.group,
             device=device_name(self.device),
             commit=provenance.commit(),
-            versions=provenance.versions(),
+            versions=provenance.versions(self.spec.package),
             threads=torch.get_num_threads(),
             how=asdict(self.how),
             held_out=held_out,

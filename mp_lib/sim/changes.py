@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Real
 
 import numpy as np
 
@@ -175,20 +176,27 @@ class Disturbance:
 
     def __post_init__(self):
         look_up(CHANGES, self.change, "change")
-        if not (math.isfinite(self.strength) and self.strength >= 0):
+        if not (isinstance(self.strength, Real) and math.isfinite(self.strength) and self.strength >= 0):
             raise InputError(f"strength {shown(self.strength)} of {self.change} given; it must be 0 or above")
 
     def __str__(self) -> str:
         return f"{self.change}={self.strength:g}"
 
-    def of(self, spec: TaskSpec) -> TaskSpec:
-        """The task under it; an InputError where the task has no such change."""
+    def check(self, spec: TaskSpec) -> None:
+        """Raise an InputError where the task has no such change."""
         if reason := CHANGES[self.change].lacks(spec):
             raise InputError(f"{spec.name} has no {self.change}: {reason}")
+
+    def of(self, spec: TaskSpec) -> TaskSpec:
+        """The task under it; an InputError where the task has no such change."""
+        self.check(spec)
         return replace(spec, make_env=partial(disturbed, spec.make_env, self))
+
+    def around(self, env: Environment) -> Environment:
+        """An environment of the task under it."""
+        return CHANGES[self.change].make(env, self.change, self.strength)
 
 
 def disturbed(make_env: Callable[..., Environment], disturbance: Disturbance, **options) -> Environment:
     """An environment with something in front of it; a function of a module, so that processes can be handed it."""
-    change = CHANGES[disturbance.change]
-    return change.make(make_env(**options), disturbance.change, disturbance.strength)
+    return disturbance.around(make_env(**options))

@@ -1,4 +1,7 @@
-"""TASKS: one row a task. Listing them imports no simulator; making an environment does."""
+"""TASKS: one row a task, those of installed packages behind our own.
+
+Listing our own imports no simulator; making an environment does.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from importlib import import_module
 
 from mp_lib.interfaces import Demonstrator, TaskSpec, look_up
 from mp_lib.sim.env import ANY_STEP, LAST_STEP, LAST_TWO_STEPS
+from mp_lib.sim.plugins import Tasks
 from mp_lib.system.extras import MissingExtraError, explain
 
 METAWORLD_TASKS = """
@@ -80,6 +84,7 @@ def _metaworld_row(task: str) -> TaskSpec:
         min_success_steps=5,
         success_rule=ANY_STEP,
         action_meaning=METAWORLD_ACTION,
+        action_kinds="step:3 gripper:1",
         placed=METAWORLD_PLACED,
     )
 
@@ -103,6 +108,7 @@ def _adroit_row(task: str) -> TaskSpec:
         min_success_steps=10,
         success_rule=LAST_TWO_STEPS,
         action_meaning=ADROIT_ACTION,
+        action_kinds=f"joint:{action_dim}",
         placed=ADROIT_PLACED[task],
         expert_remark=ADROIT_REMARK,
         other_experts={"dapg": dapg},
@@ -132,15 +138,13 @@ def _dexart_row(task: str) -> TaskSpec:
         other_objects=("unseen",),
         other_states=(33,) if task == "bucket" else (),
         action_meaning=DEXART_ACTION,
+        action_kinds="velocity:6 joint:16",
         placed=DEXART_PLACED,
         revision=3,
     )
 
 
-TASKS: dict[str, TaskSpec] = {
-    row.name: row
-    for row in (*map(_metaworld_row, METAWORLD_TASKS), *map(_adroit_row, ADROIT_TASKS), *map(_dexart_row, DEXART_TASKS))
-}
+TASKS = Tasks((*map(_metaworld_row, METAWORLD_TASKS), *map(_adroit_row, ADROIT_TASKS), *map(_dexart_row, DEXART_TASKS)))
 
 
 def find_task(task: str | TaskSpec, expert: str = "default") -> TaskSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import platform
 import subprocess
@@ -28,14 +29,17 @@ def _git(*arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
+def versions(*others: str) -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on, with ``others``."""
+    return {"python": platform.python_version()} | installed(*PACKAGES, *others)
+
+
+def installed(*packages: str) -> dict[str, str]:
+    """Versions of those of the packages that are installed; an empty name is none."""
+    found = {}
+    for name in filter(None, packages):
+        with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 

@@ -1,0 +1,88 @@
+"""Tasks of other packages, which declare them by entry points of the group ``mp_lib.tasks``."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+
+from mp_lib.interfaces import TaskSpec
+from mp_lib.system.errors import InputError, one_line, shown
+
+log = logging.getLogger(__name__)
+
+GROUP = "mp_lib.tasks"
+
+
+class Tasks(Mapping[str, TaskSpec]):
+    """Tasks by name: ``own`` rows first, then those of installed packages.
+
+    These are imported, once, when a name is asked for that ``own`` lacks, or when all are listed. Of a package that
+    cannot be imported a line of the log says so, and its tasks are not there. An InputError names the package that
+    declares a task under a name or a suite that is not its to give.
+    """
+
+    def __init__(self, own: Iterable[TaskSpec]):
+        self._own = {row.name: row for row in own}
+
+    def __getitem__(self, name: str) -> TaskSpec:
+        return self._own[name] if name in self._own else self._others[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._own
+        yield from self._others
+
+    def __len__(self) -> int:
+        return len(self._own) + len(self._others)
+
+    @cached_property
+    def _others(self) -> dict[str, TaskSpec]:
+        suites = {row.suite for row in self._own.values()}
+        found: dict[str, TaskSpec] = {}
+        for point in sorted(entry_points(group=GROUP), key=lambda point: (point.dist.name, point.name)):
+            for spec in declared(point):
+                if reason := unfit(spec, suites, found):
+                    given = f"the installed package {point.dist.name} declares the task {shown(spec.name)}, {reason}"
+                    raise InputError(f"{given}; rename it there, or python -m pip uninstall {point.dist.name}")
+                found[spec.name] = replace(spec, package=point.dist.name)
+        return found
+
+
+def declared(point: EntryPoint) -> list[TaskSpec]:
+    """The tasks that the function behind an entry point returns; none, and a line of the log, where that fails."""
+    try:
+        specs = [*point.load()()]
+        for spec in specs:
+            check(spec)
+    except Exception as error:  # whatever another package's code may raise
+        log.warning("the tasks of %s are left out: %s", point.dist.name, one_line(f"{type(error).__name__}: {error}"))
+        return []
+    return specs
+
+
+def check(spec: TaskSpec) -> None:
+    """Raise a TypeError for what is no TaskSpec, or one that no other process could be handed."""
+    if not isinstance(spec, TaskSpec):
+        raise TypeError(f"{shown(spec)} is no TaskSpec")
+    try:
+        pickle.dumps(spec)
+    except Exception as error:
+        allowed = "functions or classes of a module, or functools.partial of these, as simulating processes import them"
+        raise TypeError(
+            f"{spec.name}: make_env, make_expert and success_rule have to be {allowed} ({error})"
+        ) from error
+
+
+def unfit(spec: TaskSpec, suites: set[str], others: Mapping[str, TaskSpec]) -> str:
+    """Why a task of another package cannot have its name; empty where it can."""
+    if not (isinstance(spec.name, str) and re.fullmatch(r"\w[\w.-]*", spec.name)):
+        return "a name that is part of no file name: letters, digits, '_', '-', '.' may be in it"
+    if spec.suite in suites or spec.name.startswith(tuple(f"{suite}_" for suite in suites)):
+        return f"and the suites {', '.join(sorted(suites))} are this project's own, with all names that begin so"
+    if spec.name in others:
+        return f"as {others[spec.name].package} does"
+    return ""
