@@ -175,6 +175,7 @@ SHOWN = {
     "__main__",
     "commands.policies",
     "commands.project",
+    "commands.targets",
     "commands.upkeep",
     "pipeline.runner",
     "pipeline.cluster",
