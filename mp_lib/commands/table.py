@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mp_lib.commands import policies, project, upkeep
+from mp_lib.commands import policies, project, targets, upkeep
 
-VERBS = {verb.name: verb for verb in (*project.VERBS, *policies.VERBS, *upkeep.VERBS)}
+VERBS = {verb.name: verb for verb in (*project.VERBS, *policies.VERBS, *targets.VERBS, *upkeep.VERBS)}

@@ -17,11 +17,11 @@ from mp_lib.config import ATTENTION, METHODS, TrainConfig, mixers_of, scale_conf
 from mp_lib.data.recording import store_path
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows
-from mp_lib.learning.folder import CHECKPOINT
 from mp_lib.learning.held_out import windows_of
 from mp_lib.learning.training import policy_config
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.policy import DiffusionPolicy, build_policy
+from mp_lib.model.weights import CHECKPOINT
 from mp_lib.sim.tasks import find_task
 from mp_lib.study.runs import choose_runs
 from mp_lib.study.sentences import join

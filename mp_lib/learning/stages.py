@@ -20,7 +20,7 @@ from mp_lib.data.recording import expert_record
 from mp_lib.data.seen import save_seen
 from mp_lib.geometry.kinds import Layout
 from mp_lib.learning.beginning import beginning
-from mp_lib.learning.folder import CHECKPOINT, FILM, KEPT_POLICIES, TRAINING, refuse_difference
+from mp_lib.learning.folder import FILM, KEPT_POLICIES, refuse_difference
 from mp_lib.learning.held_out import MOMENTS, HeldOut, windows_of
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.metrics import Metrics
@@ -31,6 +31,7 @@ from mp_lib.learning.start import beyond
 from mp_lib.learning.trainer import Trainer
 from mp_lib.learning.training import Training, policy_config
 from mp_lib.model.checkpoint import checksum, save_policy
+from mp_lib.model.weights import CHECKPOINT, TRAINING
 from mp_lib.statistics import wilson_interval
 from mp_lib.system import provenance
 from mp_lib.system.device import device_name, peak_memory
