@@ -174,6 +174,7 @@ SHOWN = {
     "__main__",
     "commands.policies",
     "commands.project",
+    "commands.robot",
     "commands.upkeep",
     "pipeline.runner",
     "pipeline.cluster",

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mp_lib.commands import policies, project, upkeep
+from mp_lib.commands import policies, project, robot, upkeep
 
-VERBS = {verb.name: verb for verb in (*project.VERBS, *policies.VERBS, *upkeep.VERBS)}
+VERBS = {verb.name: verb for verb in (*project.VERBS, *policies.VERBS, *robot.VERBS, *upkeep.VERBS)}
