@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mp_lib.acting.limits import limits_of
+from mp_lib.geometry.grippers import open_closed
 from mp_lib.geometry.kinds import Layout
 from mp_lib.system.errors import InputError, shown
 
@@ -21,13 +22,14 @@ class Step(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """The range of a store's actions, as ``limits_of`` wants it."""
+    """What a store's actions are, as ``limits_of`` wants it."""
 
     action_low: np.ndarray
     action_high: np.ndarray
+    open_closed: np.ndarray | None
 
 
-def replay(store, episode: int = 0, limits="demonstrations", max_step=None) -> Iterator[Step]:
+def replay(store, episode: int = 0, *, limits="demonstrations", max_step=None) -> Iterator[Step]:
     """The steps of one episode of a store that ``mp_lib.data.replay_buffer.ReplayBuffer.open`` gives, in order.
 
     ``limits`` and ``max_step`` as of ``mp_lib.acting.actor.Actor``, where the demonstrations are all episodes of the
@@ -40,7 +42,8 @@ def replay(store, episode: int = 0, limits="demonstrations", max_step=None) -> I
     actions = frames["action"]
     kinds = (store.attributes.get("kinds") or {}).get("action")
     layout = Layout.parse(kinds, actions.shape[1]) if kinds else None
-    bounds = limits_of(limits, max_step, Recorded(actions.min(0), actions.max(0)), layout, actions.shape[1])
+    recorded = Recorded(actions.min(0), actions.max(0), open_closed(actions, layout) if layout else None)
+    bounds = limits_of(limits, max_step, recorded, layout, actions.shape[1])
     start, end = ([0, *store.episode_ends][episode + k] for k in (0, 1))
     return steps(actions[start:end], frames["state"][start:end], bounds.apply)
 

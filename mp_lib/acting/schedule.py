@@ -158,7 +158,7 @@ class Ahead:
 
     def take_up(self) -> None:
         """Go on with the chunk that was computed, if the last one has ended and it is there."""
-        if self.left or self.pending is None or not self.pending.future.done():
+        if self.pending is None or not self.pending.future.done() or self.left:
             return
         pending, self.pending = self.pending, None
         try:

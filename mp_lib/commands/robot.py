@@ -33,4 +33,6 @@ REPLAY = (
     option("--max-step", type=float, help="by which a number may change from step to step (default: any)"),
     option("--json", action="store_true", help="one JSON object a step: step, action, state"),
 )
-VERBS = (Verb("replay", "print a recorded episode's actions step by step, as a robot would be told them", replay, REPLAY),)
+VERBS = (
+    Verb("replay", "print a recorded episode's actions step by step, as a robot would be told them", replay, REPLAY),
+)
