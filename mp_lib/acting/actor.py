@@ -34,10 +34,11 @@ log = logging.getLogger(__name__)
 class Actor:
     """A policy at work, one episode after the other; ``load`` makes one of a run, a file of weights or an export.
 
-    Call ``reset`` before an episode and ``select_action`` at every control step, or ``predict_action_chunk`` for the
-    actions of several. An observation is a dict with ``point_cloud`` (M, 3), in the frame and crop of the
-    demonstrations and of any number of points, and ``state`` (S,); LeRobot's and DP3's names of both are read, too, and a ``stamp``
-    that tells one observation from the next. Arrays are copied. An action is (A,) float32, in the robot's own units.
+    Call ``reset`` before an episode and ``select_action`` at every control step, or ``predict_action_chunk`` for
+    the actions of several. An observation is a dict with ``point_cloud`` (M, 3), in the frame and crop of the
+    demonstrations and of any number of points, and ``state`` (S,); LeRobot's and DP3's names of both are read, too,
+    and a ``stamp`` that tells one observation from the next. Arrays are copied. An action is (A,) float32, in the
+    robot's own units.
 
     Where it must not go on it holds: it commands the last command again, or zero where the numbers are velocities or
     steps, and says why in the log and in ``report``. Use it from one thread.
