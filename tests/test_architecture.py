@@ -20,6 +20,7 @@ ROOMS = {  # what a room may import beside itself; the same table stands in mp_l
     "data": "sim ground system",
     "model": "ground system",
     "drawing": "ground system",
+    "acting": "model geometry ground system",
     "learning": "model data sim ground system",
     "timing": "learning model data sim ground system",
     "study": "learning timing drawing model sim ground system",

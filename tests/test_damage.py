@@ -22,12 +22,13 @@ from mp_lib.data.recording import collect
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.learning.evaluation import stored_evaluation
 from mp_lib.learning.film import write_film
-from mp_lib.learning.folder import CHECKPOINT, stored_result
+from mp_lib.learning.folder import stored_result
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.metrics import Metrics
 from mp_lib.learning.run import train
 from mp_lib.model.checkpoint import from_official, load_policy, load_tensors
 from mp_lib.model.policy import build_policy
+from mp_lib.model.weights import CHECKPOINT
 from mp_lib.sim.experts import NETWORK_ARRAYS, read_network
 from mp_lib.study import tables
 from mp_lib.study.rows import load_kept, load_runs

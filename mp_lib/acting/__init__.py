@@ -1,1 +1,1 @@
-"""A policy at work, on a robot or anywhere else: no simulator is known here, and torch only where a run is loaded."""
+"""A policy at work, without a simulator: exported files, engines that run them, folders for model hubs."""

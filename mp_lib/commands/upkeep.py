@@ -42,7 +42,7 @@ def keep(given: argparse.Namespace) -> None:
 
 def keep_episode(given: argparse.Namespace) -> None:
     from mp_lib.insight.episode import keep, watch
-    from mp_lib.learning.folder import find_checkpoint
+    from mp_lib.model.weights import find_checkpoint
 
     checkpoint = find_checkpoint(given.checkpoint)
     if checkpoint is None:

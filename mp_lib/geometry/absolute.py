@@ -16,12 +16,12 @@ NEAREST = {  # of the kinds that have several forms of one thing
 
 
 def nearest(actions: np.ndarray, last: np.ndarray, layout: Layout) -> np.ndarray:
-    """The same actions (..., T, A), each in the form nearest to the one before it, the first to the last command (..., A).
+    """The same actions (..., T, A), each in the form nearest to the one before, the first to the last command (..., A).
 
-    A robot that is told q and then -q, or pi and then -pi, may go the long way round. Nothing is normalised; other kinds
-    stay as they are. An InputError if the layout names another number of numbers.
+    A robot that is told q and then -q, or pi and then -pi, may go the long way round. Nothing is normalised; other
+    kinds stay as they are. An InputError if the layout names another number of numbers.
     """
-    actions, last = layout.checked(actions), layout.checked(last)
+    actions, last = layout.checked(actions, axes=2), layout.checked(last)
     leading = np.broadcast_shapes(actions.shape[:-2], last.shape[:-1])
     chosen = np.broadcast_to(actions, leading + actions.shape[-2:]).astype(np.float64)
     for part in layout.parts:

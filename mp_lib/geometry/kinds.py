@@ -37,9 +37,9 @@ class Kind:
         return "any number from 1 on" if self.sizes is None else " or ".join(map(str, self.sizes))
 
 
-# Positions in metres or any other length; angles and rotation vectors in radians. A joint is one that does not turn round
-# and round, so that its difference is not wrapped; an angle is equal to itself plus 2 pi. A velocity of a state is kept
-# as it is, as is whatever else no action commands (forces). A step is a difference that a robot adds by itself.
+# Positions in metres or any other length; angles and rotation vectors in radians. A joint does not turn round and round,
+# so that its difference is not wrapped; an angle is the same as itself plus 2 pi. Velocity is the kind for a state's
+# forces, too, and for whatever else of it no action commands. A step is a difference that the robot adds by itself.
 KINDS = {
     kind.name: kind
     for kind in (
@@ -90,8 +90,8 @@ class Layout:
     def parse(cls, text: str, size: int | None = None) -> Layout:
         """The layout that a text such as ``position:3 quaternion:4 gripper:1`` tells.
 
-        A kind that has a single size may stand without it. An InputError if a kind is unknown, a size is not allowed, or
-        the sizes do not add up to ``size`` (where that is given).
+        A kind that has a single size may stand without it. An InputError if a kind is unknown, a size is not allowed,
+        or the sizes do not add up to ``size`` (where that is given).
         """
         if not isinstance(text, str) or not text.split():
             raise InputError(f"kinds {shown(text)} given; name every number in order, such as {EXAMPLE!r}")
@@ -124,12 +124,12 @@ class Layout:
                 held[..., part.slice] = 0
         return held
 
-    def checked(self, numbers: np.ndarray) -> np.ndarray:
-        """The numbers (..., A) as an array; an InputError if they are more or fewer than this layout names."""
+    def checked(self, numbers: np.ndarray, axes: int = 1) -> np.ndarray:
+        """The numbers (..., A) as an array of at least so many axes; an InputError if it has others than are named."""
         numbers = np.asarray(numbers)
-        if numbers.ndim == 0 or numbers.shape[-1] != self.size:
-            wanted = f"{self.size} numbers on the last axis, {self.text!r}"
-            raise InputError(f"an array of shape {numbers.shape} given; it must have {wanted}: name the kinds anew")
+        if numbers.ndim < axes or numbers.shape[-1] != self.size:
+            wanted = f"({', '.join(['...', 'T'][:axes])}, {self.size}) for the kinds {self.text!r}"
+            raise InputError(f"numbers of shape {numbers.shape} given; it must be {wanted}: change one of the two")
         return numbers
 
 

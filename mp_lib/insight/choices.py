@@ -10,7 +10,8 @@ from mp_lib.insight.browsing import Browsed, played
 from mp_lib.insight.recorded import Recorded
 from mp_lib.insight.scene import Scene
 from mp_lib.insight.trained import Trained, another, load, told_apart
-from mp_lib.learning.folder import CHECKPOINT, shipped, stored_result
+from mp_lib.learning.folder import stored_result
+from mp_lib.model.weights import CHECKPOINT, shipped
 from mp_lib.study.rows import load_runs
 from mp_lib.system.errors import InputError
 from mp_lib.system.memo import Memo

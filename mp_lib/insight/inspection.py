@@ -8,8 +8,9 @@ from pathlib import Path
 from mp_lib.data.container import is_store
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.insight.demonstrations import known_facts
-from mp_lib.learning.folder import CHECKPOINT, WEIGHTS, checkpoint_in, is_finished, stored_result
+from mp_lib.learning.folder import is_finished, stored_result
 from mp_lib.model.checkpoint import load_policy
+from mp_lib.model.weights import CHECKPOINT, WEIGHTS, checkpoint_in
 from mp_lib.scales import SCALES
 from mp_lib.sim.tasks import TASKS
 from mp_lib.study.sentences import join, of_rate

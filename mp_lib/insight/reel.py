@@ -16,7 +16,7 @@ from mp_lib.insight.playing import Played, play
 from mp_lib.insight.trained import Trained, load
 from mp_lib.interfaces import FINE
 from mp_lib.learning.film import write_film
-from mp_lib.learning.folder import CHECKPOINT, shipped
+from mp_lib.model.weights import CHECKPOINT, shipped
 from mp_lib.study.designs import MAMBA
 from mp_lib.study.rows import load_runs
 from mp_lib.study.sentences import of_ending

@@ -17,10 +17,10 @@ from mp_lib.config import ATTENTION, METHODS, TrainConfig, mixers_of, scale_conf
 from mp_lib.data.recording import store_path
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows
-from mp_lib.learning.folder import CHECKPOINT
 from mp_lib.learning.stages import policy_config, training_windows
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.policy import DiffusionPolicy, build_policy
+from mp_lib.model.weights import CHECKPOINT
 from mp_lib.sim.tasks import find_task
 from mp_lib.study.runs import choose_runs
 from mp_lib.study.sentences import join

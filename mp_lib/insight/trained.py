@@ -13,8 +13,9 @@ from torch import Tensor
 from mp_lib.config import EXPLORING_SEEDS, METHODS, PolicyConfig, kind_name
 from mp_lib.interfaces import Environment, TaskSpec, look_up
 from mp_lib.learning.evaluation import load as load_checkpoint
-from mp_lib.learning.folder import CHECKPOINT, FILM, find_checkpoint, shipped, stored_result
+from mp_lib.learning.folder import FILM, stored_result
 from mp_lib.model.backends import FrozenPolicy
+from mp_lib.model.weights import CHECKPOINT, find_checkpoint, name_of_weights, shipped
 from mp_lib.scales import SCALES
 from mp_lib.sim.tasks import TASKS, find_task
 from mp_lib.study.rows import RESULT, load_runs
@@ -66,8 +67,7 @@ class Trained:
     @property
     def name(self) -> str:
         """What its weights are called: its run, or its own file; or what it is ``called`` here."""
-        run = self.checkpoint.name == CHECKPOINT
-        return self.called or (self.checkpoint.parent.name if run else self.checkpoint.stem)
+        return self.called or name_of_weights(self.checkpoint)
 
     def rows(self) -> dict[str, str]:
         """What one wants to know of it, in words."""

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 
 from mp_lib.config import EARLIER_FINAL_SEEDS, FINAL_SEEDS, TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.interfaces import RunResult
+from mp_lib.model.weights import CHECKPOINT
 from mp_lib.system.errors import InputError, one_line
 from mp_lib.system.files import read_json
-from mp_lib.system.names import nearest
-from mp_lib.system.paths import given_path, project, run_path
+from mp_lib.system.paths import run_path
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT, FILM = "policy.safetensors", "rollout.mp4"
-TRAINING = "training.safetensors"  # of a run in progress
+FILM = "rollout.mp4"
 PRODUCTS = ("result.json", CHECKPOINT, FILM)  # of a finished run
-KEPT = "kept"  # instead of a checkpoint: the episode that is kept with the project
-# Where weights lie in a folder, ours first; the official repositories save below checkpoints/.
-WEIGHTS = (CHECKPOINT, "checkpoints/latest.ckpt", "*.safetensors", "*.ckpt", "checkpoints/*.ckpt")
-SHIPPED = "data/policies"  # below the project: runs that come with it
 OTHER_DEMOS = "-demos="  # in a folder's name: trained on a store that somebody has given
 
 
@@ -99,52 +93,3 @@ def lock_of(folder: Path) -> Path:
 def leftovers(folder: Path) -> list[Path]:
     """Files that only a run in progress needs."""
     return list(folder.glob("training.*"))
-
-
-def shipped() -> list[Path]:
-    """The weights that come with the project."""
-    return sorted((project() / SHIPPED).glob(f"*/{CHECKPOINT}"))
-
-
-def find_checkpoint(given: str = "") -> Path | None:
-    """The checkpoint that is meant by the name of a run, a folder, or a file, whoever made it.
-
-    A run may be one of those that come with the project, where there is none of that name here.
-
-    Paths are as ``given_path`` takes them. The newest one of a finished run if nothing is given, None if there is none;
-    None for ``KEPT``, too. Raises an InputError that names the place and what there is.
-    """
-    if given == KEPT:
-        return None
-    if not given:
-        results = [path for path in run_path().glob("*/result.json") if (path.parent / CHECKPOINT).exists()]
-        newest = max(results, key=lambda path: path.stat().st_mtime, default=None)
-        return newest.parent / CHECKPOINT if newest else None
-    place = given_path(given)
-    for path in (place, run_path(given)):
-        if path.is_file():
-            return path
-        if path.is_dir():
-            return checkpoint_in(path)
-    coming = {path.parent.name: path for path in shipped()}
-    if given in coming:
-        return coming[given]
-    runs = nearest(place.name, dict.fromkeys([*(run.name for run in run_path().glob("*")), *coming]))
-    near = f"runs with such names: {', '.join(runs)}" if runs else "give a run's name, its folder, or a file of weights"
-    raise InputError(f"checkpoint {given} given, but there is no {place}, and no run of that name; {near}")
-
-
-def checkpoint_in(folder: Path) -> Path:
-    """The one file of weights in a folder; an InputError says what is there instead."""
-    for pattern in WEIGHTS:
-        found = [path for path in sorted(folder.glob(pattern)) if path.name != TRAINING]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = ", ".join(shlex.quote(str(path)) for path in found)
-            raise InputError(f"{folder} holds {len(found)} files of weights; give one of: {names}")
-    if (folder / TRAINING).exists():
-        raise InputError(f"{folder} holds a training that has not ended; run it again to its end")
-    if runs := [shlex.quote(str(path)) for path in sorted(folder.iterdir()) if (path / CHECKPOINT).exists()]:
-        raise InputError(f"{folder} is a folder of {len(runs)} runs; give one of: {', '.join(runs)}")
-    raise InputError(f"{folder} holds no weights ({' or '.join(WEIGHTS)}); give a run's name, its folder, or a file")

@@ -10,9 +10,9 @@ from types import MappingProxyType
 import torch
 
 from mp_lib.interfaces import How
-from mp_lib.learning.folder import TRAINING
 from mp_lib.model.backends import scoring_backend
 from mp_lib.model.step_forms import settle_form
+from mp_lib.model.weights import TRAINING
 from mp_lib.system.errors import InputError
 from mp_lib.system.files import read_json
 from mp_lib.system.precision import settle_precision, use_precision

@@ -19,13 +19,14 @@ from mp_lib.data.recording import expert_record
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows, split_episodes
 from mp_lib.interfaces import How, RunResult, TaskSpec
-from mp_lib.learning.folder import CHECKPOINT, FILM, TRAINING, refuse_difference
+from mp_lib.learning.folder import FILM, refuse_difference
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.metrics import Metrics
 from mp_lib.learning.player import Player
 from mp_lib.learning.simulators import Episode
 from mp_lib.learning.trainer import Trainer
 from mp_lib.model.checkpoint import checksum, save_policy
+from mp_lib.model.weights import CHECKPOINT, TRAINING
 from mp_lib.statistics import wilson_interval
 from mp_lib.system import provenance
 from mp_lib.system.device import device_name, peak_memory

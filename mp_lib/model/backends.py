@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from mp_lib.interfaces import look_up
 from mp_lib.model.bfloat16 import check_processor, round_layers
 from mp_lib.model.graphs import Replay
+from mp_lib.model.onnx_session import start_session
 from mp_lib.model.policy import DiffusionPolicy
 from mp_lib.system.code_cache import keep_compiled_code
 from mp_lib.system.errors import InputError
@@ -134,22 +135,11 @@ class OnnxPart:
         self.model = self.model or export_onnx(self.part, inputs)
         threads = torch.get_num_threads()
         if threads not in self.sessions:
-            self.sessions[threads] = self.start_session(threads)
+            self.sessions[threads] = start_session(self.model, threads)
         session = self.sessions[threads]
         names = [each.name for each in session.get_inputs()]
         feeds = {name: value.contiguous().numpy() for name, value in zip(names, inputs, strict=True)}
         return torch.from_numpy(session.run(None, feeds)[0])
-
-    def start_session(self, threads: int):
-        """The exported model, ready to run."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors; its optimiser tells what it leaves alone
-        # Spinning threads would take the core of whatever runs between two calls.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return onnxruntime.InferenceSession(self.model, options, ["CPUExecutionProvider"])
 
 
 def has_compiler() -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mp_lib.model.denoising import coefficients, inference_steps
+
 
 def squared_cosine_alphas(num_train_steps: int) -> Tensor:
     """Cumulative products (num_train_steps,) float32 of 1 - beta, "squaredcos_cap_v2" (arXiv 2102.09672, eq. 17)."""
@@ -33,9 +35,8 @@ class DDIM:
             raise ValueError(f"{num_inference_steps} inference steps given; 1 to {num_train_steps} are allowed")
         self.alphas = squared_cosine_alphas(num_train_steps)
         self.alphas_by_device = {self.alphas.device: self.alphas}
-        stride = num_train_steps // num_inference_steps
-        self.steps = [stride * index for index in reversed(range(num_inference_steps))]
-        self.stride = stride
+        self.steps = inference_steps(num_train_steps, num_inference_steps)
+        self.stride = num_train_steps // num_inference_steps
 
     def add_noise(self, actions: Tensor, noise: Tensor, step: Tensor) -> Tensor:
         """Noised actions (B, T, A) at step (B,)."""
@@ -45,11 +46,9 @@ class DDIM:
         return alpha.sqrt() * actions + (1 - alpha).sqrt() * noise
 
     def coefficients(self, step: int) -> tuple[float, float, float]:
-        """(k, k √a_t, √a_p) of x' = k x - k √a_t x0 + √a_p clip(x0), with k = √((1 - a_p) / (1 - a_t))."""
-        alpha = self.alphas[step].double().item()
+        """Those of ``mp_lib.model.denoising.coefficients`` at a training step."""
         previous = self.alphas[step - self.stride].double().item() if step >= self.stride else 1.0
-        k = math.sqrt((1 - previous) / (1 - alpha))
-        return k, k * math.sqrt(alpha), math.sqrt(previous)
+        return coefficients(self.alphas[step].double().item(), previous)
 
     def update(self, noisy: Tensor, predicted: Tensor, step: int) -> Tensor:
         """One denoising step: the noisy actions (B, T, A) and the model's x0 -> less noisy actions."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mp_lib.config import METHODS
 from mp_lib.insight import reel
-from mp_lib.learning.folder import KEPT
+from mp_lib.model.weights import KEPT
 from mp_lib.pipeline.steps import Step
 from mp_lib.study import claims
 from mp_lib.study.designs import DEFAULT_TASK

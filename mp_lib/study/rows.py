@@ -16,7 +16,8 @@ import pandas as pd
 
 from mp_lib.config import EARLIER_FINAL_SEEDS, FINAL_SEEDS, METHODS, TrainConfig, scale_config
 from mp_lib.interfaces import How, look_up
-from mp_lib.learning.folder import CHECKPOINT, OTHER_DEMOS
+from mp_lib.learning.folder import OTHER_DEMOS
+from mp_lib.model.weights import CHECKPOINT
 from mp_lib.statistics import wilson_interval
 from mp_lib.study.overview import protocol
 from mp_lib.system.files import read_json

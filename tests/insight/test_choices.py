@@ -8,7 +8,7 @@ from mp_lib.insight import choices
 from mp_lib.insight.choices import Demonstrations, Episodes, Policies, Scenes
 from mp_lib.insight.robustness import names_of
 from mp_lib.insight.trained import told_apart
-from mp_lib.learning.folder import CHECKPOINT, shipped
+from mp_lib.model.weights import CHECKPOINT, shipped
 from mp_lib.system.errors import InputError
 from mp_lib.system.paths import run_path
 from tests.conftest import TOY

@@ -7,7 +7,7 @@ import pytest
 
 import mp_lib
 from mp_lib.insight.recorded import OWN, Recorded
-from mp_lib.learning.folder import CHECKPOINT
+from mp_lib.model.weights import CHECKPOINT
 from mp_lib.sim.tasks import TASKS
 from mp_lib.system.errors import InputError
 from tests.conftest import TOY

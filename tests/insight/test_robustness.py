@@ -30,7 +30,7 @@ NOTEBOOK = ROOT / "notebooks" / "09_what_if.ipynb"
 @pytest.fixture(autouse=True)
 def own_root(monkeypatch, tmp_path):
     monkeypatch.setenv("MP_ROOT", str(tmp_path))
-    monkeypatch.setattr("mp_lib.learning.folder.project", lambda: tmp_path)  # no policy comes with it
+    monkeypatch.setattr("mp_lib.model.weights.project", lambda: tmp_path)  # no policy comes with it
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 import torch
 
-from mp_lib.learning.folder import CHECKPOINT
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
+from mp_lib.model.weights import CHECKPOINT
 from mp_lib.sim.tasks import TASKS
 from mp_lib.system.paths import run_path
 from tests.study.finished import write_run

@@ -9,10 +9,11 @@ import pytest
 
 from mp_lib.config import PolicyConfig
 from mp_lib.learning import evaluation
-from mp_lib.learning.folder import KEPT, find_checkpoint, stored_result
+from mp_lib.learning.folder import stored_result
 from mp_lib.learning.simulators import Episode
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
+from mp_lib.model.weights import KEPT, find_checkpoint
 from mp_lib.sim.tasks import TASKS
 from mp_lib.study.sentences import of_evaluation
 from mp_lib.system.errors import InputError

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from mp_lib.__main__ import main
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.insight.inspection import inspect
-from mp_lib.learning.folder import find_checkpoint
 from mp_lib.model.checkpoint import from_official, load_policy
+from mp_lib.model.weights import find_checkpoint
 from mp_lib.system.errors import InputError, MissingFileError, MissingNameError, Stopped, at_least_one
 from mp_lib.system.extras import MissingExtraError
 from mp_lib.system.files import read_json

@@ -1,0 +1,31 @@
+"""Weights as a policy of torch, with what is known of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mp_lib.acting.facts import PolicyFacts, facts_of
+from mp_lib.acting.seen import SEEN, Seen, read_seen, seen_by
+from mp_lib.model.checkpoint import load_policy
+from mp_lib.model.policy import DiffusionPolicy
+from mp_lib.model.weights import name_of_weights
+from mp_lib.system.provenance import file_hash
+
+
+def load_weights(checkpoint: Path) -> tuple[DiffusionPolicy, PolicyFacts, Seen]:
+    """The policy of a file of weights, ours or official, its facts, and what it has seen.
+
+    That is told by the file beside the weights, for those of no such file by the normaliser. Errors as of
+    ``load_policy``, and an InputError if the other file is damaged.
+    """
+    digest = file_hash(checkpoint) if checkpoint.is_file() else ""
+    policy, header = load_policy(checkpoint)
+    facts = facts_of(policy.config, header, digest, name_of_weights(checkpoint))
+    beside = checkpoint.with_name(SEEN)
+    seen = read_seen(beside, facts) if beside.exists() else seen_by(normalizer_of(policy), facts)
+    return policy, facts, seen
+
+
+def normalizer_of(policy: DiffusionPolicy) -> dict:
+    """The normaliser's arrays by name: a scale and an offset for point_cloud, state and action."""
+    return {name: values.detach().cpu().numpy() for name, values in policy.normalizer.state_dict().items()}
