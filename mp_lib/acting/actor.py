@@ -9,11 +9,11 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mp_lib.acting.check import Check, check
+from mp_lib.acting.engine import Engine, load_engine
 from mp_lib.acting.history import Frame, History, completed
 from mp_lib.acting.holding import LATE, CannotAct, Report
 from mp_lib.acting.limits import DEMONSTRATIONS, limits_of
@@ -24,9 +24,6 @@ from mp_lib.geometry.kinds import Layout
 from mp_lib.model.noise import chunk_noise
 from mp_lib.system.errors import InputError, is_count, shown
 from mp_lib.system.values import check_bounds, meaning
-
-if TYPE_CHECKING:
-    from mp_lib.acting.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +108,6 @@ class Actor:
         What is found, under which ``backend``, with how many ``threads`` and denoising steps, is told by
         ``mp_lib.acting.engine.load_engine``, and raises its errors.
         """
-        from mp_lib.acting.engine import load_engine
-
         return cls(load_engine(path, backend, threads=threads, num_inference_steps=num_inference_steps), **options)
 
     def check_schedule(self) -> None:

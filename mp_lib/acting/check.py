@@ -84,7 +84,7 @@ def check(cloud: np.ndarray, state: np.ndarray, num_points: int, seen) -> Check:
     found = [points_finding(len(points), num_points)]
     if seen is not None:
         found += [*cloud_findings(points, seen), *state_findings(state, seen)]
-    return Check(tuple(found), points, None if seen is None else getattr(seen, "cloud", None))
+    return Check(tuple(found), points, None if seen is None else seen.cloud)
 
 
 def points_finding(count: int, num_points: int) -> Finding:
@@ -95,13 +95,13 @@ def points_finding(count: int, num_points: int) -> Finding:
 
 def cloud_findings(points: np.ndarray, seen) -> Iterator[Finding]:
     """Size and centre of a cloud by axis, and the share of it outside the demonstrations' box."""
-    low, high = (getattr(seen, f"cloud_{end}", None) for end in ("low", "high"))
+    low, high = (getattr(seen, f"cloud_{end}") for end in ("low", "high"))
     if low is None or high is None or not len(points):
         return
     margin = MARGIN * (np.asarray(high, np.float64) - low)
     measured = {"extent": np.ptp(points, axis=0), "centre": (points.min(0) + points.max(0)) / 2}
     for name, values in measured.items():
-        least, most = (getattr(seen, f"{name}_{end}", None) for end in ("low", "high"))
+        least, most = (getattr(seen, f"{name}_{end}") for end in ("low", "high"))
         if least is not None and most is not None:
             for k, axis in enumerate("xyz"):
                 yield ranged(f"{name} in {axis}", values[k], least[k], most[k], margin[k])

@@ -86,7 +86,7 @@ def limits_of(limits, max_step, seen, layout: Layout | None, size: int) -> Limit
             return Limits(max_step=step, layout=layout)
         low, high = (np.asarray(each, np.float64) for each in (seen.action_low, seen.action_high))
         margin = MARGIN * (high - low)
-        return Limits(low - margin, high + margin, step, getattr(seen, "open_closed", None), layout)
+        return Limits(low - margin, high + margin, step, seen.open_closed, layout)
     if not (isinstance(limits, tuple | list) and len(limits) == 2):
         raise InputError(f'limits {shown(limits)} given; give "{DEMONSTRATIONS}", None, or (low, high)')
     low, high = (numbers("limits", each, size) for each in limits)

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -191,8 +190,8 @@ def test_acting_imports_nothing_heavy():
 
 def test_the_options_of_load_are_those_of_the_actor(monkeypatch):
     engine, asked = FakeEngine(), []
-    fake = SimpleNamespace(load_engine=lambda *given, **others: (asked.append((given, others)), engine)[1])
-    monkeypatch.setitem(sys.modules, "mp_lib.acting.engine", fake)
+    fake = lambda *given, **others: (asked.append((given, others)), engine)[1]  # noqa: E731
+    monkeypatch.setattr("mp_lib.acting.actor.load_engine", fake)
     actor = Actor.load("my run", limits=None, n_action_steps=2, num_inference_steps=4)
     assert asked == [(("my run", "auto"), {"threads": 1, "num_inference_steps": 4})]
     assert actor.n_action_steps == 2 and actor.engine is engine

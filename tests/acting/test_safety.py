@@ -11,7 +11,7 @@ from mp_lib.geometry.kinds import KINDS, Layout
 from tests.acting.fake import ACTION, STEPS, Clock, FakeEngine, actor_of, cloud, seen
 
 LAYOUT = Layout.parse("position:3 quaternion:4 gripper:1", 8)
-RANGE = SimpleNamespace(action_low=np.zeros(2, "f4"), action_high=np.array([10, 100], "f4"))
+RANGE = SimpleNamespace(action_low=np.zeros(2, "f4"), action_high=np.array([10, 100], "f4"), open_closed=None)
 
 
 def ticking(**options):
