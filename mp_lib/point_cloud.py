@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -122,8 +123,25 @@ def draw_cloud(points: np.ndarray, size: int = 256, azimuth: float = 90, elevati
 
     The view is that of ``view_axes``. Zero padding is left out.
     """
+
+    def colors_of(nearness: np.ndarray) -> np.ndarray:
+        return nearness * [240, 120, 20] + (1 - nearness) * [30, 80, 200]
+
+    return draw_points(without_padding(points), colors_of, size, azimuth, elevation)
+
+
+def draw_clouds(
+    clouds: Sequence[np.ndarray], colors: Sequence, size: int = 256, azimuth: float = 90, elevation: float = 35
+) -> np.ndarray:
+    """Draw several clouds (N, 3) in one frame as ``draw_cloud`` draws one, each in a colour, three numbers to 255."""
+    clouds = [without_padding(points) for points in clouds]
+    painted = np.concatenate([np.tile(color, (len(points), 1)) for points, color in zip(clouds, colors, strict=True)])
+    return draw_points(np.concatenate(clouds), lambda nearness: painted, size, azimuth, elevation)
+
+
+def draw_points(points: np.ndarray, colors_of: Callable, size: int, azimuth: float, elevation: float) -> np.ndarray:
+    """Draw points (N, 3) in the colours (N, 3) that ``colors_of`` has for their nearness (N, 1), from 0 to 1."""
     picture = np.full((size, size, 3), 255, np.uint8)
-    points = without_padding(points)
     if len(points) == 0:
         return picture
     right, up, toward = view_axes(azimuth, elevation)
@@ -133,7 +151,7 @@ def draw_cloud(points: np.ndarray, size: int = 256, azimuth: float = 90, elevati
     scale = 0.9 * (size - side) / span[:2].max()
     corners = ((seen[:, :2] - low[:2] - span[:2] / 2) * scale + (size - side) / 2).astype(int)
     nearness = (seen[:, 2:] - low[2]) / span[2]
-    colors = (nearness * [240, 120, 20] + (1 - nearness) * [30, 80, 200]).astype(np.uint8)
+    colors = colors_of(nearness).astype(np.uint8)
     for k in np.argsort(nearness[:, 0]):
         column, row = corners[k]
         picture[row : row + side, column : column + side] = colors[k]

@@ -21,7 +21,8 @@ class Seen:
 
     ``cloud`` (N, 3) is one training frame; ``cloud_low`` and ``cloud_high`` (3,) the box of all points, ``centre_…``
     (3,) that of the clouds' centres, ``extent_…`` (3,) the range of the clouds' sizes; ``state_…`` (S,) and
-    ``action_…`` (A,) the ranges of states and actions.
+    ``action_…`` (A,) the ranges of states and actions; ``open_closed`` (2, A) the two values of each gripper that has
+    no others, NaN for all other numbers (``mp_lib.geometry.grippers``).
     """
 
     cloud: np.ndarray | None = None
@@ -35,6 +36,7 @@ class Seen:
     state_high: np.ndarray | None = None
     action_low: np.ndarray | None = None
     action_high: np.ndarray | None = None
+    open_closed: np.ndarray | None = None
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -46,11 +48,11 @@ def read_seen(path: Path, facts: PolicyFacts) -> Seen:
     """What ``path`` says that a policy has seen; an InputError if it is damaged, or of other sizes than the policy."""
     found = read_arrays(path)
     names = {field.name for field in fields(Seen)}
-    sizes = {"state": facts.state_dim, "action": facts.robot_dim}
+    sizes = {"state": facts.state_dim, "action": facts.robot_dim, "open": facts.robot_dim}
     for name in names & {*found}:
         values, size = found[name], sizes.get(name.partition("_")[0], 3)
-        axes = 2 if name == "cloud" else 1
-        if values.dtype.kind != "f" or values.ndim != axes or values.shape[-1] != size or not np.isfinite(values).all():
+        axes, finite = 2 if name in ("cloud", "open_closed") else 1, np.isfinite(values).all() or name == "open_closed"
+        if values.dtype.kind != "f" or values.ndim != axes or values.shape[-1] != size or not finite:
             raise InputError(f"{path}: {name} is no array of {size} finite numbers; restore a copy, or delete the file")
     return Seen(**{name: found[name].astype(np.float32) for name in names & {*found}})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from mp_lib.commands import policies, project, targets, upkeep
+from mp_lib.commands import policies, project, robot, targets, upkeep
 
-VERBS = {verb.name: verb for verb in (*project.VERBS, *policies.VERBS, *targets.VERBS, *upkeep.VERBS)}
+ROOMS = (project, policies, targets, robot, upkeep)
+VERBS = {verb.name: verb for module in ROOMS for verb in module.VERBS}

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mp_lib.acting.actor import Actor
+from mp_lib.acting.engine import TorchEngine
+from mp_lib.acting.facts import facts_of
 from mp_lib.config import BOUNDS, EARLIER_FINAL_SEEDS, EXPLORING_SEEDS, FINAL_SEEDS
-from mp_lib.insight.prediction import denoise_from
 from mp_lib.insight.trained import Trained
 from mp_lib.interfaces import USUAL, Environment, Obs, Picture
 from mp_lib.learning.film import write_film
@@ -103,6 +105,9 @@ class Play:
         check_bounds({"seed": seed}, {"seed": BOUNDS["first_seed"]})
         self.policy, self.seed, self.filmed = policy, seed, filmed
         self.seat = Seat(policy.spec, policy.config.num_points, policy.config.n_obs_steps, picture)
+        engine = TorchEngine(policy.policy, facts_of(policy.config, {}, ""))
+        # In a simulator nothing may move, and it has bounds of its own.
+        self.actor = Actor(engine, limits=None, no_observation_s=None, same_cloud_s=None)
         self.ended: Episode | None = None
 
     @property
@@ -115,9 +120,12 @@ class Play:
         config, step = self.policy.config, 0
         start = config.n_obs_steps - 1
         answer = self.seat.start(self.seed, self.filmed)
+        self.actor.reset(self.seed)
         while not isinstance(answer, Episode):
             noise = chunk_noise(self.seed, step // config.n_action_steps, (config.horizon, config.action_dim))
-            chunk = denoise_from(self.policy.policy, answer, noise[None])[-1, 0]
+            for obs in answer[:-1]:
+                self.actor.observe(vars(obs))
+            chunk = self.actor.plan(vars(answer[-1]))
             yield Moment(step, list(answer), chunk, noise)
             answer = self.seat.play(chunk[start : start + config.n_action_steps])
             step += config.n_action_steps

@@ -11,7 +11,8 @@ from mp_lib.data.own_tasks import spec_of
 from mp_lib.data.recording import demonstrations_of
 from mp_lib.learning import run
 from mp_lib.learning.beginning import digest_of
-from mp_lib.learning.folder import find_checkpoint, folder_of, stored_result
+from mp_lib.learning.folder import folder_of, stored_result
+from mp_lib.model.weights import find_checkpoint
 from mp_lib.system.device import choose_device
 from mp_lib.system.errors import InputError, at_least_one, shown
 

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from mp_lib.config import PolicyConfig
-from mp_lib.point_cloud import sample_farthest, without_padding
+from mp_lib.model.arrays import as_numbers, check_count, check_size, complete_cloud
 from mp_lib.system.errors import InputError
 
-LEAST_POINTS = 0.25  # of a policy's number, below which a cloud is not filled up but refused
 AXES = {"point_cloud": "(B, To, N, 3)", "state": "(B, To, S)", "noise": "(B, T, A)"}
 SEEN = ("point_cloud", "state")
 
@@ -54,14 +53,7 @@ def as_tensor(key: str, values) -> Tensor:
     """Numbers as float32; an InputError for what are none."""
     if isinstance(values, Tensor) and not values.is_complex() and values.layout is torch.strided:
         return values.detach().float()
-    try:
-        values = np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"{key} is no array of numbers ({str(error).splitlines()[0]}); give {AXES[key]}") from error
-    if values.dtype.kind not in "fiub":
-        raise InputError(f"{key} is {values.dtype}; give numbers, {AXES[key]}")
-    with np.errstate(over="ignore"):  # what is not finite then is left out or refused
-        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    return torch.from_numpy(as_numbers(key, values, AXES[key]))
 
 
 def check_finite(actions: Tensor, given: Mapping[str, Tensor]) -> None:
@@ -83,12 +75,7 @@ def check_axes(key: str, values: Tensor, size: int) -> None:
         raise InputError(f"{key} has the shape {shape}, which holds nothing; the policy takes {axes}")
     if len(shape) == rank - 1:
         raise InputError(f"{key} {shape} has no batch axis; the policy takes {axes}: give {key}[None]")
-    if len(shape) != rank:
-        raise InputError(f"{key} has the shape {shape}; the policy takes {axes}")
-    if key == "point_cloud" and shape[-1] > size:
-        raise InputError(f"{key} {shape} has colours; the policy sees x, y, z alone: give {key}[..., :3]")
-    if shape[-1] != size:
-        raise InputError(f"{key} has the shape {shape}; the policy takes {axes} with {size} numbers last")
+    check_size(key, shape, axes, size)
 
 
 def complete_frames(key: str, values: Tensor, n_obs_steps: int, repeat: bool) -> Tensor:
@@ -112,12 +99,6 @@ def complete_points(clouds: Tensor, num_points: int) -> Tensor:
     if clouds.shape[2] == num_points and whole:
         return clouds
     frames = [points[np.isfinite(points).all(1)] for points in clouds.flatten(0, 1).cpu().numpy()]
-    fewest = min((len(points) for points in frames), default=num_points)
-    if fewest < LEAST_POINTS * num_points:
-        raise InputError(
-            f"a cloud has {fewest} points, the policy was trained on {num_points}; give a quarter of them at least, "
-            "cropped as in the demonstrations"
-        )
-    # As in training, where padding that a cloud has is no point to choose.
-    chosen = np.stack([sample_farthest(without_padding(points), num_points) for points in frames])
+    check_count(min(map(len, frames), default=num_points), num_points)
+    chosen = np.stack([complete_cloud(points, num_points) for points in frames])
     return torch.from_numpy(chosen).unflatten(0, clouds.shape[:2]).to(clouds.device)

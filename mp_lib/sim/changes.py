@@ -126,7 +126,7 @@ def _places_nothing(spec: TaskSpec) -> str:
 
 
 # Strengths: on drawer-open the first hardly shows, and the last costs policies of the scale quick much; of points it
-# leaves as few as a cloud needs that is given without padding (``mp_lib.model.history.LEAST_POINTS``).
+# leaves as few as a cloud needs that is given without padding (``mp_lib.model.arrays.LEAST_POINTS``).
 CHANGES: dict[str, Change] = {
     "points_dropped": Change(
         "points dropped",

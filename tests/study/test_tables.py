@@ -9,13 +9,14 @@ import pytest
 from mp_lib.config import FINAL_SEEDS
 from mp_lib.data.recording import demonstrations_of
 from mp_lib.learning import evaluation
-from mp_lib.learning.folder import find_checkpoint, folder_of
+from mp_lib.learning.folder import folder_of
 from mp_lib.learning.result import RunResult
 from mp_lib.learning.rollout import Episode
 from mp_lib.learning.training import policy_config
 from mp_lib.model import bfloat16
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
+from mp_lib.model.weights import find_checkpoint
 from mp_lib.scales import SCALES
 from mp_lib.sim.tasks import TASKS
 from mp_lib.study import efficiency, overview, paper_tables, sentences, tables

@@ -1,0 +1,73 @@
+"""An arm and a depth camera: python examples/arm.py RUN [--fake]. Write your drivers into the two classes."""
+
+import argparse
+import time
+
+import numpy as np
+
+from mp_lib import Actor
+
+RATE = 50  # control steps a second, as recorded
+LENS = (600.0, 600.0, 320.0, 240.0)  # fx, fy, cx, cy in pixels, of your camera
+POSE = np.eye(4)  # camera to the frame of the demonstrations, x right, y down, z forward; from your calibration
+CROP = np.array([[-0.5, -0.5, 0.2], [0.5, 0.5, 1.2]])  # metres, the box that the demonstrations were cropped to
+
+
+class Camera:
+    """Yours returns its newest depth image (H, W) in metres and when it was taken; None where there is none yet."""
+
+    def read(self):
+        y, x = np.mgrid[0:480:4, 0:640:4]  # made up: a table with a bump, and noise, as a live camera has
+        bump = 0.1 * np.exp(-((x - 320) ** 2 + (y - 240) ** 2) / 5000)
+        return np.repeat(np.repeat(0.8 - bump + np.random.normal(0, 1e-3, x.shape), 4, 0), 4, 1), time.monotonic()
+
+
+class Arm:
+    """Yours returns the numbers of the state as they were recorded, and executes one action within a control step."""
+
+    def __init__(self, state_dim):
+        self.told, self.now = [], np.zeros(state_dim, np.float32)
+
+    def state(self):
+        return self.now
+
+    def command(self, action):
+        self.told.append(action)  # made up: it stays where it is
+
+
+def cloud_of(depth):
+    """The points (M, 3) of a depth image in the frame of the demonstrations, cropped."""
+    rows, columns = np.nonzero(np.isfinite(depth) & (depth > 0))
+    z, (fx, fy, cx, cy) = depth[rows, columns], LENS
+    points = np.stack([(columns - cx) / fx * z, (rows - cy) / fy * z, z], axis=1) @ POSE[:3, :3].T + POSE[:3, 3]
+    return points[((points > CROP[0]) & (points < CROP[1])).all(1)]
+
+
+def run(actor, camera, arm, seconds):
+    """Act for a while, at RATE, and return what the actor reports."""
+    actor.reset()
+    began = time.monotonic()
+    for step in range(round(seconds * RATE)):
+        depth, stamp = camera.read()
+        seen = {"point_cloud": cloud_of(depth), "state": arm.state(), "stamp": stamp}
+        arm.command(actor.select_action(seen))
+        time.sleep(max(0.0, began + (step + 1) / RATE - time.monotonic()))
+    return actor.report()
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("policy", help="a run, its folder, or an export")
+    parser.add_argument("--fake", action="store_true", help="act although it does not look like the training data")
+    parser.add_argument("--seconds", type=float, default=20)
+    given = parser.parse_args(arguments)
+    actor = Actor.load(given.policy, asynchronous=True, max_step=0.05)
+    camera, arm = Camera(), Arm(actor.facts.state_dim)
+    looked = actor.check(cloud_of(camera.read()[0]), arm.state())
+    print(looked)
+    if looked.ok or given.fake:
+        print(run(actor, camera, arm, given.seconds))
+
+
+if __name__ == "__main__":
+    main()

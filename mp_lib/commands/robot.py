@@ -1,0 +1,38 @@
+"""Verbs for one's own robot."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+from mp_lib.commands.verb import Verb, option
+from mp_lib.system.errors import InputError
+from mp_lib.system.paths import given_path
+
+
+def replay(given: argparse.Namespace) -> None:
+    from mp_lib.acting.replay import replay
+    from mp_lib.data.replay_buffer import ReplayBuffer
+
+    if not 0 <= given.every <= LONGEST_STEP:
+        raise InputError(f"--every {given.every} given; give seconds, from 0 to {LONGEST_STEP}")
+    began = time.monotonic()
+    for step, action, state in replay(ReplayBuffer.open(given.store), given.episode, max_step=given.max_step):
+        time.sleep(max(0.0, began + step * given.every - time.monotonic()))
+        row = {"step": step, "action": action.tolist(), "state": state.tolist()}
+        told = "  ".join(f"{name} {' '.join(f'{each:.4f}' for each in row[name])}" for name in ("action", "state"))
+        print(json.dumps(row) if given.json else f"{step}  {told}", flush=True)
+
+
+LONGEST_STEP = 60
+REPLAY = (
+    option("store", type=given_path, help="of demonstrations, such as data/demos/my_arm.zarr"),
+    option("--episode", type=int, default=0, help="its number, from 0 on (default: 0)"),
+    option("--every", type=float, default=0.0, metavar="SECONDS", help="between two steps (default: 0)"),
+    option("--max-step", type=float, help="by which a number may change from step to step (default: any)"),
+    option("--json", action="store_true", help="one JSON object a step: step, action, state"),
+)
+VERBS = (
+    Verb("replay", "print a recorded episode's actions step by step, as a robot would be told them", replay, REPLAY),
+)
