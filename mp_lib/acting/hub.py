@@ -123,7 +123,7 @@ def metrics_of(result: Mapping) -> list[dict]:
         low, high = final["interval"]
         training = result.get("config", {}).get("seed")
         said = (
-            f"success rate, {sum(successes)} of {len(seeds)} episodes on environment seeds {min(seeds)} to {max(seeds)}, "
+            f"success rate, {sum(successes)} of {len(seeds)} episodes, environment seeds {min(seeds)} to {max(seeds)}, "
             f"95 % interval {low:.3f} to {high:.3f}, of one training (seed {training}); other trainings differ"
         )
         rate = sum(successes) / len(seeds)

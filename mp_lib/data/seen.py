@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mp_lib.data.windows import ActionWindows
-from mp_lib.geometry.grippers import open_closed
+from mp_lib.geometry import grippers
 from mp_lib.geometry.kinds import Layout
 from mp_lib.system.files import write_atomically
 
@@ -20,7 +20,7 @@ def seen_in(windows: ActionWindows, layout: Layout | None) -> dict[str, np.ndarr
 
     ``cloud`` (N, 3) is the first; ``cloud_low`` and ``cloud_high`` (3,) bound all points, ``centre_…`` the means of
     clouds, ``extent_…`` their sizes; ``state_…`` (S,), ``action_…`` (A,), of actions as they are executed.
-    ``action_values`` (2, A) are those of grippers that are only open or closed, which ``layout`` tells; NaN for others.
+    ``open_closed`` (2, A) are those of grippers that are only open or closed, which ``layout`` tells; NaN for others.
     Padding is no point.
     """
     frames = windows.frames.unique().cpu().numpy()
@@ -35,7 +35,7 @@ def seen_in(windows: ActionWindows, layout: Layout | None) -> dict[str, np.ndarr
     ranges = {"centre": centres, "extent": high[whole] - low[whole], "state": states, "action": actions}
     for name, values in ranges.items():
         found |= {f"{name}_low": values.min(0), f"{name}_high": values.max(0)}
-    found["action_values"] = open_closed(actions, layout) if layout else np.full((2, actions.shape[1]), np.nan)
+    found["open_closed"] = grippers.open_closed(actions, layout) if layout else np.full((2, actions.shape[1]), np.nan)
     return {name: np.asarray(values, np.float32) for name, values in found.items()}
 
 
