@@ -15,6 +15,7 @@ SOURCES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for p
 ROOMS = {  # what a room may import beside itself; the same table stands in mp_lib's docstring
     "system": "",
     "ground": "system",
+    "geometry": "system",
     "sim": "ground system",
     "data": "sim ground system",
     "model": "ground system",
@@ -109,7 +110,9 @@ def test_the_model_is_pure_torch(module):
     assert found <= allowed | sys.stdlib_module_names
 
 
-@pytest.mark.parametrize("module", sorted(module for module in SOURCES if room_of(module) in ("sim", "data", "ground")))
+@pytest.mark.parametrize(
+    "module", sorted(module for module in SOURCES if room_of(module) in ("geometry", "sim", "data", "ground"))
+)
 def test_simulation_and_stores_know_no_torch(module):
     """In data, windows are tensors, and networks are what imitation trains and download reads."""
     if module not in ("data.windows", "data.imitation"):
@@ -134,6 +137,7 @@ def loaded_by(statement):
         ),
         ("import mp_lib.commands.table", {"torch", "mujoco", "numpy", "zarr", "pandas", "matplotlib", "wandb"}),
         ("import mp_lib.point_cloud", {"torch", "mujoco", "zarr", "pandas", "wandb"}),
+        ("import mp_lib.geometry.relative, mp_lib.geometry.grippers", {"torch", "scipy", "mujoco", "zarr"}),
         ("import mp_lib.sim.tasks", {"torch", "mujoco", "metaworld"}),
         ("import mp_lib.data.recording", {"torch", "mujoco", "metaworld"}),
         ("import mp_lib.model.policy, mp_lib.model.checkpoint", {"mujoco", "metaworld", "zarr", "diffusers", "wandb"}),
