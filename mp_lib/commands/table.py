@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mp_lib.commands import policies, project, upkeep
+from mp_lib.commands import exchange, policies, project, upkeep
 
-VERBS = {verb.name: verb for verb in (*project.VERBS, *policies.VERBS, *upkeep.VERBS)}
+VERBS = {verb.name: verb for verb in (*project.VERBS, *policies.VERBS, *exchange.VERBS, *upkeep.VERBS)}

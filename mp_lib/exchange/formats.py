@@ -54,7 +54,9 @@ def open_recording(path: str | Path, name: str = "") -> Recording:
     if name:
         return look_up(FORMATS, name, "format").open(path)
     if is_store(path):
-        raise InputError(f"{path} is a zarr store, which needs no import; python -m mp_lib inspect says whether it fits")
+        raise InputError(
+            f"{path} is a zarr store, which needs no import; python -m mp_lib inspect says whether it fits"
+        )
     found = [name for name, each in FORMATS.items() if each.lies_at(path)]
     if len(found) > 1:
         raise InputError(f"{path} holds {' and '.join(found)}; say which by --format")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mp_lib.exchange.cameras import Cameras
 from mp_lib.exchange.reading import Entry
 from mp_lib.system.errors import InputError
 
-# Each in the order of preference; a state may be joined of several keys. Names are those of LeRobot ("observation."),
-# robomimic and robosuite ("obs/robot0_"), ManiSkill ("obs/agent/", "obs/pointcloud/xyzw"), ACT ("observations/") and DP3.
+# Each in the order of preference; a state may be joined of several keys. Names are those of LeRobot (observation.),
+# robomimic and robosuite (obs/robot0_), ManiSkill (obs/agent/, obs/pointcloud/xyzw), ACT (observations/) and DP3.
 CLOUDS = (
     *("point_cloud", "pointcloud", "observation.pointcloud", "observation.point_cloud", "obs/point_cloud"),
     *("obs/pointcloud", "obs/pointcloud/xyzw", "observations/point_cloud", "observations/pointcloud"),
@@ -28,25 +29,25 @@ MOST_SHOWN = 20  # keys in a message
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys that are read of every episode; those of depth images and cameras are in ``others``.
+    """The keys that are read of every episode: ``clouds`` is a cloud's, or those of depth images.
 
-    ``point_cloud`` is "" where clouds are made of depth images.
+    ``fixed`` are those that need not have as many frames as the episode, of cameras.
     """
 
-    point_cloud: str
+    clouds: tuple[str, ...]
     state: tuple[str, ...]
     action: str
-    others: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """What is observed in every frame."""
+        return (*self.clouds, *self.state)
 
     @property
     def all(self) -> tuple[str, ...]:
         """All of them."""
-        return (*([self.point_cloud] if self.point_cloud else ()), *self.state, self.action, *self.others)
-
-    @property
-    def observed(self) -> tuple[str, ...]:
-        """All but the action."""
-        return tuple(key for key in self.all if key != self.action)
+        return (*self.observed, self.action, *self.fixed)
 
 
 def choose(
@@ -55,35 +56,33 @@ def choose(
     point_cloud: str = "",
     state: Sequence[str] = (),
     action: str = "",
-    depth: Sequence[str] = (),
+    cameras: Cameras | None = None,
 ) -> Keys:
-    """The keys by what is given, else by the usual names that are there.
+    """The keys by what is given, else by the usual names that are there; with ``cameras``, clouds are made of theirs.
 
-    ``depth`` are keys from which clouds are made instead. An InputError names at once all that is not there, and what
-    is.
+    An InputError names at once all that is not there, and what is.
     """
     if several := [key for key in SEVERAL if key in entries]:
-        raise InputError(f"{where}: {several[0]} says that one array holds several episodes; save one episode a file")
-    chosen_cloud = "" if depth else point_cloud or next((key for key in CLOUDS if key in entries), "")
+        raise InputError(f"{where} has {several[0]}, so one array holds several episodes; save one episode a file")
+    cloud = point_cloud or next((key for key in CLOUDS if key in entries), "")
+    clouds = cameras.keys if cameras else (cloud,) if cloud else ()
     chosen_state = tuple(state) or next((keys for keys in STATES if {*keys} <= {*entries}), ())
     chosen_action = action or next((key for key in ACTIONS if key in entries), "")
-    found = {"--point-cloud": chosen_cloud or depth, "--state": chosen_state, "--action": chosen_action}
-    unknown = [f"no usual name of {option[2:]} (give {option})" for option, keys in found.items() if not keys]
-    keys = Keys(chosen_cloud, chosen_state, chosen_action, tuple(depth))
+    found = {"point-cloud": clouds, "state": chosen_state, "action": chosen_action}
+    unknown = [f"a usual name of the {noun} (give --{noun})" for noun, keys in found.items() if not keys]
+    keys = Keys(clouds, chosen_state, chosen_action, cameras.fixed if cameras else ())
     absent = [key for key in keys.all if key and key not in entries]
     if unknown or absent:
-        lacking = ", ".join([*absent, *unknown])
-        raise InputError(f"{where} lacks {lacking}; there are: {listing(entries)}")
-    check(where, entries, keys)
+        raise InputError(f"{where} lacks {', '.join([*absent, *unknown])}; there are: {listing(entries)}")
     return keys
 
 
-def check(where: str, entries: Mapping[str, Entry], keys: Keys) -> None:
-    """Raise an InputError that names at once all of the keys that are not in an episode, or cannot be read."""
-    if absent := [key for key in keys.all if key not in entries]:
-        raise InputError(f"{where} lacks {', '.join(absent)}; there are: {listing(entries)}")
-    if faults := [f"{key} {entries[key].fault}" for key in keys.all if entries[key].fault]:
-        raise InputError(f"{where}: {'; '.join(faults)}")
+def faults(entries: Mapping[str, Entry], keys: Keys) -> str:
+    """Which of the keys are not in an episode, and which cannot be read; "" if all is well."""
+    absent = [key for key in keys.all if key not in entries]
+    broken = [f"{key} {entries[key].fault}" for key in keys.all if key in entries and entries[key].fault]
+    lacking = [f"lacks {', '.join(absent)}; there are: {listing(entries)}"] if absent else []
+    return "; ".join([*lacking, *broken])
 
 
 def listing(entries: Mapping[str, Entry]) -> str:

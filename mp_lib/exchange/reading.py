@@ -1,4 +1,4 @@
-"""What every reader of other people's recordings keeps to: sizes checked first, errors in one line, episodes in order."""
+"""What every reader of recordings keeps to: sizes checked first, errors in one line, episodes in order."""
 
 from __future__ import annotations
 
