@@ -20,6 +20,7 @@ ROOMS = {  # what a room may import beside itself; the same table stands in mp_l
     "data": "sim ground system",
     "model": "ground system",
     "drawing": "ground system",
+    "exchange": "data geometry ground system",
     "acting": "model geometry ground system",
     "learning": "model data sim ground system",
     "timing": "learning model data sim ground system",
@@ -181,6 +182,7 @@ def test_files_are_short_and_say_what_they_are(module):
 
 SHOWN = {
     "__main__",
+    "commands.exchange",
     "commands.policies",
     "commands.project",
     "commands.robot",

@@ -55,19 +55,29 @@ def to_hub(given: argparse.Namespace) -> None:
     print(given.folder)
 
 
+def to_lerobot(given: argparse.Namespace) -> None:
+    from mp_lib.exchange.lerobot_export import export
+
+    print(export(given_path(given.source), given.folder, given.fps))
+
+
 # What can be exported to; each takes the options of the command line.
-TARGETS = {"onnx": to_onnx, "hub": to_hub}
+TARGETS = {"onnx": to_onnx, "hub": to_hub, "lerobot": to_lerobot}
 
 
 def export(given: argparse.Namespace) -> None:
-    look_up(TARGETS, given.to, "target")(given)
+    write = look_up(TARGETS, given.to, "target")
+    if given.fps is not None and write is not to_lerobot:
+        raise InputError(f"--fps {given.fps} given; that is for demonstrations, --to lerobot")
+    write(given)
 
 
 EXPORT = (
-    option("source", help="a run's name, its folder, or a file of weights"),
+    option("source", help="a run's name, its folder, or a file of weights; --to lerobot: a store of demonstrations"),
     option("folder", type=given_path, help="that is written; it must not exist"),
     option("--to", required=True, metavar="TARGET", help=f"one of: {', '.join(TARGETS)}"),
+    option("--fps", type=float, help="of demonstrations, frames a second (default: the store's)"),
 )
 VERBS = (
-    Verb("export", "write a policy for others: files for ONNX Runtime, or a folder for model hubs", export, EXPORT),
+    Verb("export", "write a policy for ONNX Runtime or model hubs, or demonstrations for LeRobot", export, EXPORT),
 )

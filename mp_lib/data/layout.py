@@ -157,22 +157,7 @@ class Layout:
             if key == "point_cloud":
                 values = [points[..., :3] for points in values]
             whole = values[0] if len(values) == 1 else np.concatenate(values, axis=1)
-            yield start, self.as_float32(key, whole, start)
-
-    def as_float32(self, key: str, values: np.ndarray, start: int) -> np.ndarray:
-        """The same numbers as float32; an InputError that names the frame of one that would not be the same."""
-        with np.errstate(over="ignore"):
-            found = np.ascontiguousarray(values, dtype="<f4")
-        wrong = np.abs(values.astype(np.float64)) > EXACT if values.dtype.kind in "iu" else np.zeros(0, bool)
-        if values.dtype.kind == "f" and values.dtype.itemsize > 4:
-            wrong = np.isinf(found) & np.isfinite(values)
-        if wrong.any():
-            frame = start + int(np.argwhere(wrong)[0, 0])
-            raise InputError(
-                f"{self.path}: {key} of frame {frame} has {values.dtype} numbers that float32 cannot hold; "
-                f"store them in units in which they lie within {EXACT}"
-            )
-        return found
+            yield start, as_float32(self.path, key, whole, start)
 
     def ends(self, rows: list[dict] | None) -> np.ndarray:
         """The ends (E,) of the episodes that are wholly there and have a frame; ``rows`` list those of our stores."""
@@ -243,6 +228,22 @@ class Layout:
             self.note(
                 f"{place} is stored nowhere, which zarr reads as zeros: nothing moved there, or it was lost in copying"
             )
+
+
+def as_float32(path: Path, key: str, values: np.ndarray, start: int) -> np.ndarray:
+    """The same numbers as float32; an InputError that names the frame of one that would not be the same."""
+    with np.errstate(over="ignore"):
+        found = np.ascontiguousarray(values, dtype="<f4")
+    wrong = np.abs(values.astype(np.float64)) > EXACT if values.dtype.kind in "iu" else np.zeros(0, bool)
+    if values.dtype.kind == "f" and values.dtype.itemsize > 4:
+        wrong = np.isinf(found) & np.isfinite(values)
+    if wrong.any():
+        frame = start + int(np.argwhere(wrong)[0, 0])
+        raise InputError(
+            f"{path}: {key} of frame {frame} has {values.dtype} numbers that float32 cannot hold; "
+            f"store them in units in which they lie within {EXACT}"
+        )
+    return found
 
 
 def is_ours(attributes: dict) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from mp_lib.data.windows import ActionWindows
 from mp_lib.geometry import grippers
 from mp_lib.geometry.kinds import Layout
-from mp_lib.system.files import write_atomically
+from mp_lib.system.files import write_arrays
 
 SEEN = "seen.npz"  # beside a policy
 
@@ -41,6 +40,4 @@ def seen_in(windows: ActionWindows, layout: Layout | None) -> dict[str, np.ndarr
 
 def save_seen(folder: Path, windows: ActionWindows, layout: Layout | None) -> None:
     """Write what windows hold beside a policy in ``folder``."""
-    content = io.BytesIO()
-    np.savez(content, **seen_in(windows, layout))
-    write_atomically(folder / SEEN, content.getvalue())
+    write_arrays(folder / SEEN, seen_in(windows, layout))

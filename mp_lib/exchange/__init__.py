@@ -1,0 +1,1 @@
+"""Other people's recordings in, ours out."""

@@ -1,0 +1,195 @@
+"""A recording becomes a store of demonstrations: a draft that is renamed when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mp_lib.config import PolicyConfig
+from mp_lib.data.replay_buffer import ReplayBuffer
+from mp_lib.exchange.cameras import read_cameras, read_crop
+from mp_lib.exchange.formats import open_recording
+from mp_lib.exchange.keys import Keys
+from mp_lib.exchange.reading import Recording
+from mp_lib.exchange.shapes import rows
+from mp_lib.exchange.survey import Survey, named, survey
+from mp_lib.geometry.kinds import Layout
+from mp_lib.point_cloud import sample_farthest, without_padding
+from mp_lib.system.errors import InputError, is_count, shown
+from mp_lib.system.files import writing
+from mp_lib.system.paths import from_home
+from mp_lib.system.progress import track
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # of a task, which names files
+MOST_POINTS, MOST_FPS = 10**6, 10**4
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is to become of a recording; what is not given is found by usual names, or is what the files say.
+
+    ``points`` a cloud; ``task`` a name of the user's, by default the store's; ``fps`` frames a second; ``state_kinds``
+    and ``action_kinds`` as ``Layout`` reads them; ``cameras`` a file as of ``mp_lib.exchange.cameras``; ``crop`` two
+    corners (low, high), metres; ``without`` names episodes that are left out.
+    """
+
+    format: str = ""
+    points: int = PolicyConfig.num_points
+    task: str = ""
+    fps: float | None = None
+    point_cloud: str = ""
+    state: Sequence[str] = ()
+    action: str = ""
+    state_kinds: str = ""
+    action_kinds: str = ""
+    cameras: str | Path | None = None
+    crop: Sequence[Sequence[float]] | None = None
+    without: Sequence[str] = ()
+
+
+@dataclass
+class Conversion:
+    """What was made: the store, and a line each on what was read, what was left out, and what one should know."""
+
+    store: ReplayBuffer
+    keys: Keys
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Counts:
+    """What was met in the clouds."""
+
+    clouds: int = 0
+    small: int = 0
+    again: int = 0
+    not_finite: int = 0
+
+    def notes(self, points: int) -> Iterator[str]:
+        """A line on each that was met."""
+        if self.small:
+            yield f"{self.small} of {self.clouds} clouds have fewer than {points} points and are filled up with zeros"
+        if self.again:
+            yield f"{self.again} of {self.clouds} clouds equal the one before: the camera may be slower than the robot"
+        if self.not_finite:
+            yield f"left out {self.not_finite} points that are not finite"
+
+
+def convert(source: str | Path, store: str | Path, wishes: Wishes | None = None) -> Conversion:
+    """Write what lies at ``source`` as a store of demonstrations.
+
+    Raises an InputError of one line for what is there and is not read or does not fit, a MissingFileError where nothing
+    is, a MissingExtraError where a package is missing, a FileExistsError where ``store`` is taken; nothing is left
+    behind then.
+    """
+    wishes, target = wishes or Wishes(), from_home("store", store)
+    check_wishes(wishes)
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise FileExistsError(f"{target} exists already; choose another path, or move it away")
+    cameras, box = read_cameras(from_home("cameras", wishes.cameras)) if wishes.cameras else (None, None)
+    box = read_crop("crop", wishes.crop) if wishes.crop else box
+    recording = open_recording(source, wishes.format)
+    episodes = [name for name in recording.episodes if name not in wishes.without]
+    if unknown := {*wishes.without} - {*recording.episodes}:
+        raise InputError(f"{recording.path} has no episode {named([*unknown])}; there are: {named(recording.episodes)}")
+    found = survey(recording, episodes, cameras, wishes.point_cloud, wishes.state, wishes.action)
+    attributes = {
+        "task": task_of(recording, wishes, target),
+        "source": recording.path.name,
+        **said(recording, found, wishes),
+    }
+    counts = Counts()
+    with draft(target) as path, track(sum(found.lengths.values()), f"import {recording.path.name}") as bar:
+        made = None
+        for name, length in found.lengths.items():
+            clouds = sampled(recording, name, found, box, wishes.points, counts)
+            frames = {key: np.zeros((length, size), np.float32) for key, size in found.sizes.items()}
+            frames["point_cloud"] = np.zeros((length, wishes.points, 3), np.float32)
+            for frame, cloud in enumerate(clouds):
+                frames["point_cloud"][frame] = cloud
+                bar.advance()
+            state = [rows(recording, name, key, length) for key in found.keys.state]
+            frames["state"], frames["action"] = (
+                np.concatenate(state, 1),
+                rows(recording, name, found.keys.action, length),
+            )
+            made = made or ReplayBuffer.create(path, {key: each.shape[1:] for key, each in frames.items()}, attributes)
+            made.append(frames, {"name": name})
+    made.path = target
+    return Conversion(made, found.keys, [*found.notes, *counts.notes(wishes.points)])
+
+
+def sampled(
+    recording: Recording,
+    episode: str,
+    found: Survey,
+    box: tuple[np.ndarray, np.ndarray] | None,
+    points: int,
+    counts: Counts,
+) -> Iterator[np.ndarray]:
+    """The cloud (N, 3) float32 of each frame of an episode; an InputError for one in which nothing is seen."""
+    last = None
+    for frame, cloud in enumerate(found.clouds.clouds(recording, episode, found.lengths[episode])):
+        finite = np.isfinite(cloud).all(1)
+        counts.not_finite += len(cloud) - int(finite.sum())
+        cloud = without_padding(cloud[finite])
+        kept = cloud[(box[0] <= cloud).all(1) & (cloud <= box[1]).all(1)] if box else cloud
+        if not len(kept):
+            why = f"the crop box leaves none of {len(cloud)} points" if len(cloud) else "nothing was seen"
+            where = f"{recording.path}, episode {episode}, frame {frame}"
+            raise InputError(f"{where} has no point ({why}); leave it out by --without {episode}, or change the box")
+        chosen = sample_farthest(np.ascontiguousarray(kept, np.float32), points)
+        counts.clouds += 1
+        counts.small += len(kept) < points
+        counts.again += last is not None and np.array_equal(chosen, last)
+        last = chosen
+        yield chosen
+
+
+def said(recording: Recording, found: Survey, wishes: Wishes) -> dict:
+    """What a store says about its numbers and its time: kinds and fps, where they are known."""
+    given = {"state": wishes.state_kinds, "action": wishes.action_kinds}
+    kinds = {}
+    for key, size in found.sizes.items():
+        if text := given[key] or recording.kinds.get(key, ""):
+            kinds[key] = Layout.parse(text, size).text
+    fps = wishes.fps or recording.fps
+    return ({"kinds": kinds} if kinds else {}) | ({"fps": fps} if fps else {})
+
+
+def task_of(recording: Recording, wishes: Wishes, target: Path) -> str:
+    """The name of the task: what is wished, what the files say where that is a name, or the store's."""
+    said = recording.task if NAME.fullmatch(recording.task) else ""
+    task = wishes.task or said or target.name.split(".")[0]
+    if not NAME.fullmatch(task):
+        raise InputError(f"task {shown(task)} given; it has letters, digits, - and _ alone, such as my_arm")
+    return task
+
+
+def check_wishes(wishes: Wishes) -> None:
+    """Raise an InputError for numbers that cannot be."""
+    if not is_count(wishes.points) or wishes.points > MOST_POINTS:
+        raise InputError(f"points {shown(wishes.points)} given; it is a whole number from 1 to {MOST_POINTS:,}")
+    if wishes.fps is not None and not 0 < wishes.fps <= MOST_FPS:
+        raise InputError(f"fps {shown(wishes.fps)} given; it is frames a second, more than 0 and at most {MOST_FPS:,}")
+
+
+@contextlib.contextmanager
+def draft(target: Path) -> Iterator[Path]:
+    """A path beside ``target`` to write to, which is renamed to it if the block ends well, and else removed."""
+    path = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        yield path
+        with writing(target):
+            path.replace(target)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

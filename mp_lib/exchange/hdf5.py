@@ -1,0 +1,132 @@
+"""Recordings in HDF5: robomimic's data/demo_N, ManiSkill's traj_N, or a file an episode.
+
+Only what lies in the file itself is read: links and data that lead out of it are refused by name, and so are filters
+that HDF5 would load from a library of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import posixpath
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mp_lib.exchange.reading import RESTORE, Entry, files_of, in_order, reading, size_of
+from mp_lib.system.errors import InputError
+from mp_lib.system.extras import require
+
+if TYPE_CHECKING:
+    import h5py
+
+ENDINGS = (".h5", ".hdf5", ".hdf")
+NUMBERED = re.compile(r"(.*?)[_-]?\d+")  # an episode's group, such as demo_0, traj_0, episode-3
+FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
+DEEPEST = 16  # groups within groups
+MOST_KEYS = 10_000  # of an episode
+OUTSIDE = "only what lies in the file itself is read: h5repack, or copy it into one file"
+
+
+class Hdf5Recording:
+    """A ``Recording`` as of ``mp_lib.exchange.reading``."""
+
+    fps, task, kinds = None, "", {}
+
+    def __init__(self, path: Path):
+        require("import", "h5py")
+        self.path, files = path, files_of(path, ENDINGS)
+        self.places: dict[str, tuple[Path, str]] = {}
+        for stem, file in files.items():
+            with reading(file, "the list of episodes"), open_file(file) as content:
+                groups = episode_groups(content)
+            names = {group: posixpath.basename(group) or stem for group in groups}
+            prefix = f"{stem}/" if len(files) > 1 and groups != ["/"] else ""
+            self.places |= {prefix + names[group]: (file, group) for group in groups}
+        self.episodes = [*self.places]
+
+    def entries(self, episode: str) -> dict[str, Entry]:
+        """As of ``Recording``."""
+        file, group = self.places[episode]
+        with reading(file, f"the group {group}"), open_file(file) as content:
+            return dict(walk(content[group]))
+
+    def read(self, episode: str, key: str, start: int, stop: int) -> np.ndarray:
+        """As of ``Recording``."""
+        file, group = self.places[episode]
+        name = posixpath.join(group, key)
+        with reading(file, name), open_file(file) as content:
+            dataset = content[name]
+            check_whole(file, name, dataset)
+            return np.asarray(dataset[start:stop])
+
+
+def open_file(path: Path) -> h5py.File:
+    """An HDF5 file to be read, without a lock, which some network file systems refuse."""
+    import h5py
+
+    return h5py.File(path, "r", locking=False)
+
+
+def episode_groups(content: h5py.File) -> list[str]:
+    """The groups of a file that are episodes: numbered ones in its group "data" or at its top, else the top itself."""
+    import h5py
+
+    places = ["/data", "/"] if isinstance(content.get("data", getlink=True), h5py.HardLink) else ["/"]
+    for place in places:
+        group = content[place]
+        names = [name for name in group if NUMBERED.fullmatch(name)] if isinstance(group, h5py.Group) else []
+        for name in names:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise InputError(f"{content.filename}: {posixpath.join(place, name)} is a link; {OUTSIDE}")
+        groups = [name for name in names if group.get(name, getclass=True) is h5py.Group]
+        if groups and len({NUMBERED.fullmatch(name)[1] for name in groups}) == 1:
+            return [posixpath.join(place, name) for name in in_order(groups)]
+    return ["/"]
+
+
+def walk(group: h5py.Group, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Entry]]:
+    """(key, entry) of what lies in a group and its groups; links that lead elsewhere have a fault."""
+    import h5py
+
+    if depth > DEEPEST or len(group) > MOST_KEYS:
+        raise InputError(f"{group.file.filename}: {group.name} holds more than an episode does; {RESTORE}")
+    for name in group:
+        link, key = group.get(name, getlink=True), prefix + name
+        if not isinstance(link, h5py.HardLink):
+            where = getattr(link, "filename", "") or getattr(link, "path", "")
+            yield key, Entry((), "link", f"is a link to {where}; {OUTSIDE}")
+            continue
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            yield from walk(item, f"{key}/", depth + 1)
+        elif isinstance(item, h5py.Dataset):
+            yield key, Entry(item.shape or (), str(item.dtype), fault_of(item))
+
+
+def fault_of(dataset: h5py.Dataset) -> str:
+    """Why a data set is not read; "" if it is."""
+    if dataset.external or (dataset.is_virtual and any(each.file_name != "." for each in dataset.virtual_sources())):
+        return f"takes its numbers from another file; {OUTSIDE}"
+    settings = dataset.id.get_create_plist()
+    filters = [settings.get_filter(place)[0] for place in range(settings.get_nfilters())]
+    if unknown := [number for number in filters if number not in FILTERS]:
+        return f"is stored by filter {unknown[0]}; h5repack with one of: {', '.join(FILTERS.values())}"
+    return "" if dataset.shape is not None else "is empty"
+
+
+def check_whole(path: Path, name: str, dataset: h5py.Dataset) -> None:
+    """Raise an InputError for one whose header asks for too much, or of whose frames some are stored nowhere.
+
+    HDF5 would read such frames as zeros.
+    """
+    size = size_of(path, name, dataset.shape, dataset.dtype.itemsize)
+    if dataset.chunks:
+        expected = math.prod(-(-length // each) for length, each in zip(dataset.shape, dataset.chunks, strict=True))
+        there = dataset.id.get_num_chunks()
+    else:
+        expected, there = size, size if dataset.is_virtual else dataset.id.get_storage_size()
+    if size and there < expected:
+        raise InputError(f"{path}: {name} {dataset.shape} has frames that are stored nowhere; {RESTORE}")
