@@ -19,7 +19,7 @@ class Camera:
     def read(self):
         y, x = np.mgrid[0:480:4, 0:640:4]  # made up: a table with a bump, and noise, as a live camera has
         bump = 0.1 * np.exp(-((x - 320) ** 2 + (y - 240) ** 2) / 5000)
-        return np.repeat(np.repeat(0.8 - bump + np.random.normal(0, 1e-3, x.shape), 4, 0), 4, 1), time.monotonic()
+        return np.repeat(np.repeat(0.8 - bump + np.random.default_rng(0).normal(0, 1e-3, x.shape), 4, 0), 4, 1), time.monotonic()
 
 
 class Arm:
