@@ -12,15 +12,12 @@ import onnxruntime
 class Policy:
     def __init__(self, folder):
         folder = Path(folder)
-        self.facts, self.arrays = (
-            json.loads((folder / "policy.json").read_text())["facts"],
-            np.load(folder / "arrays.npz"),
-        )
+        self.facts = json.loads((folder / "policy.json").read_text())["facts"]
+        self.arrays = np.load(folder / "arrays.npz")
         if self.facts["actions"] != "absolute":
             raise SystemExit("this policy's actions are relative to the state: run it by mp_lib, which undoes that")
-        self.encoder, self.denoiser = (
-            onnxruntime.InferenceSession(folder / f"{n}.onnx") for n in ("encoder", "denoiser")
-        )
+        self.encoder = onnxruntime.InferenceSession(folder / "encoder.onnx")
+        self.denoiser = onnxruntime.InferenceSession(folder / "denoiser.onnx")
 
     def chunk(self, point_cloud, state, noise):
         """Actions (T, A) in the robot's units of point_cloud (To, N, 3), state (To, S), noise (T, A); all float32."""
