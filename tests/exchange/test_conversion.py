@@ -199,7 +199,7 @@ def test_what_is_no_recording_is_one_line(tmp_path):
 def test_the_verb_says_what_it_made_and_knows_our_tasks(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("MP_ROOT", str(tmp_path))
     write_npz(tmp_path / "source", made_up())
-    assert main(["import", "source", "arm.zarr", "--points", "6", "--crop", *"-9 -9 -9 9 9 9".split()]) == 0
+    assert main(["import", "source", "arm.zarr", "--points", "6", "--crop", *["-9", "-9", "-9", "9", "9", "9"]]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("arm.zarr: 3 episodes, 12 frames, task arm")
     assert lines[1:] == ["point_cloud (6, 3) of point_cloud", "state (4,) of state", "action (2,) of action"]
