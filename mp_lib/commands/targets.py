@@ -68,6 +68,4 @@ EXPORT = (
     option("folder", type=given_path, help="that is written; it must not exist"),
     option("--to", required=True, metavar="TARGET", help=f"one of: {', '.join(TARGETS)}"),
 )
-VERBS = (
-    Verb("export", "write a policy for others: files for ONNX Runtime, or a folder for model hubs", export, EXPORT),
-)
+VERBS = (Verb("export", "write a policy for others: for ONNX Runtime, or for model hubs", export, EXPORT),)
