@@ -9,7 +9,7 @@ The rooms from the ground up, and what each may import of the others; arrows go 
     data       demonstrations: recorded, stored, cut into windows               sim ground system
     model      mixers and their scans, one U-Net, policy, sampler, backends     ground system
     drawing    tables in, figures out                                           ground system
-    acting     a policy at work without a simulator: exports, engines           model geometry ground system
+    acting     a policy at work without a simulator: actor, exports, engines    model geometry ground system
     learning   one run: training, rollouts, checkpoint, result                  model data sim ground system
     timing     the benchmark: what a call takes, and against what               learning model data sim ground system
     study      many runs: experiments, rows, comparisons, verdicts, tables      learning timing drawing model sim ground system
