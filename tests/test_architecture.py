@@ -176,6 +176,7 @@ SHOWN = {
     "commands.policies",
     "commands.project",
     "commands.robot",
+    "commands.targets",
     "commands.upkeep",
     "pipeline.runner",
     "pipeline.cluster",

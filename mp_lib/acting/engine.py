@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from mp_lib.acting.exports import Exported, is_exported, read_export
-from mp_lib.acting.own_export import current_export, lacking
 from mp_lib.acting.facts import PolicyFacts
+from mp_lib.acting.own_export import current_export, lacking
 from mp_lib.acting.seen import Seen
 from mp_lib.interfaces import look_up
 from mp_lib.model.onnx_session import start_session

@@ -7,8 +7,10 @@ from pathlib import Path
 from mp_lib.acting.facts import PolicyFacts, facts_of
 from mp_lib.acting.seen import SEEN, Seen, read_seen, seen_by
 from mp_lib.model.checkpoint import load_policy
+from mp_lib.model.hub_folder import CONFIG, digest_beside
 from mp_lib.model.policy import DiffusionPolicy
-from mp_lib.model.weights import name_of_weights
+from mp_lib.model.weights import HUB_WEIGHTS, name_of_weights
+from mp_lib.system.errors import InputError
 from mp_lib.system.provenance import file_hash
 
 
@@ -18,10 +20,13 @@ def load_weights(checkpoint: Path) -> tuple[DiffusionPolicy, PolicyFacts, Seen]:
     That is told by the file beside the weights, for those of no such file by the normaliser. Errors as of
     ``load_policy``, and an InputError if the other file is damaged.
     """
+    hub = checkpoint.name == HUB_WEIGHTS
     digest = file_hash(checkpoint) if checkpoint.is_file() else ""
     policy, header = load_policy(checkpoint)
     facts = facts_of(policy.config, header, digest, name_of_weights(checkpoint))
-    beside = checkpoint.with_name(SEEN)
+    beside, wanted = checkpoint.with_name(SEEN), digest_beside(checkpoint, SEEN) if hub else None
+    if wanted and not (beside.is_file() and file_hash(beside) == wanted):
+        raise InputError(f"{beside} is missing or damaged, as {CONFIG} beside it says; restore a copy")
     seen = read_seen(beside, facts) if beside.exists() else seen_by(normalizer_of(policy), facts)
     return policy, facts, seen
 

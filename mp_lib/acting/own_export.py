@@ -42,7 +42,7 @@ def current_export(checkpoint: Path) -> Exported:
             return found
         from mp_lib.acting.exporting import export  # torch
 
-        log.info("%s is exported into %s, once; it takes a minute", checkpoint, folder)
+        log.warning("%s is exported into %s, once; it takes a minute", checkpoint, folder)
         export(checkpoint, folder, replace_old=True)
     return read_export(folder)
 

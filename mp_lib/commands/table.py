@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from mp_lib.commands import policies, project, robot, upkeep
+from mp_lib.commands import policies, project, robot, targets, upkeep
 
-VERBS = {verb.name: verb for verb in (*project.VERBS, *policies.VERBS, *robot.VERBS, *upkeep.VERBS)}
+EVERYBODYS = (*project.VERBS, *policies.VERBS, *robot.VERBS, *targets.VERBS)
+VERBS = {verb.name: verb for verb in (*EVERYBODYS, *upkeep.VERBS)}

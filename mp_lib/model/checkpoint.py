@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from mp_lib.config import METHODS, PolicyConfig
 from mp_lib.interfaces import look_up
+from mp_lib.model.hub_folder import check_config
 from mp_lib.model.official import (
     NEVER_RUN,
     assumed,
@@ -34,6 +35,7 @@ from mp_lib.model.official import (
 from mp_lib.model.official_config import refuse_other_sizes, settings_of, task_in
 from mp_lib.model.policy import DiffusionPolicy, build_denoiser, build_policy
 from mp_lib.model.unet import UNet1D
+from mp_lib.model.weights import HUB_WEIGHTS
 from mp_lib.system.errors import InputError, one_line
 from mp_lib.system.files import write_atomically
 from mp_lib.system.unpickle import read_pickled_tensors
@@ -89,19 +91,25 @@ def save_policy(path: Path, policy: DiffusionPolicy, **facts) -> None:
 def load_policy(path: str | Path, method: str | None = None) -> tuple[DiffusionPolicy, dict]:
     """The policy saved at ``path``, in evaluation mode on the CPU, and the facts saved with it.
 
-    Of ours, a file of ``save_policy``; of others, what ``from_official`` reads, whose report are the facts, with the
-    "task" if the file names one. Raises an InputError if the file is damaged, or is not of ``method`` where that is
-    given.
+    Of ours, a file of ``save_policy``, or the folder for model hubs that holds one; of others, what ``from_official``
+    reads, whose report are the facts, with the "task" if the file names one. Raises an InputError if the file is
+    damaged, or is not of ``method`` where that is given.
     """
     path = Path(path)
     if path.is_dir():
-        raise InputError(f"{path} is a folder; give the file in it that holds the weights")
+        if not (path / HUB_WEIGHTS).is_file():
+            raise InputError(f"{path} is a folder; give the file in it that holds the weights")
+        path = path / HUB_WEIGHTS
     if not is_ours_at(path):
+        if path.name == HUB_WEIGHTS:
+            check_config(path, None)
         policy = from_official(path, method)
         if isinstance(policy, UNet1D):
             raise InputError(f"{path} holds the U-Net alone, which cannot act; give the weights of a whole policy")
         return policy, policy.import_report
     tensors, header = load_tensors(path)
+    if path.name == HUB_WEIGHTS:
+        check_config(path, header)
     if "policy" not in header:
         raise InputError(f"{path} holds no policy; give the path of a policy.safetensors")
     try:

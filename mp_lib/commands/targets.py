@@ -1,0 +1,71 @@
+"""The verb that takes something out of the project for others to use: what can be exported, by target."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from mp_lib.commands.verb import Verb, option
+from mp_lib.interfaces import look_up
+from mp_lib.system.errors import InputError, shown
+from mp_lib.system.paths import given_path
+
+
+def weights_of(given: argparse.Namespace) -> Path:
+    """The file of weights that a command line means."""
+    from mp_lib.model.weights import find_checkpoint
+
+    checkpoint = find_checkpoint(given.source)
+    if checkpoint is None:
+        raise InputError(f"{shown(given.source)} given; name a run, its folder, or a file of weights")
+    return checkpoint
+
+
+def told_of(checkpoint: Path) -> Mapping[str, str]:
+    """What the project knows of the task that weights were trained on, and they do not say: units of its actions."""
+    from mp_lib.model.checkpoint import load_policy
+    from mp_lib.sim.tasks import TASKS
+
+    spec = TASKS.get(load_policy(checkpoint)[1].get("task"))
+    return {"action_meaning": spec.action_meaning} if spec else {}
+
+
+def to_onnx(given: argparse.Namespace) -> None:
+    from mp_lib.acting.exporting import export
+    from mp_lib.system.extras import require
+
+    require("deploy")
+    checkpoint = weights_of(given)
+    export(checkpoint, given.folder, told_of(checkpoint))
+    print(given.folder)
+
+
+def to_hub(given: argparse.Namespace) -> None:
+    from mp_lib.acting.hub import export_hub
+    from mp_lib.learning.folder import stored_result
+    from mp_lib.sim.tasks import TASKS, remarks_on
+
+    checkpoint = weights_of(given)
+    result = stored_result(checkpoint)
+    demonstrations = result.get("demonstrations", {})
+    known = demonstrations.get("task") in TASKS
+    remarks = remarks_on(demonstrations["task"], demonstrations.get("expert", "")) if known else ()
+    export_hub(checkpoint, given.folder, result, told_of(checkpoint), remarks)
+    print(given.folder)
+
+
+# What can be exported to; each takes the options of the command line.
+TARGETS = {"onnx": to_onnx, "hub": to_hub}
+
+
+def export(given: argparse.Namespace) -> None:
+    look_up(TARGETS, given.to, "target")(given)
+
+
+EXPORT = (
+    option("source", help="a run's name, its folder, or a file of weights"),
+    option("folder", type=given_path, help="that is written; it must not exist"),
+    option("--to", required=True, metavar="TARGET", help=f"one of: {', '.join(TARGETS)}"),
+)
+VERBS = (Verb("export", "write a policy for others: for ONNX Runtime, or for model hubs", export, EXPORT),)
