@@ -44,11 +44,9 @@ def test_what_a_policy_has_seen_comes_from_its_normaliser_or_the_file_beside(run
             np.testing.assert_allclose(found[moved], side, atol=1e-5)
     assert seen.action_low[2] == seen.action_high[2] == np.float32(0.25)
     drawn = np.random.default_rng(0)
-    sizes = {"state": 9, "action": 4}
-    arrays = {
-        field.name: drawn.normal(size=(5, 3) if field.name == "cloud" else sizes.get(field.name.partition("_")[0], 3))
-        for field in fields(Seen)
-    }
+    sizes = {"cloud": (5, 3), "open_closed": (2, 4)}
+    sizes |= {f"{key}_{end}": (size,) for key, size in (("state", 9), ("action", 4)) for end in ("low", "high")}
+    arrays = {field.name: drawn.normal(size=sizes.get(field.name, 3)) for field in fields(Seen)}
     arrays = {name: values.astype(np.float32) for name, values in arrays.items()}
     checkpoint = save_run(tmp_path / "run", run[0])
     write_arrays(checkpoint.with_name("seen.npz"), arrays)
