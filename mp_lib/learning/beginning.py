@@ -31,8 +31,8 @@ def beginning(config: TrainConfig, init: Path | None) -> tuple[DiffusionPolicy |
         given = f"{init}, whose digest is {digest_of(init)}" if init else "no file"
         raise InputError(f"init {config.init} is the digest of the weights to begin with; {given} was given")
     policy, facts = load_policy(init, config.method)
-    run = stored_result(init).get("config", {})
-    told = {"init": init.parent.name if run else facts.get("run", init.name), "digest": config.init, "normalizer": config.normalizer}
+    name = init.parent.name if stored_result(init) else facts.get("run", init.name)
+    told = {"init": name, "digest": config.init, "normalizer": config.normalizer}
     return policy, told | {key: facts[key] for key in ("step", "task") if facts.get(key) is not None}
 
 

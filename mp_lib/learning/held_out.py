@@ -112,11 +112,21 @@ class HeldOut:
             found.append(policy.act(history, torch.from_numpy(noise).to(policy.device)).cpu().numpy())
         return np.concatenate(found)
 
-    def error(self, actions: np.ndarray, picked: np.ndarray) -> np.ndarray:
-        """The mean absolute error (Ta, A) of actions (W, Ta, A), in their units, where an episode had not ended."""
+    def moment(self, window: int) -> str:
+        """Where a window's "now" is, in words: the number of its episode in the store, and its frame there."""
+        episode = int(np.searchsorted(self.ends, self.now[window], side="right"))
+        return f"demonstration {episode}, frame {self.now[window] - self.first[window]}"
+
+    def beside(self, actions: np.ndarray, picked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Actions (W, Ta, A) in the forms that are nearest to those recorded at windows, and the latter."""
         done = self.windows.recorded[self.executed[picked]]
         if self.layout:  # q and -q are no error
             actions = nearest(actions[..., None, :], done, self.layout)[..., 0, :]
+        return actions, done
+
+    def error(self, actions: np.ndarray, picked: np.ndarray) -> np.ndarray:
+        """The mean absolute error (Ta, A) of actions (W, Ta, A), in their units, where an episode had not ended."""
+        actions, done = self.beside(actions, picked)
         there = self.executed[picked] - self.now[picked][:, None] == np.arange(self.executed.shape[1])
         there |= ~there.any(0)  # beyond every end the last action counts, which is what padding repeats
         return np.abs(actions - done).mean(0, where=there[..., None])
@@ -137,7 +147,7 @@ class HeldOut:
         Keys: says, episodes, windows (their number), loss, and for the policy (``error``) and two that learn nothing,
         ``repeat_last`` (the last recorded action again) and ``nearest_frame`` (what was done from the recorded frame on
         whose state is nearest), a table (Ta, A) of mean absolute errors over the executed steps, in the actions' units;
-        under ``share`` each as a share of the range of actions.
+        ``range`` (A,) is that of the actions trained on, under ``share`` is each error as a share of it.
         """
         picked = self.picked(most)
         last = np.repeat(self.windows.recorded[self.now[picked] - 1][:, None], self.executed.shape[1], axis=1)
@@ -148,7 +158,7 @@ class HeldOut:
             "nearest_frame": self.error(self.windows.recorded[followed], picked),
         }
         found = {"says": SAYS, "episodes": self.episodes, "windows": len(picked), "loss": self.loss(policy, picked)}
-        found |= {name: table.tolist() for name, table in tables.items()}
+        found |= {"range": self.range.tolist()} | {name: table.tolist() for name, table in tables.items()}
         return found | {"share": {name: self.share(table) for name, table in tables.items()}}
 
     @torch.no_grad()
