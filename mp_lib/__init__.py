@@ -14,7 +14,7 @@ The rooms from the ground up, and what each may import of the others; arrows go 
     learning   one run: training, rollouts, checkpoint, result                  model data sim geometry ground system
     timing     the benchmark: what a call takes, and against what               learning model data sim ground system
     study      many runs: experiments, rows, comparisons, verdicts, tables      learning timing drawing model sim ground system
-    insight    looking inside: demonstrations, networks, episodes               study learning drawing acting model data sim ground system
+    insight    looking inside: demonstrations, networks, episodes               study learning drawing acting model data sim geometry ground system
     viewing    a page with controls over what insight finds                     insight model system
     pipeline   what ``./run_all.sh`` does: notebooks as steps                   insight study learning drawing model data sim ground system
     front      the names below, for whoever plays with policies by hand         all

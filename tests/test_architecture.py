@@ -25,7 +25,7 @@ ROOMS = {  # what a room may import beside itself; the same table stands in mp_l
     "learning": "model data sim geometry ground system",
     "timing": "learning model data sim ground system",
     "study": "learning timing drawing model sim ground system",
-    "insight": "study learning drawing acting model data sim ground system",
+    "insight": "study learning drawing acting model data sim geometry ground system",
     "viewing": "insight model system",
     "pipeline": "insight study learning drawing model data sim ground system",
     "front": "all",

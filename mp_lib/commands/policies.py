@@ -25,9 +25,8 @@ def train(given: argparse.Namespace) -> None:
     if wrong := [text for text, (key, equals, _) in zip(given.set, pairs, strict=True) if not (key and equals)]:
         raise InputError(f"--set {shown(wrong[0])} given; write NAME=VALUE, such as num_steps=400")
     numbers = {key: value for key, _, value in pairs}
-    taken = [name for name in ARGUMENTS if name in numbers]
-    if taken:
-        raise InputError(f"--set {taken[0]} given; that has an option of its own, --{taken[0].replace('_', '-')}")
+    if taken := [name for name in ("task", "method", *ARGUMENTS) if name in numbers]:
+        raise InputError(f"--set {taken[0]} given; that is an argument of its own, see python -m mp_lib train --help")
     chosen = {name: getattr(given, name) for name in ARGUMENTS}
     print(front.train(given.task, given.method, **chosen, **numbers))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from mp_lib.config import TrainConfig
@@ -17,17 +18,11 @@ RESERVED = ("metaworld_", "adroit_", "dexart_")  # how names of tasks begin that
 
 def is_own(task: str) -> bool:
     """Whether a name is that of a task of the user's: none that is simulated here, and not like one."""
-    return isinstance(task, str) and task not in TASKS and not task.startswith(RESERVED)
+    return isinstance(task, str) and task != "" and task not in TASKS and not task.startswith(RESERVED)
 
 
 def own_task(name: str, state_dim: int, action_dim: int, state_kinds: str = "", action_kinds: str = "") -> TaskSpec:
-    """A task without a simulator, ``simulated`` False; to make its environment or expert is an InputError.
-
-    An InputError, too, for kinds that do not fit the sizes.
-    """
-    for kinds, size in ((state_kinds, state_dim), (action_kinds, action_dim)):
-        if kinds:
-            Layout.parse(kinds, size)
+    """A task without a simulator, ``simulated`` False; to make its environment or expert is an InputError."""
     refuse = partial(refuse_simulation, name)
     return TaskSpec(
         name=name,
@@ -57,11 +52,26 @@ def refuse_simulation(name: str, *_, **__) -> None:
 
 def spec_of(task: str, store: ReplayBuffer, expert: str = "default") -> TaskSpec:
     """The task of that name, with that expert; one of the user's has the sizes and kinds of the store."""
+    kinds = kinds_in(store)
     if not is_own(task):
-        return find_task(task, expert)
-    kinds = store.attributes.get("kinds") or {}
-    sizes = (store.shapes[key][0] for key in ("state", "action"))
-    return own_task(task, *sizes, *(str(kinds.get(key) or "") for key in ("state", "action")))
+        return replace(find_task(task, expert), **kinds)
+    return own_task(task, *(store.shapes[key][0] for key in ("state", "action")), **kinds)
+
+
+def kinds_in(store: ReplayBuffer) -> dict[str, str]:
+    """What the numbers of a store's states and actions are, as fields of a ``TaskSpec``, as far as it says so.
+
+    An InputError if that does not fit their number.
+    """
+    told = store.attributes.get("kinds")
+    told = told if isinstance(told, dict) else {}
+    found = {key: str(told[key]) for key in ("state", "action") if told.get(key)}
+    for key, text in found.items():
+        try:
+            Layout.parse(text, store.shapes[key][0])
+        except InputError as error:
+            raise InputError(f"{store.path}, {key}: {error}") from None
+    return {f"{key}_kinds": text for key, text in found.items()}
 
 
 def check_task(config: TrainConfig, demos: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 
 from mp_lib.data.recording import expert_record
 from mp_lib.data.replay_buffer import ReplayBuffer
+from mp_lib.geometry.kinds import Layout
 from mp_lib.interfaces import Environment, TaskSpec
 from mp_lib.learning.film import write_film
 from mp_lib.sim.tasks import TASKS, remarks_on
@@ -43,6 +45,9 @@ NAMES = {
         ],
     ),
 }
+
+
+LETTERS = {"position": "xyz", "rotation_vector": "xyz", "quaternion": "wxyz", "quaternion_xyzw": "xyzw"}
 
 
 def simulated_task(store: ReplayBuffer) -> TaskSpec | None:
@@ -126,6 +131,26 @@ def names_of(suite: str, state_dim: int, action_dim: int) -> tuple[list[str], li
     numbered = [[f"{noun} {number}" for number in range(1, size + 1)] for noun, size in sizes.items()]
     known = NAMES.get(suite, numbered)
     return tuple(names if len(names) == len(plain) else plain for names, plain in zip(known, numbered, strict=True))
+
+
+def names_in(spec: TaskSpec) -> tuple[list[str], list[str]]:
+    """What the numbers of a task's states and actions are called, by its suite or by their kinds, or numbered."""
+    plain = names_of(spec.suite, spec.state_dim, spec.action_dim)
+    kinds = ("", "") if spec.suite in NAMES else (spec.state_kinds, spec.action_kinds)
+    return tuple(names_by_kinds(told) if told else names for told, names in zip(kinds, plain, strict=True))
+
+
+def names_by_kinds(text: str) -> list[str]:
+    """Names of numbers by their kinds, such as "position x"; of several parts of a kind from the second on numbered."""
+    names, seen = [], Counter()
+    for part in Layout.parse(text).parts:
+        kind = part.kind.name
+        seen[kind] += 1
+        said = kind.replace("_", " ") + (f" {seen[kind]}" if seen[kind] > 1 else "")
+        letters = LETTERS.get(kind, "") if part.size > 1 else ""
+        ends = letters if len(letters) == part.size else range(1, part.size + 1)
+        names += [said] if part.size == 1 else [f"{said} {end}" for end in ends]
+    return names
 
 
 def expert_sentence(store: ReplayBuffer) -> str:

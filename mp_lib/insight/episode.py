@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mp_lib.config import FINAL_SEEDS
-from mp_lib.insight.demonstrations import names_of
+from mp_lib.insight.demonstrations import names_in
 from mp_lib.insight.playing import Played, play
 from mp_lib.insight.prediction import denoise_from
 from mp_lib.insight.trained import Trained
@@ -51,7 +51,7 @@ class Watched:
     def names(self) -> list[str]:
         """What the numbers of an action are called."""
         spec = find_task(self.task)
-        return names_of(spec.suite, spec.state_dim, spec.action_dim)[1]
+        return names_in(spec)[1]
 
     @property
     def middle(self) -> int:

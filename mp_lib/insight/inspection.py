@@ -10,6 +10,7 @@ from mp_lib.data.own_tasks import is_own
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.insight.demonstrations import known_facts
 from mp_lib.learning.folder import is_finished, stored_result
+from mp_lib.model.actions import robot_dim
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.weights import CHECKPOINT, HUB_WEIGHTS, WEIGHTS, checkpoint_in
 from mp_lib.scales import SCALES
@@ -107,7 +108,7 @@ def of_weights(path: Path) -> dict[str, str]:
     policy, facts = load_policy(path)
     config, left_out = policy.config, facts.get("left_out", {})
     assumed = facts.get("assumed", {})
-    fits, task = fitting(facts.get("task"), config.state_dim, config.action_dim)
+    fits, task = fitting(facts.get("task"), config.state_dim, robot_dim(config))
     lengths = f"{config.horizon} predicted, {config.n_obs_steps} observed, {config.n_action_steps} executed"
     return {
         "what": f"weights of {config.method}, attention {config.attention}",

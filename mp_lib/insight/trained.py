@@ -14,6 +14,7 @@ from mp_lib.config import EXPLORING_SEEDS, METHODS, PolicyConfig, kind_name
 from mp_lib.interfaces import Environment, TaskSpec, look_up
 from mp_lib.learning.evaluation import load as load_checkpoint
 from mp_lib.learning.folder import FILM, stored_result
+from mp_lib.model.actions import robot_dim
 from mp_lib.model.backends import FrozenPolicy
 from mp_lib.model.weights import CHECKPOINT, find_checkpoint, name_of_weights, shipped
 from mp_lib.scales import SCALES
@@ -83,7 +84,7 @@ class Trained:
             "demonstrations": f"{demonstrations['episodes']} of {demonstrations['expert']}" if demonstrations else "",
             "sees": f"point_cloud ({config.n_obs_steps}, {config.num_points}, 3), "
             f"state ({config.n_obs_steps}, {config.state_dim})",
-            "acts": f"{config.n_action_steps} of {config.horizon} predicted actions ({config.action_dim},), "
+            "acts": f"{config.n_action_steps} of {config.horizon} predicted actions ({robot_dim(config)},), "
             f"after {config.num_inference_steps} denoising steps",
             "parameters": f"{size:,}",
             "runs on": f"{self.policy.device}, {self.policy.backend}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mp_lib.config import UNNAMED, TrainConfig
@@ -30,6 +31,13 @@ def beginning(config: TrainConfig, init: Path | None) -> tuple[DiffusionPolicy |
         given = f"{init}, whose digest is {digest_of(init)}" if init else "no file"
         raise InputError(f"init {config.init} is the digest of the weights to begin with; {given} was given")
     policy, facts = load_policy(init, config.method)
-    run = stored_result(init).get("config", {})
-    told = {"init": init.parent.name if run else init.name, "digest": config.init, "normalizer": config.normalizer}
-    return policy, told | {key: facts[key] for key in ("step", "task") if key in facts}
+    name = init.parent.name if stored_result(init) else facts.get("run", init.name)
+    told = {"init": name, "digest": config.init, "normalizer": config.normalizer}
+    return policy, told | {key: facts[key] for key in ("step", "task") if facts.get(key) is not None}
+
+
+def words_of(origin: Mapping) -> str:
+    """Where a training comes from, in words, and how much of its data its normaliser does not reach."""
+    shares = ", ".join(f"{100 * share:.1f} % of {key}" for key, share in origin.get("beyond", {}).items())
+    weights = f"goes on from {origin['init']} (digest {origin['digest']}), normalizer {origin['normalizer']}"
+    return f"{weights}; beyond what that takes for -1 to 1 lies {shares}"

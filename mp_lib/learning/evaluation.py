@@ -19,6 +19,7 @@ from mp_lib.learning.simulators import Episode
 from mp_lib.model.actions import robot_dim
 from mp_lib.model.backends import FrozenPolicy, freeze, scoring_backend
 from mp_lib.model.checkpoint import load_policy
+from mp_lib.model.weights import CHECKPOINT
 from mp_lib.sim.changes import Disturbance
 from mp_lib.sim.tasks import TASKS, find_task
 from mp_lib.statistics import contrast, wilson_interval
@@ -67,9 +68,9 @@ def task_of(checkpoint: Path, config: PolicyConfig, said: str | None, given: str
         found = f"names the task {said!r}, which is none of ours" if said else "does not say its task"
         raise InputError(f"{checkpoint} {found}; give task, such as metaworld_assembly")
     spec = find_task(given or said)
-    if config.state_dim not in (spec.state_dim, *spec.other_states) or config.action_dim != spec.action_dim:
+    if config.state_dim not in (spec.state_dim, *spec.other_states) or robot_dim(config) != spec.action_dim:
         raise InputError(
-            f"{checkpoint} takes a state of {config.state_dim} numbers and gives actions of {config.action_dim}, "
+            f"{checkpoint} takes a state of {config.state_dim} numbers and gives actions of {robot_dim(config)}, "
             f"{spec.name} has {spec.state_dim} and {spec.action_dim}; give the task that it was trained on"
         )
     return spec.with_state(config.state_dim)
@@ -208,5 +209,5 @@ def folder_apart(checkpoint: Path) -> Path:
 
 
 def is_of_a_run(checkpoint: Path) -> bool:
-    """Whether it lies in the folder of a run."""
-    return checkpoint.resolve().is_relative_to(run_path().resolve())
+    """Whether it is what a run has ended with, rather than one of the policies that it has kept on the way."""
+    return checkpoint.name == CHECKPOINT and checkpoint.resolve().is_relative_to(run_path().resolve())

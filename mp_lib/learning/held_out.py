@@ -6,6 +6,7 @@ well is far from what was done, and one that is close everywhere but where it ma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,13 +37,13 @@ class Split(NamedTuple):
     held_out: list[int]
 
 
-def split_of(config: TrainConfig, store: ReplayBuffer, spec: TaskSpec) -> Split:
-    """Which of a store's chosen episodes are held out: those named, a share, or as the split says.
+def split_of(config: TrainConfig, episodes: Sequence[int], spec: TaskSpec) -> Split:
+    """Which of a store's chosen ``episodes`` are held out: those named, a share, or as the split says.
 
     Of a task that cannot be simulated it is a tenth where nothing is said, one at least if there are two. An InputError
     if none would be left to train on, or one that is named is not there.
     """
-    there = list(store.demo_episodes)
+    there = list(episodes)
     named = config.held_out_episodes
     if named is not None:
         lost = sorted({*named} - {*there})
@@ -61,7 +62,7 @@ def windows_of(config: TrainConfig, store: ReplayBuffer, spec: TaskSpec) -> tupl
     lengths = {key: getattr(config, key) for key in ("horizon", "n_obs_steps", "n_action_steps")}
     lengths["relative"] = relative_of(config.actions, spec.state_kinds, spec.action_kinds)
     arrays, ends = store.read(config.num_points), store.episode_ends
-    trained_on, held_out = split_of(config, store, spec)
+    trained_on, held_out = split_of(config, store.demo_episodes, spec)
     windows = ActionWindows(arrays, ends, demo_episodes=trained_on, **lengths)
     return windows, ActionWindows(arrays, ends, demo_episodes=held_out, **lengths) if held_out else None
 
@@ -69,10 +70,20 @@ def windows_of(config: TrainConfig, store: ReplayBuffer, spec: TaskSpec) -> tupl
 class HeldOut:
     """Compares policies with what was done in episodes that no training saw."""
 
-    def __init__(self, config: TrainConfig, store: ReplayBuffer, spec: TaskSpec, windows: ActionWindows, trained_on):
-        """``windows`` are those held out, ``trained_on`` those of the training."""
+    def __init__(
+        self,
+        config: TrainConfig,
+        store: ReplayBuffer,
+        spec: TaskSpec,
+        windows: ActionWindows,
+        trained_on: ActionWindows,
+    ):
+        """``windows`` are those held out, ``trained_on`` those of the training.
+
+        An InputError if none of the former has anything before it to compare with.
+        """
         self.config, self.windows = config, windows
-        self.episodes = split_of(config, store, spec).held_out
+        self.episodes = split_of(config, store.demo_episodes, spec).held_out
         self.layout = Layout.parse(spec.action_kinds, windows.recorded.shape[1]) if spec.action_kinds else None
         frames, start = windows.frames.cpu().numpy(), config.n_obs_steps - 1
         self.now, self.executed = frames[:, start], frames[:, start : start + config.n_action_steps]
@@ -81,8 +92,9 @@ class HeldOut:
         self.first, self.ends = began[after], store.episode_ends
         seen = np.unique(trained_on.frames.cpu().numpy())
         self.neighbours = Neighbours(windows.state.cpu().numpy(), seen, self.ends)
-        actions = windows.recorded[seen]
-        self.range = np.ptp(actions, axis=0)
+        self.range = np.ptp(windows.recorded[seen], axis=0)
+        if not (self.now > self.first).any():
+            raise InputError(f"episodes {self.episodes} are held out, which are too short to compare; hold out others")
 
     def picked(self, most: int) -> np.ndarray:
         """Numbers of at most ``most`` windows, evenly spaced, before whose "now" something was commanded."""
@@ -100,11 +112,21 @@ class HeldOut:
             found.append(policy.act(history, torch.from_numpy(noise).to(policy.device)).cpu().numpy())
         return np.concatenate(found)
 
-    def error(self, actions: np.ndarray, picked: np.ndarray) -> np.ndarray:
-        """The mean absolute error (Ta, A) of actions (W, Ta, A), in their units, where an episode had not ended."""
+    def moment(self, window: int) -> str:
+        """Where a window's "now" is, in words: the number of its episode in the store, and its frame there."""
+        episode = int(np.searchsorted(self.ends, self.now[window], side="right"))
+        return f"demonstration {episode}, frame {self.now[window] - self.first[window]}"
+
+    def beside(self, actions: np.ndarray, picked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Actions (W, Ta, A) in the forms that are nearest to those recorded at windows, and the latter."""
         done = self.windows.recorded[self.executed[picked]]
         if self.layout:  # q and -q are no error
             actions = nearest(actions[..., None, :], done, self.layout)[..., 0, :]
+        return actions, done
+
+    def error(self, actions: np.ndarray, picked: np.ndarray) -> np.ndarray:
+        """The mean absolute error (Ta, A) of actions (W, Ta, A), in their units, where an episode had not ended."""
+        actions, done = self.beside(actions, picked)
         there = self.executed[picked] - self.now[picked][:, None] == np.arange(self.executed.shape[1])
         there |= ~there.any(0)  # beyond every end the last action counts, which is what padding repeats
         return np.abs(actions - done).mean(0, where=there[..., None])
@@ -125,11 +147,9 @@ class HeldOut:
         Keys: says, episodes, windows (their number), loss, and for the policy (``error``) and two that learn nothing,
         ``repeat_last`` (the last recorded action again) and ``nearest_frame`` (what was done from the recorded frame on
         whose state is nearest), a table (Ta, A) of mean absolute errors over the executed steps, in the actions' units;
-        under ``share`` each as a share of the range of actions.
+        ``range`` (A,) is that of the actions trained on, under ``share`` is each error as a share of it.
         """
         picked = self.picked(most)
-        if not len(picked):
-            raise InputError(f"episodes {self.episodes} are held out, which are too short to compare; hold out others")
         last = np.repeat(self.windows.recorded[self.now[picked] - 1][:, None], self.executed.shape[1], axis=1)
         followed = self.neighbours.following(self.now[picked], self.executed.shape[1])
         tables = {
@@ -138,7 +158,7 @@ class HeldOut:
             "nearest_frame": self.error(self.windows.recorded[followed], picked),
         }
         found = {"says": SAYS, "episodes": self.episodes, "windows": len(picked), "loss": self.loss(policy, picked)}
-        found |= {name: table.tolist() for name, table in tables.items()}
+        found |= {"range": self.range.tolist()} | {name: table.tolist() for name, table in tables.items()}
         return found | {"share": {name: self.share(table) for name, table in tables.items()}}
 
     @torch.no_grad()

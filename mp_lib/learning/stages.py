@@ -19,7 +19,7 @@ from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS
 from mp_lib.data.recording import expert_record
 from mp_lib.data.seen import save_seen
 from mp_lib.geometry.kinds import Layout
-from mp_lib.learning.beginning import beginning
+from mp_lib.learning.beginning import beginning, words_of
 from mp_lib.learning.folder import FILM, KEPT_POLICIES, refuse_difference
 from mp_lib.learning.held_out import MOMENTS, HeldOut, windows_of
 from mp_lib.learning.journal import Journal
@@ -59,10 +59,12 @@ class Run:
         weights, self.origin = beginning(config, init)
         policy = policy_config(config, self.spec)
         self.trainer = Trainer(config, policy, self.windows, self.device, how.form, weights)
-        if init:
+        if weights:
             self.origin["beyond"] = beyond(self.trainer.policy, self.windows)
+            log.info("%s: %s", config.name, words_of(self.origin))
         self.state = self.folder / TRAINING
-        self.errors: list[dict] = []  # on the episodes held out, {step, share} at a few moments
+        self.errors: list[dict] = []  # on the episodes held out, {step, share} at a few ``moments``
+        self.moments = {int(step) for step in np.linspace(0, self.trainer.num_steps, MOMENTS + 1)[1:]}
         self.curve: list[dict] = []
         self.seconds = {"train": 0.0, "evaluate": 0.0}
         self.loss = float("nan")
@@ -108,8 +110,10 @@ class Run:
         rate = trainer.learning_rate(trainer.step - 1)
         self.metrics.write(trainer.step - 1, loss=self.loss, learning_rate=rate)
         last = self.curve[-1] if self.curve else None
-        evaluated = f", {last['successes']} of {last['episodes']} solved at step {last['step']}" if last else ""
-        return f"loss {self.loss:.4f}{evaluated}"
+        told = f", {last['successes']} of {last['episodes']} solved at step {last['step']}" if last else ""
+        if self.errors:
+            told += f", off by {100 * self.errors[-1]['share']:.1f} % at step {self.errors[-1]['step']}"
+        return f"loss {self.loss:.4f}{told}"
 
     def save(self) -> None:
         """Save the trainer and what the result needs of the past, unless its weights have gone astray."""
@@ -154,16 +158,17 @@ class Run:
 
     def look_aside(self) -> None:
         """Compare with the episodes held out, and keep the policy, behind steps where that is due."""
-        step, last = self.trainer.step, self.trainer.num_steps
-        moments = {*np.linspace(0, last, MOMENTS + 1).astype(int)} - {0}
-        if self.held_out and step in moments and step not in [row["step"] for row in self.errors]:
+        step = self.trainer.step
+        if self.held_out and step in self.moments and step not in [row["step"] for row in self.errors]:
             began = time.perf_counter()
+            self.check_weights()
             share = self.held_out.glance(self.trainer.average)
             self.errors.append({"step": step, "share": share})
             self.metrics.write(step - 1, held_out_error=share)
             self.seconds["evaluate"] += time.perf_counter() - began
         path = self.folder / KEPT_POLICIES / f"step_{step:06d}.safetensors"
         if self.save_every and step and step % self.save_every == 0 and not path.exists():
+            self.check_weights()
             path.parent.mkdir(exist_ok=True)
             save_policy(path, self.trainer.average, **self.facts())
 

@@ -16,6 +16,7 @@ SIZES = (
     *("method", "attention", "down_dims", "blocks_per_level", "step_embed_dim", "n_obs_steps", "num_train_steps"),
     *("state_dim", "action_dim", "actions"),
 )
+KINDS = ("state_kinds", "action_kinds")
 FRAMES = 1000  # of the windows' frames, evenly spaced, that features are computed of
 
 
@@ -49,7 +50,8 @@ def go_on_from(policy: DiffusionPolicy, init: DiffusionPolicy, normalizer: str) 
     An InputError names what of the two differs, if weights of the one do not fit the other.
     """
     ours, theirs = asdict(policy.config), asdict(init.config)
-    differ = [f"{key} {theirs[key]} there, {ours[key]} here" for key in SIZES if theirs[key] != ours[key]]
+    told = [key for key in KINDS if ours[key] and theirs[key]]  # mostly nobody has said it
+    differ = [f"{key} {theirs[key]} there, {ours[key]} here" for key in (*SIZES, *told) if theirs[key] != ours[key]]
     if differ:
         raise InputError(f"the weights given as init do not fit: {', '.join(differ)}; give others, or none")
     kept = {name: each for name, each in init.state_dict().items() if not name.startswith("normalizer.")}
@@ -57,12 +59,12 @@ def go_on_from(policy: DiffusionPolicy, init: DiffusionPolicy, normalizer: str) 
 
 
 def beyond(policy: DiffusionPolicy, windows: ActionWindows) -> dict[str, float]:
-    """By key, which share of the numbers of windows lies beyond what a policy's normaliser takes for -1 to 1."""
-    found = {}
-    for key, values in windows.values().items():
-        scaled = policy.normalizer.normalize(key, values.to(policy.device))
-        found[key] = float((scaled.abs() > 1 + 1e-4).float().mean())
-    return found
+    """By key, which share of the numbers of windows lies beyond what a policy's normaliser takes for -1 to 1.
+
+    An action's number that is constant there lies beyond wherever it has another value.
+    """
+    values = {key: each.to(policy.device) for key, each in windows.values().items()}
+    return {key: float(policy.normalizer.beyond(key, each).float().mean()) for key, each in values.items()}
 
 
 STARTS: dict[str, Callable[[DiffusionPolicy, ActionWindows], None]] = {

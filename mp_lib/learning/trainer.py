@@ -43,7 +43,7 @@ class Trainer:
         init: DiffusionPolicy | None = None,
     ):
         self.config, self.device, self.form = config, device, settle_form(form, device)
-        self.streams = Streams(policy_config, windows, config.seed)
+        self.streams = Streams(policy_config, windows, config.seed, config.init)
         self.windows = windows if self.form == "cuda" else windows.to(device)
         torch.manual_seed(self.streams.seed(WEIGHTS, 0))
         self.policy = build_policy(policy_config)

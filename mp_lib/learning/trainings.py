@@ -7,16 +7,29 @@ from dataclasses import fields
 from pathlib import Path
 
 from mp_lib.config import TrainConfig, scale_config
-from mp_lib.data.own_tasks import spec_of
+from mp_lib.data.own_tasks import check_task, spec_of
 from mp_lib.data.recording import demonstrations_of
 from mp_lib.learning import run
 from mp_lib.learning.beginning import digest_of
 from mp_lib.learning.folder import folder_of, stored_result
+from mp_lib.learning.training import policy_config
 from mp_lib.model.weights import find_checkpoint
+from mp_lib.sim.tasks import find_task
 from mp_lib.system.device import choose_device
 from mp_lib.system.errors import InputError, at_least_one, shown
 
 ELSEWHERE = {"init": "init, a run or a file of weights", "normalizer": "normalizer, fit or kept"}
+
+
+def began(init: str | Path, normalizer: str = "") -> dict[str, str]:
+    """The fields of a configuration that say which weights it goes on from; none if none are given.
+
+    The normaliser is kept unless something else is said. An InputError if it is said and no weights are given.
+    """
+    weights = found(init)
+    if normalizer and weights is None:
+        raise InputError(f"normalizer {shown(normalizer)} given without init; give both, or neither")
+    return {"init": digest_of(weights), "normalizer": normalizer or "kept"} if weights else {}
 
 
 def train(
@@ -31,13 +44,10 @@ def train(
     numbers: Mapping,
 ) -> Path:
     """Train a run to its end, as ``mp_lib.train`` says, and return its folder; ``how`` is for ``run.train``."""
-    weights = found(init)
-    if normalizer and weights is None:
-        raise InputError(f"normalizer {shown(normalizer)} given without init; give both, or neither")
-    began = {"init": digest_of(weights), "normalizer": normalizer or "kept"} if weights else {}
     if lost := [key for key in ELSEWHERE if key in numbers]:
         raise InputError(f"{lost[0]} given among the numbers of the scale; it is an argument: {ELSEWHERE[lost[0]]}")
-    return complete(scale_config(scale, task, method, seed, **numbers, **began), demos, weights, how)
+    config = scale_config(scale, task, method, seed, **numbers, **began(init, normalizer))
+    return complete(config, demos, found(init), how)
 
 
 def extend(checkpoint: Path, num_steps: int, demos: str | Path, how: Mapping) -> Path:
@@ -69,7 +79,10 @@ def found(init: str | Path) -> Path | None:
 def complete(config: TrainConfig, demos: str | Path, init: Path | None, how: Mapping) -> Path:
     """Train a run to its end and return its folder."""
     at_least_one(jobs=how["jobs"], save_every=how["save_every"])
-    choose_device(how["device"])  # said before anything is recorded
+    choose_device(how["device"])  # said before anything is recorded, as is the next
+    if not demos:
+        check_task(config, "")
+        policy_config(config, find_task(config.task, config.demonstrator))
     store = demonstrations_of(config, demos=str(demos))
     folder = folder_of(config, store, str(demos))
     run.train(config, spec_of(config.task, store, config.demonstrator), store, folder, init=init, **how)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 # a policy answers for an action that is only centred comes out in the action's own unit: there nothing is too small.
 SMALLEST_RANGE = {"state": 1e-2, "action": 0.0}  # metres, radians
 USUAL_SMALLEST_RANGE = 1e-4
+ROUNDING = 1e-4  # by which an end of the range may be off
 
 
 class Normalizer(nn.Module):
@@ -45,6 +46,11 @@ class Normalizer(nn.Module):
         """Values in the range of the demonstrations as numbers from -1 to 1, what is constant there as 0."""
         scale = getattr(self, f"{key}_scale")
         return torch.where(scale == 0, 0, torch.addcmul(getattr(self, f"{key}_offset"), x, scale))
+
+    def beyond(self, key: str, x: Tensor) -> Tensor:
+        """Where values (…, size) are ones that no number from -1 to 1 stands for: True or False each."""
+        scale, offset = getattr(self, f"{key}_scale"), getattr(self, f"{key}_offset")
+        return torch.where(scale == 0, x != offset, self.normalize(key, x).abs() > 1 + ROUNDING)
 
     def unnormalize(self, key: str, x: Tensor) -> Tensor:
         """The values that numbers from -1 to 1 stand for, in their own units."""

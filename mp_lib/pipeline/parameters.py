@@ -11,7 +11,9 @@ import shlex
 from collections.abc import Mapping
 
 from mp_lib.config import BOUNDS, METHODS, PolicyConfig, TrainConfig, scale_config
+from mp_lib.data.own_tasks import is_own
 from mp_lib.interfaces import look_up
+from mp_lib.learning.trainings import began
 from mp_lib.model.backends import BACKENDS
 from mp_lib.model.step_forms import FORMS, settle_form
 from mp_lib.scales import SCALES
@@ -35,9 +37,11 @@ CHOICES = {  # what a parameter of that name, or an item of it, has to be one of
     "precision": ("precision", PRECISIONS | {"auto": None}),
 }
 MAY_BE_EMPTY = (("04_evaluate", "task"), ("04_evaluate", "method"))  # of CHOICES: the weights say it themselves
+OWN = {("03_train", "task"): "demos"}  # likewise: a name of the reader's own is allowed where that parameter is given
 ALLOWED = {  # likewise, of numbers
     **dict.fromkeys(
-        ("jobs", "episodes", "num_demos", "num_steps", "num_inference_steps", "num_windows", "block"), within(1, MOST)
+        ("jobs", "episodes", "num_demos", "num_steps", "num_inference_steps", "num_windows", "block", "save_every"),
+        within(1, MOST),
     ),
     **dict.fromkeys(("seed", "seeds"), BOUNDS["seed"]),
     "horizons": ("a multiple of 4 and at most 4,096", lambda value: value in range(4, 4097, 4)),
@@ -63,7 +67,7 @@ def check_parameters(notebook: str, names: dict) -> None:
         for name in assigned(source) if source.startswith(INJECTED) else ():
             look_up(kinds, name, "parameter")
     known = ((name, kind) for name, kind in kinds.items() if kind and name in names)
-    found = {name: parameter(notebook, name, kind, names[name]) for name, kind in known}
+    found = {name: parameter(notebook, name, kind, names[name], is_free(notebook, name, names)) for name, kind in known}
     for name in (name for name, value in found.items() if isinstance(value, dict)):
         for key in found[name]:
             if (own := PARAMETER_FOR.get(key, key)) in kinds:
@@ -79,12 +83,18 @@ def run_config(given: Mapping) -> TrainConfig:
     numbers = {field: given.get(PARAMETER_FOR.get(field, field)) for field in NUMBERS}
     numbers = {field: number for field, number in numbers.items() if number is not None}
     kind = {field: given[field] for field in ("scale", "task", "method", "seed", "attention")}
-    return scale_config(**kind, demonstrator=given["expert"], **numbers, **given["overrides"])
+    changes = numbers | given["overrides"] | began(given.get("init", ""), given.get("normalizer", ""))
+    return scale_config(**kind, demonstrator=given["expert"], **changes)
 
 
-def parameter(notebook: str, name: str, kind: str, value):
-    """What a parameter of that name and kind means; an InputError with the command that works."""
-    noun, choices = CHOICES.get(name, ("", {}))
+def is_free(notebook: str, name: str, names: Mapping) -> bool:
+    """Whether a parameter of ``CHOICES`` may be a name of the reader's own, which nothing here has."""
+    return bool(names.get(OWN.get((notebook, name), ""))) and is_own(names[name])
+
+
+def parameter(notebook: str, name: str, kind: str, value, free: bool = False):
+    """What a parameter of that name and kind means, which may be ``free``; an InputError with the command that works."""
+    noun, choices = ("", {}) if free else CHOICES.get(name, ("", {}))
     words = [each for each in value if each in [*choices]] if isinstance(value, list | tuple) else []
     word = next(iter([*words, *choices]), "")  # of several that were given for a single one, the first
     such_as = json.dumps([word] if "list" in kind else word) if word else example(kind, value)

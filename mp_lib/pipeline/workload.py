@@ -12,7 +12,7 @@ import torch
 
 from mp_lib.config import PolicyConfig, TrainConfig
 from mp_lib.data.recording import store_path
-from mp_lib.data.windows import split_episodes
+from mp_lib.learning.held_out import split_of
 from mp_lib.learning.training import policy_config
 from mp_lib.model.policy import build_policy
 from mp_lib.sim.tasks import TASKS
@@ -48,7 +48,7 @@ class Workload:
         there = stored_lengths(store_path(config))[:number]
         lengths = [*there, *[spec.max_steps] * (number - len(there))]
         bounded = len(there) < number and spec.ends_at_goal
-        kept, _ = split_episodes(number, config.split)
+        kept = split_of(config, range(number), spec).trained_on
         padding = config.n_obs_steps - 1 + config.n_action_steps - config.horizon  # as mp_lib.data.windows pads
         windows = sum(max(0, lengths[episode] + padding) for episode in kept)
         epoch = max(1, math.ceil(windows / config.batch_size))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from mp_lib.config import METHODS, kind_name
+from mp_lib.learning.beginning import words_of
 from mp_lib.learning.result import RunResult
 from mp_lib.sim.tasks import TASKS, remarks_on
 from mp_lib.study.evidence import interquartile_rate, rate
@@ -33,7 +34,7 @@ def result_table(result: RunResult) -> pd.DataFrame:
             "remark": ". ".join(remarks_on(result.config["task"], demos["expert"])),
             "successes": successes_in(result.final) if result.final else "",
             "held out": of_held_out(result.held_out) if result.held_out else "",
-            "goes on from": ", ".join(f"{key} {value}" for key, value in result.origin.items()),
+            "weights": words_of(result.origin) if result.origin else "",
             "last loss": f"{result.loss:.4g}",
             "parameters": f"{result.parameters:,}",
             "seconds of training": f"{result.seconds['train']:.0f}",

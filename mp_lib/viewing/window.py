@@ -12,7 +12,7 @@ import numpy as np
 from ipywidgets import HTML, HBox, Image, Layout, VBox
 
 from mp_lib.insight.choices import Policies, Scenes
-from mp_lib.insight.demonstrations import names_of
+from mp_lib.insight.demonstrations import names_in
 from mp_lib.insight.scene import Look, Scene, Seen
 from mp_lib.insight.trained import Trained
 from mp_lib.system.errors import InputError
@@ -33,7 +33,7 @@ class Window:
         policy = policies.first
         steps, most = policy.config.num_inference_steps, policy.config.num_train_steps
         spec = policy.spec
-        self.names = names_of(spec.suite, spec.state_dim, spec.action_dim)[1]
+        self.names = names_in(spec)[1]
         self.pace = Pace(self.quick, self.whole, self.failed)
         self.controls = Controls(Look(num_inference_steps=steps), most, self.names)
         self.canvas, self.number = Canvas(), 0
