@@ -71,8 +71,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 set -- ${arguments[@]+"${arguments[@]}"}
-extras=sim,lab,view,track,deploy,import,test
-case " $* " in *" --plan "*) ;; " test "* | *" --engine snakemake "* | *" --engine=snakemake "*) extras=sim,lab,view,track,deploy,import,test,cluster ;; esac
+extras=sim,lab,view,track,deploy,import,serve,test
+case " $* " in *" --plan "*) ;; " test "* | *" --engine snakemake "* | *" --engine=snakemake "*) extras=sim,lab,view,track,deploy,import,serve,test,cluster ;; esac
 
 case "$environment" in
     active)

@@ -4,13 +4,13 @@ The rooms from the ground up, and what each may import of the others; arrows go 
 
     system     what any long-running program needs, nothing of robots in it     -
     ground     the files beside this one: nouns, numbers, intervals, clouds     system
-    geometry   what numbers of states and actions mean; rotations                  system
+    geometry   what numbers of states and actions mean; rotations               system
     sim        tasks as MuJoCo environments with clouds; their experts          ground system
     data       demonstrations: recorded, stored, cut into windows               sim geometry ground system
     model      mixers and their scans, one U-Net, policy, sampler, backends     geometry ground system
     drawing    tables in, figures out                                           ground system
-    exchange   other people's recordings in, ours out                              data geometry ground system
-    acting     a policy at work without a simulator: exports, engines           model geometry ground system
+    exchange   other people's recordings in, ours out                           data geometry ground system
+    acting     a policy at work without a simulator: actor, exports, engines    model geometry ground system
     learning   one run: training, rollouts, checkpoint, result                  model data sim geometry ground system
     timing     the benchmark: what a call takes, and against what               learning model data sim ground system
     study      many runs: experiments, rows, comparisons, verdicts, tables      learning timing drawing model sim ground system

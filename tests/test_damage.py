@@ -17,6 +17,11 @@ import zarr
 from safetensors.torch import save_file
 from zarr.codecs import BloscCodec
 
+from mp_lib.acting.exporting import export
+from mp_lib.acting.exports import read_export
+from mp_lib.acting.hub import export_hub
+from mp_lib.acting.loading import load_weights
+from mp_lib.acting.seen import SEEN
 from mp_lib.config import PolicyConfig
 from mp_lib.data.recording import collect
 from mp_lib.data.replay_buffer import ReplayBuffer
@@ -140,6 +145,35 @@ def make_policy(folder, _):
     return Reader(folder / "policy.safetensors", lambda path: load_policy(path)[0].state_dict())
 
 
+def make_export(folder, _):
+    write_seen(folder)
+    export(folder / "policy.safetensors", folder / "exported")
+
+    def read(path):
+        found = read_export(path)
+        networks = [np.frombuffer(each, np.uint8) for each in found.networks]
+        return {**found.arrays, **found.seen.arrays, "encoder": networks[0], "denoiser": networks[1]}
+
+    return Reader(folder / "exported", read)
+
+
+def make_hub(folder, _):
+    write_seen(folder)
+    export_hub(folder / "policy.safetensors", folder / "hub")
+
+    def read(path):
+        policy, _, seen = load_weights(path / "model.safetensors")
+        return policy.state_dict() | seen.arrays
+
+    return Reader(folder / "hub", read)
+
+
+def write_seen(folder):
+    """What the toy policy has seen."""
+    ranges = {"state_low": 3, "state_high": 3, "action_low": 2, "action_high": 2, "cloud_low": 3}
+    write_arrays(folder / SEEN, {name: np.arange(size, dtype=np.float32) for name, size in ranges.items()})
+
+
 def make_training(folder, _):
     shutil.copy(folder / "policy.safetensors", folder / "training.safetensors")
     return Reader(folder / "training.safetensors", lambda path: load_tensors(path)[0])
@@ -228,6 +262,8 @@ MAKERS = {
     "official_policy": make_official_policy,
     "policy": make_policy,
     "training": make_training,
+    "export": make_export,
+    "hub": make_hub,
     "official_weights": make_official_weights,
     "pickled_policy": make_pickled_policy,
     "expert": make_expert,

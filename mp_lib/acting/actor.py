@@ -128,8 +128,9 @@ class Actor:
 
     def reset(self, seed: int | None = None) -> None:
         """Begin an episode, whose noise comes from ``seed``, that of before if None; what was planned is forgotten."""
-        self.seed = meaning("seed", "int", self.seed if seed is None else seed)
-        check_bounds({"seed": self.seed}, BOUNDS)
+        seed = meaning("seed", "int", self.seed if seed is None else seed)
+        check_bounds({"seed": seed}, BOUNDS)
+        self.seed = seed
         self.calls, self.last, self.failure = 0, None, ""
         self.counted = Report()
         self.history = History(self.facts.num_points, self.facts.state_dim, self.facts.n_obs_steps)

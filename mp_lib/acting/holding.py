@@ -47,15 +47,18 @@ class Report:
     holding: str = field(default="", repr=False)  # for which reason it holds now
 
     def hold(self, error: CannotAct) -> None:
-        """Count a step at which the arm holds, and say so at the first of those that follow one another."""
+        """Count a step at which the arm holds, and say so at the first of those that follow one another.
+
+        Late chunks are said once an episode: a computer that is too slow is so all the time.
+        """
         self.held[error.reason] += 1
-        if error.reason != self.holding:
+        if error.reason != self.holding and not (error.reason == LATE and self.late > 1):
             log.warning("hold: %s", error)
         self.holding, self.said = error.reason, str(error)
 
     def go_on(self) -> None:
         """Say that the arm does not hold any more."""
-        if self.holding:
+        if self.holding not in ("", LATE):
             log.warning("go on after %s", self.holding)
         self.holding = ""
 

@@ -65,7 +65,7 @@ def model_card(
     lines += [
         f"{kind_name(facts.method, config['attention'])} ({facts.method}), a diffusion policy on point clouds with "
         f"{parameters:,} parameters, trained on {one_line(facts.task or 'a task that its file does not name')}.",
-        *["", "## How good", "", *(f"- {each['name']}: {each['value']:.4g}" for each in metrics)],
+        *["", "## How good", "", *map(said, metrics)],
         *([] if metrics else ["Nothing was measured of it."]),
         *(["", NO_RATE] if "held_out" in result and not result.get("final") else []),
         *[f"\n{one_line(remark)}" for remark in remarks],
@@ -76,6 +76,11 @@ def model_card(
         "The licence is that of the software; demonstrations and simulators come under their own.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def said(metric: Mapping) -> str:
+    """A measured number in a line."""
+    return f"- {metric['type'].replace('_', ' ')} {metric['value']:.4g}: {metric['name']}"
 
 
 def shapes(facts: PolicyFacts) -> list[tuple[str, str, str]]:
@@ -122,19 +127,17 @@ def metrics_of(result: Mapping) -> list[dict]:
         successes, seeds = final["successes"], final["seeds"]
         low, high = final["interval"]
         training = result.get("config", {}).get("seed")
-        said = (
-            f"success rate, {sum(successes)} of {len(seeds)} episodes, environment seeds {min(seeds)} to {max(seeds)}, "
-            f"95 % interval {low:.3f} to {high:.3f}, of one training (seed {training}); other trainings differ"
+        name = (
+            f"{sum(successes)} of {len(seeds)} episodes succeed, on environment seeds {min(seeds)} to {max(seeds)}; "
+            f"95 % interval {low:.3f} to {high:.3f}, of one training (seed {training}), from which others differ"
         )
         rate = sum(successes) / len(seeds)
         detail = {"episodes": len(seeds), "seeds": list(seeds), "interval": [low, high], "training_seed": training}
-        return [{"type": "success_rate", "name": said, "value": rate, "args": detail}]
+        return [{"type": "success_rate", "name": name, "value": rate, "args": detail}]
     held = result.get("held_out") or {}
     numbers = {key: value for key, value in held.items() if isinstance(value, float)}
-    return [
-        {"type": f"held_out_{key}", "name": f"held out: {key}; no success rate", "value": value}
-        for key, value in numbers.items()
-    ]
+    name = "on episodes that were held out; no success rate"
+    return [{"type": f"held_out_{key}", "name": name, "value": value} for key, value in numbers.items()]
 
 
 def front_matter(keys: Mapping) -> list[str]:

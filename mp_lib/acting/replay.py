@@ -21,7 +21,7 @@ class Step(NamedTuple):
     state: np.ndarray
 
 
-class Recorded(NamedTuple):
+class Ranges(NamedTuple):
     """What a store's actions are, as ``limits_of`` wants it."""
 
     action_low: np.ndarray
@@ -29,22 +29,22 @@ class Recorded(NamedTuple):
     open_closed: np.ndarray | None
 
 
-def replay(store, episode: int = 0, *, limits="demonstrations", max_step=None) -> Iterator[Step]:
-    """The steps of one episode of a store that ``mp_lib.data.replay_buffer.ReplayBuffer.open`` gives, in order.
+def replay(recorded, episode: int = 0, *, limits="demonstrations", max_step=None) -> Iterator[Step]:
+    """The steps of one episode of a store, which ``mp_lib.data.replay_buffer.ReplayBuffer.open`` gives, in order.
 
     ``limits`` and ``max_step`` as of ``mp_lib.acting.actor.Actor``, where the demonstrations are all episodes of the
     store. Kinds are those that the store names for its actions (attribute "kinds"). Raises an InputError, before the
     first step, for an episode that is not there and for limits that cannot be meant.
     """
-    if episode not in range(store.num_episodes):
-        raise InputError(f"episode {shown(episode)} given; {store.path} has 0 to {store.num_episodes - 1}")
-    frames = store.read(keys=("state", "action"))
+    if episode not in range(recorded.num_episodes):
+        raise InputError(f"episode {shown(episode)} given; {recorded.path} has 0 to {recorded.num_episodes - 1}")
+    frames = recorded.read(keys=("state", "action"))
     actions = frames["action"]
-    kinds = (store.attributes.get("kinds") or {}).get("action")
+    kinds = (recorded.attributes.get("kinds") or {}).get("action")
     layout = Layout.parse(kinds, actions.shape[1]) if kinds else None
-    recorded = Recorded(actions.min(0), actions.max(0), open_closed(actions, layout) if layout else None)
-    bounds = limits_of(limits, max_step, recorded, layout, actions.shape[1])
-    start, end = ([0, *store.episode_ends][episode + k] for k in (0, 1))
+    ranges = Ranges(actions.min(0), actions.max(0), open_closed(actions, layout) if layout else None)
+    bounds = limits_of(limits, max_step, ranges, layout, actions.shape[1])
+    start, end = ([0, *recorded.episode_ends][episode + k] for k in (0, 1))
     return steps(actions[start:end], frames["state"][start:end], bounds.apply)
 
 

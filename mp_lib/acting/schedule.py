@@ -33,7 +33,7 @@ KNOWN = 3  # steps of which the length is known well enough
 
 
 def in_background(compute: Compute) -> Future:
-    """Start computing in a thread of its own, which does not keep the program from ending."""
+    """Start computing in a thread of its own, which the program waits for when it ends."""
     future: Future = Future()
 
     def run() -> None:
@@ -42,7 +42,8 @@ def in_background(compute: Compute) -> Future:
         except BaseException as error:  # handed on to whoever asks for the result
             future.set_exception(error)
 
-    threading.Thread(target=run, name="mp_lib chunk", daemon=True).start()
+    # No daemon: ONNX Runtime aborts the process if Python ends while it computes.
+    threading.Thread(target=run, name="mp_lib chunk").start()
     return future
 
 

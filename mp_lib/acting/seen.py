@@ -48,12 +48,15 @@ def read_seen(path: Path, facts: PolicyFacts) -> Seen:
     """What ``path`` says that a policy has seen; an InputError if it is damaged, or of other sizes than the policy."""
     found = read_arrays(path)
     names = {field.name for field in fields(Seen)}
-    sizes = {"state": facts.state_dim, "action": facts.robot_dim, "open": facts.robot_dim}
+    sized = {"state": facts.state_dim, "action": facts.robot_dim}
+    sizes = {f"{key}_{end}": (size,) for key, size in sized.items() for end in ("low", "high")}
+    sizes |= {"cloud": (np.size(found.get("cloud", ())) // 3, 3), "open_closed": (2, facts.robot_dim)}
     for name in names & {*found}:
-        values, size = found[name], sizes.get(name.partition("_")[0], 3)
-        axes, finite = 2 if name in ("cloud", "open_closed") else 1, np.isfinite(values).all() or name == "open_closed"
-        if values.dtype.kind != "f" or values.ndim != axes or values.shape[-1] != size or not finite:
-            raise InputError(f"{path}: {name} is no array of {size} finite numbers; restore a copy, or delete the file")
+        values, size = found[name], sizes.get(name, (3,))
+        fits = values.dtype.kind == "f" and values.shape == size
+        if not (fits and (name == "open_closed" or np.isfinite(values).all())):  # in the first NaN is no gripper
+            told = f"{name} is no array of {size[-1]} finite numbers"
+            raise InputError(f"{path}: {told}; restore a copy, or delete the file")
     return Seen(**{name: found[name].astype(np.float32) for name in names & {*found}})
 
 

@@ -25,6 +25,21 @@ def replay(given: argparse.Namespace) -> None:
         print(json.dumps(row) if given.json else f"{step}  {told}", flush=True)
 
 
+def serve(given: argparse.Namespace) -> None:
+    from mp_lib.acting.engine import load_engine
+    from mp_lib.acting.server import PolicyServer, address_of, bound, serve_until_told
+    from mp_lib.system.extras import require
+
+    require("serve")
+    chosen = {name: getattr(given, name) for name in ("backend", "threads", "num_inference_steps")}
+    with bound(given.host, given.port) as place:
+        address = address_of(place)
+        server = PolicyServer(load_engine(given.policy, **chosen), n_action_steps=given.n_action_steps)
+        said = f"{given.policy} answers at {address}; Ctrl-C ends it"
+        serve_until_told(server, place, lambda: print(said, flush=True))
+    print(f"{address} is closed")
+
+
 LONGEST_STEP = 60
 REPLAY = (
     option("store", type=given_path, help="of demonstrations, such as data/demos/my_arm.zarr"),
@@ -33,6 +48,16 @@ REPLAY = (
     option("--max-step", type=float, help="by which a number may change from step to step (default: any)"),
     option("--json", action="store_true", help="one JSON object a step: step, action, state"),
 )
+SERVE = (
+    option("policy", help="a run, a folder, a file of weights, or an export"),
+    option("--port", type=int, default=8000, help="0 for any that is free (default: 8000)"),
+    option("--host", default="127.0.0.1", help="address of this machine to listen at (default: 127.0.0.1)"),
+    option("--backend", default="auto", help="auto, or one of those of benchmark (default: auto)"),
+    option("--threads", type=int, default=1, help="of ONNX Runtime (default: 1)"),
+    option("--num-inference-steps", type=int, help="of denoising (default: as in training)"),
+    option("--n-action-steps", type=int, help="how many actions of a chunk are sent (default: as in training)"),
+)
 VERBS = (
     Verb("replay", "print a recorded episode's actions step by step, as a robot would be told them", replay, REPLAY),
+    Verb("serve", "let a policy answer a robot's own machine over websockets, as openpi-client asks", serve, SERVE),
 )

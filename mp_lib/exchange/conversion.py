@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +12,7 @@ import numpy as np
 from mp_lib.config import PolicyConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.exchange.cameras import read_cameras, read_crop
+from mp_lib.exchange.drafts import check_free, draft
 from mp_lib.exchange.formats import open_recording
 from mp_lib.exchange.keys import Keys
 from mp_lib.exchange.reading import Recording
@@ -23,7 +21,6 @@ from mp_lib.exchange.survey import Survey, named, survey
 from mp_lib.geometry.kinds import Layout
 from mp_lib.point_cloud import sample_farthest, without_padding
 from mp_lib.system.errors import InputError, is_count, shown
-from mp_lib.system.files import writing
 from mp_lib.system.paths import from_home
 from mp_lib.system.progress import track
 
@@ -91,8 +88,7 @@ def convert(source: str | Path, store: str | Path, wishes: Wishes | None = None)
     """
     wishes, target = wishes or Wishes(), from_home("store", store)
     check_wishes(wishes)
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise FileExistsError(f"{target} exists already; choose another path, or move it away")
+    check_free(target)
     cameras, box = read_cameras(from_home("cameras", wishes.cameras)) if wishes.cameras else (None, None)
     box = read_crop("crop", wishes.crop) if wishes.crop else box
     recording = open_recording(source, wishes.format)
@@ -115,11 +111,8 @@ def convert(source: str | Path, store: str | Path, wishes: Wishes | None = None)
             for frame, cloud in enumerate(clouds):
                 frames["point_cloud"][frame] = cloud
                 bar.advance()
-            state = [rows(recording, name, key, length) for key in found.keys.state]
-            frames["state"], frames["action"] = (
-                np.concatenate(state, 1),
-                rows(recording, name, found.keys.action, length),
-            )
+            for noun, keys in {"state": found.keys.state, "action": (found.keys.action,)}.items():
+                np.concatenate([rows(recording, name, key, length) for key in keys], 1, out=frames[noun])
             made = made or ReplayBuffer.create(path, {key: each.shape[1:] for key, each in frames.items()}, attributes)
             made.append(frames, {"name": name})
     made.path = target
@@ -179,17 +172,3 @@ def check_wishes(wishes: Wishes) -> None:
         raise InputError(f"points {shown(wishes.points)} given; it is a whole number from 1 to {MOST_POINTS:,}")
     if wishes.fps is not None and not 0 < wishes.fps <= MOST_FPS:
         raise InputError(f"fps {shown(wishes.fps)} given; it is frames a second, more than 0 and at most {MOST_FPS:,}")
-
-
-@contextlib.contextmanager
-def draft(target: Path) -> Iterator[Path]:
-    """A path beside ``target`` to write to, which is renamed to it if the block ends well, and else removed."""
-    path = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        with writing(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-        yield path
-        with writing(target):
-            path.replace(target)
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

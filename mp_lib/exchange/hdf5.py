@@ -59,6 +59,7 @@ class Hdf5Recording:
         name = posixpath.join(group, key)
         with reading(file, name), open_file(file) as content:
             dataset = content[name]
+            size_of(file, name, (stop - start, *dataset.shape[1:]), dataset.dtype.itemsize)
             check_whole(file, name, dataset)
             return np.asarray(dataset[start:stop])
 
@@ -71,19 +72,24 @@ def open_file(path: Path) -> h5py.File:
 
 
 def episode_groups(content: h5py.File) -> list[str]:
-    """The groups of a file that are episodes: numbered ones in its group "data" or at its top, else the top itself."""
+    """The groups of a file that are episodes, else its top.
+
+    They are numbered, and nothing else stands in the group "data", or at the top, which they stand in.
+    """
     import h5py
 
     places = ["/data", "/"] if isinstance(content.get("data", getlink=True), h5py.HardLink) else ["/"]
     for place in places:
         group = content[place]
-        names = [name for name in group if NUMBERED.fullmatch(name)] if isinstance(group, h5py.Group) else []
+        names = [*group] if isinstance(group, h5py.Group) else []
+        found = [NUMBERED.fullmatch(name) for name in names]
+        if not names or not all(found) or len({each[1] for each in found}) > 1:
+            continue
         for name in names:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise InputError(f"{content.filename}: {posixpath.join(place, name)} is a link; {OUTSIDE}")
-        groups = [name for name in names if group.get(name, getclass=True) is h5py.Group]
-        if groups and len({NUMBERED.fullmatch(name)[1] for name in groups}) == 1:
-            return [posixpath.join(place, name) for name in in_order(groups)]
+        if all(group.get(name, getclass=True) is h5py.Group for name in names):
+            return [posixpath.join(place, name) for name in in_order(names)]
     return ["/"]
 
 
@@ -118,11 +124,8 @@ def fault_of(dataset: h5py.Dataset) -> str:
 
 
 def check_whole(path: Path, name: str, dataset: h5py.Dataset) -> None:
-    """Raise an InputError for one whose header asks for too much, or of whose frames some are stored nowhere.
-
-    HDF5 would read such frames as zeros.
-    """
-    size = size_of(path, name, dataset.shape, dataset.dtype.itemsize)
+    """Raise an InputError for one of whose frames some are stored nowhere, which HDF5 would read as zeros."""
+    size = math.prod(dataset.shape) * dataset.dtype.itemsize
     if dataset.chunks:
         expected = math.prod(-(-length // each) for length, each in zip(dataset.shape, dataset.chunks, strict=True))
         there = dataset.id.get_num_chunks()

@@ -73,7 +73,7 @@ class LeRobotRecording:
             first = self.first_row(file, episode)
             column = rows_of(file, key, first + start, first + stop)
             if self.features[key]["dtype"] == "image":
-                return np.stack([decoded(each) for each in column.to_pylist()])
+                return np.stack([decoded(f"{file}: {key} of episode {episode}", each) for each in column.to_pylist()])
             return numbers_of(column, (stop - start, *self.features[key]["shape"]))
 
     def first_row(self, file: Path, episode: str) -> int:
@@ -164,13 +164,15 @@ def numbers_of(column: pyarrow.ChunkedArray, shape: tuple[int, ...]) -> np.ndarr
     import pyarrow
     from pyarrow import compute
 
-    size_of(Path("a column"), "rows", shape, 8)
+    size_of("the data set", "a column", shape, 8)
     parts = []
     for chunk in column.chunks:
         values = chunk.storage if isinstance(chunk, pyarrow.ExtensionArray) else chunk
         while pyarrow.types.is_nested(values.type):
             lengths = compute.list_value_length(values)
-            if lengths.null_count or compute.count_distinct(lengths).as_py() > 1:
+            if lengths.null_count:
+                raise ValueError(f"{lengths.null_count} of its rows are missing")
+            if compute.count_distinct(lengths).as_py() > 1:
                 raise ValueError("its rows have several lengths")
             values = values.flatten()
         if values.null_count:
@@ -179,19 +181,17 @@ def numbers_of(column: pyarrow.ChunkedArray, shape: tuple[int, ...]) -> np.ndarr
     return np.concatenate(parts).reshape(shape)
 
 
-def decoded(image: dict) -> np.ndarray:
+def decoded(where: str, image: dict) -> np.ndarray:
     """Depth (height, width) of an image as LeRobot stores it, {"bytes", "path"}."""
     require("import", "PIL")
     from PIL import Image
 
     content = image["bytes"] if isinstance(image, dict) else None
     if not content:
-        raise InputError("an image lies outside of the data set's files; copy it with its images embedded")
+        raise InputError(f"{where} has an image outside of the data set's files; copy it with its images embedded")
     with Image.open(io.BytesIO(content), formats=[*IMAGES]) as picture:
         if picture.width * picture.height > MOST_PIXELS:
-            raise InputError(f"an image is said to have {picture.width} x {picture.height} pixels; {RESTORE}")
+            raise InputError(f"{where} is said to have {picture.width} x {picture.height} pixels; {RESTORE}")
         if picture.mode not in DEPTH_MODES:
-            raise InputError(
-                f"its images are {picture.mode} of 8 bits, which is no depth; give 16-bit grey PNG or TIFF"
-            )
+            raise InputError(f"{where} has {picture.mode} of 8 bits, which is no depth; give 16-bit grey PNG or TIFF")
         return np.array(picture)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from mp_lib.data.replay_buffer import ReplayBuffer
-from mp_lib.exchange.conversion import MOST_FPS, draft
+from mp_lib.exchange.conversion import MOST_FPS
+from mp_lib.exchange.drafts import check_free, draft
 from mp_lib.exchange.lerobot import DATA, INFO, OWN
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.extras import require
@@ -33,8 +34,7 @@ def export(store: str | Path, folder: str | Path, fps: float | None = None) -> P
     """
     require("import", "pyarrow")
     target = from_home("folder", folder)
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise FileExistsError(f"{target} exists already; choose another path, or move it away")
+    check_free(target)
     buffer = ReplayBuffer.open(store)
     if not buffer.num_episodes:
         raise InputError(f"{buffer.path} has no episode; record one first")
@@ -43,7 +43,7 @@ def export(store: str | Path, folder: str | Path, fps: float | None = None) -> P
         raise InputError(f"fps {shown(fps)} given; LeRobot's frames have times: say how many a second, as --fps 25")
     fps = int(fps) if fps == int(fps) else fps
     frames = buffer.read()
-    with draft(target) as path, writing(path), track(buffer.num_episodes, f"export {buffer.path.name}") as bar:
+    with draft(target) as path, writing(target), track(buffer.num_episodes, f"export {buffer.path.name}") as bar:
         (path / "meta").mkdir(parents=True)
         rows = write_frames(path, buffer, frames, fps, bar.advance)
         write_meta(path, buffer, frames, fps, rows)

@@ -77,12 +77,12 @@ def in_order(names: list[str]) -> list[str]:
     return sorted(names, key=lambda name: re.sub(r"\d+", lambda digits: digits[0].zfill(20), name))
 
 
-def size_of(path: Path, key: str, shape: tuple[int, ...], itemsize: int) -> int:
+def size_of(where: Path | str, key: str, shape: tuple[int, ...], itemsize: int) -> int:
     """The bytes of an array; an InputError if they are more than an episode has."""
     size = math.prod(shape) * itemsize
     if min(shape, default=0) < 0 or size > MOST_BYTES:
         raise InputError(
-            f"{path}: {key} {shape} would take more than {MOST_BYTES >> 30} GiB, so its header is damaged; {RESTORE}"
+            f"{where}: {key} {shape} would take more than {MOST_BYTES >> 30} GiB, so its header is damaged; {RESTORE}"
         )
     return size
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mp_lib.data.layout import as_float32
-from mp_lib.exchange.reading import Recording
+from mp_lib.exchange.reading import Recording, size_of
 from mp_lib.system.errors import InputError
 
 MOST_CHANNELS = 16  # numbers a point: x, y, z, colours, normals, labels
@@ -25,6 +25,7 @@ def row_size(where: str, key: str, shape: tuple[int, ...]) -> int:
     sizes = [size for size in shape[1:] if size != 1] or [1]
     if not shape or len(sizes) > 1 or sizes[0] == 0:
         raise InputError(f"{where}: {key} has the shape {shape}; give a row of numbers a frame, (frames, numbers)")
+    size_of(where, key, shape, 4)
     return sizes[0]
 
 

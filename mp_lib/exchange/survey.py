@@ -23,7 +23,7 @@ class Survey:
 
     keys: Keys
     clouds: StoredClouds | Cameras
-    sizes: dict[str, int]
+    sizes: dict[str, int] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -48,7 +48,7 @@ def survey(
         cameras = Cameras.usual()
     keys = choose(f"{recording.path}, episode {episodes[0]},", entries, point_cloud, state, action, cameras)
     clouds = cameras or StoredClouds(*keys.clouds)
-    found = Survey(keys, clouds, sizes_of(f"{recording.path}, episode {episodes[0]}", entries, keys))
+    found = Survey(keys, clouds)
     lacking: dict[str, list[str]] = {}
     empty, last = [], 0
     for name in episodes:
@@ -61,7 +61,9 @@ def survey(
         if not length:
             empty.append(name)
             continue
-        if (sizes := sizes_of(where, entries, keys)) != found.sizes:
+        sizes = sizes_of(where, entries, keys)
+        found.sizes = found.sizes or sizes
+        if sizes != found.sizes:
             raise InputError(f"{where} has {sizes} numbers, the first episode {found.sizes}; leave one of them out")
         clouds.check(where, {key: entries[key].shape for key in clouds.keys})
         found.lengths[name] = length
@@ -80,8 +82,8 @@ def survey(
 
 def sizes_of(where: str, entries: Mapping[str, Entry], keys: Keys) -> dict[str, int]:
     """How many numbers state and action have."""
-    state = sum(row_size(where, key, entries[key].shape) for key in keys.state)
-    return {"state": state, "action": row_size(where, keys.action, entries[keys.action].shape)}
+    rows = {"state": keys.state, "action": (keys.action,)}
+    return {noun: sum(row_size(where, key, entries[key].shape) for key in each) for noun, each in rows.items()}
 
 
 def length_of(where: str, entries: Mapping[str, Entry], keys: Keys) -> tuple[int, bool]:

@@ -12,7 +12,7 @@ from mp_lib.insight.demonstrations import known_facts
 from mp_lib.learning.folder import is_finished, stored_result
 from mp_lib.model.actions import robot_dim
 from mp_lib.model.checkpoint import load_policy
-from mp_lib.model.weights import CHECKPOINT, WEIGHTS, checkpoint_in
+from mp_lib.model.weights import CHECKPOINT, HUB_WEIGHTS, WEIGHTS, checkpoint_in
 from mp_lib.scales import SCALES
 from mp_lib.sim.tasks import TASKS
 from mp_lib.study.sentences import join, of_held_out, of_rate
@@ -46,10 +46,15 @@ def kind_of(path: Path) -> str:
     """What a path looks like from outside; "" if like nothing that is read here."""
     if is_store(path):
         return "demonstrations"
-    if path.is_dir() and (path / "config.json").exists():
+    if is_run(path):
         return "a finished run" if is_finished(path) else "a run that has not ended"
     weights = path.suffix in SUFFIXES or (path.is_dir() and any(any(path.glob(pattern)) for pattern in WEIGHTS))
     return "weights" if weights else ""
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is that of a run; folders for model hubs have a config.json of their own."""
+    return (path / "config.json").exists() and not (path / HUB_WEIGHTS).exists()
 
 
 def of_store(path: Path) -> dict[str, str]:
@@ -122,7 +127,7 @@ def of_weights(path: Path) -> dict[str, str]:
 
 def of_run(path: Path) -> dict[str, str]:
     """Facts of a run's weights, and its result if it has ended."""
-    if not (path / "config.json").exists():
+    if not is_run(path):
         return of_weights(checkpoint_in(path))
     if not is_finished(path):
         return {"what": "a run that has not ended", "helps": "03_train with the same parameters goes on with it"}

@@ -91,9 +91,9 @@ def save_policy(path: Path, policy: DiffusionPolicy, **facts) -> None:
 def load_policy(path: str | Path, method: str | None = None) -> tuple[DiffusionPolicy, dict]:
     """The policy saved at ``path``, in evaluation mode on the CPU, and the facts saved with it.
 
-    Of ours, a file of ``save_policy``, or a folder for model hubs with one; of others, what ``from_official`` reads,
-    whose report are the facts, with the "task" if the file names one. Raises an InputError if the file is damaged, or
-    is not of ``method`` where that is given.
+    Of ours, a file of ``save_policy``, or the folder for model hubs that holds one; of others, what ``from_official``
+    reads, whose report are the facts, with the "task" if the file names one. Raises an InputError if the file is
+    damaged, or is not of ``method`` where that is given.
     """
     path = Path(path)
     if path.is_dir():

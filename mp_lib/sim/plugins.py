@@ -55,7 +55,7 @@ class Tasks(Mapping[str, TaskSpec]):
 def declared(point: EntryPoint) -> list[TaskSpec]:
     """The tasks that the function behind an entry point returns; none, and a line of the log, where that fails."""
     try:
-        specs = [*point.load()()]
+        specs = list(point.load()())
         for spec in specs:
             check(spec)
     except Exception as error:  # whatever another package's code may raise

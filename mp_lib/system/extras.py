@@ -16,6 +16,7 @@ MODULES = {  # of each extra, by the names under which they are imported
     "track": ("wandb",),
     "deploy": ("onnx", "onnxruntime", "onnxscript"),
     "import": ("h5py", "pyarrow", "PIL"),
+    "serve": ("msgpack", "websockets"),
     "cluster": ("snakemake", "snakemake_executor_plugin_slurm"),
 }
 # Locks, which whatever records, trains or runs steps holds.

@@ -1,5 +1,7 @@
 """When chunks are computed: ahead, with the steps that it took skipped; late ones are held for and counted."""
 
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from mp_lib.acting.schedule import KNOWN, Pace
+from tests import ROOT
 from tests.acting.fake import FRAMES, HORIZON, STEPS, Clock, FakeEngine, actor_of, delayed, seen
 
 
@@ -42,6 +45,12 @@ def test_a_late_chunk_is_held_for_and_only_what_was_executed_meanwhile_is_skippe
     report = actor.report()
     assert report.late == 1 and report.held == {"late chunk": 2} and report.steps == STEPS + 6
     assert "2 of late chunk" in str(report) and "1 late" in str(report)
+
+
+def test_late_chunks_are_said_once_an_episode(caplog):
+    actor = actor_of(asynchronous=1, start=delayed(2))
+    play(actor, 8 * STEPS)
+    assert actor.report().late > 3 and sum("has not come" in each.message for each in caplog.records) == 1
 
 
 def test_velocities_are_zero_while_a_chunk_is_late():
@@ -94,7 +103,7 @@ def test_a_chunk_that_was_asked_for_before_reset_is_not_executed():
     assert 99 not in play(actor, STEPS + 2)
 
 
-def test_an_engine_is_not_called_by_two_threads_at_once_and_a_slow_one_does_not_hold_the_program_up():
+def test_an_engine_is_not_called_by_two_threads_at_once_and_a_slow_one_holds_nobody_up():
     gate, busy, most = threading.Event(), [0], [0]
 
     class Slow(FakeEngine):
@@ -151,3 +160,11 @@ def test_asked_for_as_far_ahead_as_answers_take():
         actor.select_action(seen(step))
     assert actor.schedule.lead() == 2 and actor.report().longest_answer == pytest.approx(0.025)
     assert actor.report().late <= 1  # the first, of which nobody knows yet
+
+
+def test_a_program_may_end_while_a_chunk_is_computed():
+    code = "from tests.acting.fake import *; import time; a = actor_of(asynchronous=1); p = a.engine.predict; "
+    code += "a.engine.predict = lambda *given: (time.sleep(0.3), p(*given))[1]; "
+    code += "[a.select_action(seen(k)) for k in range(5)]; print('ends')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "ends\n")
