@@ -239,13 +239,11 @@ class TrainConfig:
         look_up(dict.fromkeys(NORMALIZERS), self.normalizer, "normalizer")
         if self.normalizer == "kept" and self.init == UNNAMED:
             raise InputError("normalizer kept given, but no weights to begin with; give init, or normalizer fit")
-        if self.held_out is not None and self.held_out_episodes is not None:
-            both = f"held_out {self.held_out} and held_out_episodes {list(self.held_out_episodes)} given"
-            raise InputError(f"{both}; give one of them: a share, or their numbers")
+        if None not in (self.held_out, self.held_out_episodes):
+            raise InputError("held_out and held_out_episodes given; give one of them: a share, or their numbers")
         chosen = self.demo_episodes
         if chosen is not None and len({*chosen}) < max(1, len(chosen)):
-            allowed = "name one or more, each once, such as [0, 3, 5]"
-            raise InputError(f"demo_episodes {shown(list(chosen))} given; {allowed}")
+            raise InputError(f"demo_episodes {shown(list(chosen))} given; name one or more, each once: [0, 3, 5]")
         self.check_widths()
         self.policy(state_dim=1, action_dim=1)
 
