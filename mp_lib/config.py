@@ -243,8 +243,7 @@ class TrainConfig:
             raise InputError("held_out and held_out_episodes given; give one of them: a share, or their numbers")
         chosen = self.demo_episodes
         if chosen is not None and len({*chosen}) < max(1, len(chosen)):
-            allowed = "name one or more, each once, such as [0, 3, 5]"
-            raise InputError(f"demo_episodes {shown(list(chosen))} given; {allowed}")
+            raise InputError(f"demo_episodes {shown(list(chosen))} given; name one or more, each once: [0, 3, 5]")
         self.check_widths()
         self.policy(state_dim=1, action_dim=1)
 

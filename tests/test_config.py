@@ -41,6 +41,11 @@ CHANGES = {  # one other value of every field that is not given by position
     "demo_seed": 100,
     "demonstrator": "dapg",
     "split": "released",
+    "held_out": 0.25,
+    "held_out_episodes": (1, 4),
+    "actions": "relative",
+    "init": "0123456789ab",
+    "normalizer": "kept",
     "batch_size": 33,
     "num_epochs": 17,
     "num_steps": 18,
@@ -60,9 +65,10 @@ CHANGES = {  # one other value of every field that is not given by position
 def changed(scale, key, value):
     """A run that differs from its scale in one number; of epochs and steps only one may be set."""
     other = {"num_epochs": "num_steps", "num_steps": "num_epochs"}.get(key)
+    other = {other: None} if other else {"init": "0123456789ab"} if key == "normalizer" else {}
     if key == "start":  # the one that the scale does not have
         value = next(each for each in STARTS if each != SCALES[scale].get("start", "released"))
-    return scale_config(scale, "toy", "dp3_mamba", **{key: value} | ({other: None} if other else {}))
+    return scale_config(scale, "toy", "dp3_mamba", **{key: value} | other)
 
 
 def test_every_field_has_a_change_to_test():
@@ -260,6 +266,11 @@ WRONG = {  # of every field values that no training could use
     "demo_seed": (-1, CURVE_SEEDS, 0.5, None, *NOT_A_NUMBER),
     "demonstrator": ("", "a b", 5),
     "split": ("relased", "", 5),
+    "held_out": (-0.1, 1, 1.0, *NOT_A_NUMBER),
+    "held_out_episodes": ([-1], [0.5], ["a"], 0.5, "some", [True], [None]),
+    "actions": ("relativ", "", 5, None),
+    "init": ("", "a/b", 5, None),
+    "normalizer": ("kept", "loud", "", 5, None),
     "batch_size": (0, 1.5, None, *NOT_A_NUMBER),
     "num_epochs": (0, 1.5, *NOT_A_NUMBER),
     "num_steps": (0, 1.5, *NOT_A_NUMBER),

@@ -39,7 +39,7 @@ def errors(table: pd.DataFrame, curve: pd.DataFrame) -> Figure:
         if who != "policy":
             level = {key: value for key, value in LOOKS[who].items() if not key.startswith("marker")}
             axes[0].axhline(means[who], linewidth=1, **level)
-    axes[1].set(xlabel="step of the chunk", ylabel=OFF)
+    axes[1].set_xlabel("step of the chunk")
     for place in axes[:2]:
         place.set_ylim(bottom=0)
         place.grid(axis="y")

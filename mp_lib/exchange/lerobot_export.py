@@ -25,8 +25,8 @@ FILES = 1000  # in a folder, LeRobot's default (chunks_size)
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 
 
-def export(store: str | Path, folder: str | Path, fps: float | None = None) -> Path:
-    """Write all episodes of a store as a LeRobot data set; returns its folder.
+def export(demos: str | Path, folder: str | Path, fps: float | None = None) -> Path:
+    """Write all episodes of the store at ``demos`` as a LeRobot data set; returns its folder.
 
     Features are observation.pointcloud (N, 3), observation.state (S,) and action (A,), float32, the same to the bit.
     ``fps`` is frames a second, by default the store's own. Raises an InputError where neither says it, and a
@@ -35,7 +35,7 @@ def export(store: str | Path, folder: str | Path, fps: float | None = None) -> P
     require("import", "pyarrow")
     target = from_home("folder", folder)
     check_free(target)
-    buffer = ReplayBuffer.open(store)
+    buffer = ReplayBuffer.open(demos)
     if not buffer.num_episodes:
         raise InputError(f"{buffer.path} has no episode; record one first")
     fps = buffer.attributes.get("fps") if fps is None else fps

@@ -93,7 +93,10 @@ def is_free(notebook: str, name: str, names: Mapping) -> bool:
 
 
 def parameter(notebook: str, name: str, kind: str, value, free: bool = False):
-    """What a parameter of that name and kind means, if not ``free``; an InputError with the command that works."""
+    """What a parameter of that name and kind means; an InputError with the command that works.
+
+    One that is ``free`` need not be one of ``CHOICES``.
+    """
     noun, choices = ("", {}) if free else CHOICES.get(name, ("", {}))
     words = [each for each in value if each in [*choices]] if isinstance(value, list | tuple) else []
     word = next(iter([*words, *choices]), "")  # of several that were given for a single one, the first
