@@ -56,10 +56,10 @@ class Hdf5Recording:
         file, group = self.places[episode]
         name = posixpath.join(group, key)
         with reading(file, name), open_file(file) as content:
-            dataset = content[name]
-            size_of(file, name, (stop - start, *dataset.shape[1:]), dataset.dtype.itemsize)
-            check_whole(file, name, dataset)
-            return np.asarray(dataset[start:stop])
+            array = content[name]
+            size_of(file, name, (stop - start, *array.shape[1:]), array.dtype.itemsize)
+            check_whole(file, name, array)
+            return np.asarray(array[start:stop])
 
 
 def open_file(path: Path) -> h5py.File:
@@ -110,26 +110,26 @@ def walk(group: h5py.Group, prefix: str = "", depth: int = 0) -> Iterator[tuple[
             yield key, Entry(item.shape or (), str(item.dtype), fault_of(item))
 
 
-def fault_of(dataset: h5py.Dataset) -> str:
+def fault_of(array: h5py.Dataset) -> str:
     """Why a data set is not read; "" if it is."""
-    if dataset.external or (dataset.is_virtual and any(each.file_name != "." for each in dataset.virtual_sources())):
+    if array.external or (array.is_virtual and any(each.file_name != "." for each in array.virtual_sources())):
         return f"takes its numbers from another file; {OUTSIDE}"
-    settings = dataset.id.get_create_plist()
+    settings = array.id.get_create_plist()
     filters = [settings.get_filter(place)[0] for place in range(settings.get_nfilters())]
     if unknown := [number for number in filters if number not in FILTERS]:
         return f"is stored by filter {unknown[0]}; h5repack with one of: {', '.join(FILTERS.values())}"
-    if dataset.dtype.kind not in "fiub":
-        return f"is {dataset.dtype}; give an array of numbers"
-    return "" if dataset.shape is not None else "is empty"
+    if array.dtype.kind not in "fiub":
+        return f"is {array.dtype}; give an array of numbers"
+    return "" if array.shape is not None else "is empty"
 
 
-def check_whole(path: Path, name: str, dataset: h5py.Dataset) -> None:
+def check_whole(path: Path, name: str, array: h5py.Dataset) -> None:
     """Raise an InputError for one of whose frames some are stored nowhere, which HDF5 would read as zeros."""
-    size = math.prod(dataset.shape) * dataset.dtype.itemsize
-    if dataset.chunks:
-        expected = math.prod(-(-length // each) for length, each in zip(dataset.shape, dataset.chunks, strict=True))
-        there = dataset.id.get_num_chunks()
+    size = math.prod(array.shape) * array.dtype.itemsize
+    if array.chunks:
+        expected = math.prod(-(-length // each) for length, each in zip(array.shape, array.chunks, strict=True))
+        there = array.id.get_num_chunks()
     else:
-        expected, there = size, size if dataset.is_virtual else dataset.id.get_storage_size()
+        expected, there = size, size if array.is_virtual else array.id.get_storage_size()
     if size and there < expected:
-        raise InputError(f"{path}: {name} {dataset.shape} has frames that are stored nowhere; {RESTORE}")
+        raise InputError(f"{path}: {name} {array.shape} has frames that are stored nowhere; {RESTORE}")

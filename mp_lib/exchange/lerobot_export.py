@@ -25,7 +25,7 @@ FILES = 1000  # in a folder, LeRobot's default (chunks_size)
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 
 
-def export(store: str | Path, folder: str | Path, fps: float | None = None) -> Path:
+def export(demos: str | Path, folder: str | Path, fps: float | None = None) -> Path:
     """Write all episodes of a store as a LeRobot data set; returns its folder.
 
     Features are observation.pointcloud (N, 3), observation.state (S,) and action (A,), float32, the same to the bit.
@@ -35,7 +35,7 @@ def export(store: str | Path, folder: str | Path, fps: float | None = None) -> P
     require("import", "pyarrow")
     target = from_home("folder", folder)
     check_free(target)
-    buffer = ReplayBuffer.open(store)
+    buffer = ReplayBuffer.open(demos)
     if not buffer.num_episodes:
         raise InputError(f"{buffer.path} has no episode; record one first")
     fps = buffer.attributes.get("fps") if fps is None else fps
