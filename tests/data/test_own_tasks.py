@@ -43,7 +43,9 @@ def test_sizes_and_kinds_are_what_the_store_says(kinds, tmp_path):
     assert demonstrations_of(scale_config("smoke", "my_arm", "dp3"), demos=str(store.path)).num_episodes == 3
 
 
-@pytest.mark.parametrize(("kinds", "said"), [("position:3", "name 3 numbers, but there are 2"), ("pose", "must be one")])
+@pytest.mark.parametrize(
+    ("kinds", "said"), [("position:3", "name 3 numbers, but there are 2"), ("pose", "must be one")]
+)
 def test_kinds_that_do_not_fit_are_one_line_that_names_the_store(kinds, said, tmp_path):
     store = write_store(tmp_path / "store", made_up(), kinds={"action": kinds})
     with pytest.raises(InputError, match=f"{store.path}, action: kind.*{said}") as found:

@@ -1,4 +1,4 @@
-"""What a policy has seen: ranges that hold all that its windows hold, in units of the robot, and read by whoever acts."""
+"""What a policy has seen: ranges of all that its windows hold, in the robot's units, as whoever acts reads them."""
 
 from dataclasses import fields
 

@@ -8,7 +8,7 @@ from tests.exchange.layouts import write_store
 from tests.learning.toy_run import CONFIG, FILES
 
 KINDS = {"state": "velocity:1 position:1 velocity:1", "action": "position:1 gripper:1"}
-OWN = replace(CONFIG, task="my_arm")
+OWN = replace(CONFIG, task="my_arm", num_demos=3)
 OWN_FILES = [name for name in FILES if name != "rollout.mp4"]
 
 

@@ -48,7 +48,9 @@ def make_policy(config=CONFIG):
 def test_every_kind_of_actions_is_known_and_only_relative_ones_need_kinds():
     assert relative_of("absolute", "", "") is None and {"absolute", "relative"} == {*ACTIONS}
     for kinds in (("", ""), (STATE, ""), ("", ACTION)):
-        with pytest.raises(InputError, match="do not say what their numbers are; import them with kinds: --state-kinds"):
+        with pytest.raises(
+            InputError, match="do not say what their numbers are; import them with kinds: --state-kinds"
+        ):
             relative_of("relative", *kinds)
     with pytest.raises(InputError, match="unknown kind of actions 'other'; choose one of: absolute, relative"):
         replace(CONFIG, actions="other")
