@@ -140,6 +140,7 @@ def loaded_by(statement):
         ("import mp_lib.commands.table", {"torch", "mujoco", "numpy", "zarr", "pandas", "matplotlib", "wandb"}),
         ("import mp_lib.point_cloud", {"torch", "mujoco", "zarr", "pandas", "wandb"}),
         ("import mp_lib.geometry.relative, mp_lib.geometry.grippers", {"torch", "scipy", "mujoco", "zarr"}),
+        ("import mp_lib.acting.engine", {"torch", "mujoco", "matplotlib", "wandb", "pandas", "zarr", "onnxruntime"}),
         ("import mp_lib.sim.tasks", {"torch", "mujoco", "metaworld"}),
         ("import mp_lib.data.recording", {"torch", "mujoco", "metaworld"}),
         ("import mp_lib.model.policy, mp_lib.model.checkpoint", {"mujoco", "metaworld", "zarr", "diffusers", "wandb"}),

@@ -110,6 +110,7 @@ def test_info_says_what_a_bug_report_needs(capsys):
         (["check", "metaworld_reach", "--episodes", "1"], "mujoco", "sim"),
         (["check", "adroit_pen", "--episodes", "1"], "gymnasium_robotics", "sim"),
         (["keep"], "pandas", "lab"),
+        (["export", "run", "folder", "--to", "onnx"], "onnxscript", "deploy"),
         (["run", "smoke", "--engine", "snakemake"], "snakemake", "cluster"),
     ],
 )

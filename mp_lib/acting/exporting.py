@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 
 from mp_lib.acting.exports import ARRAYS, FACTS, KIND, LONGEST_TABLE, NETWORKS, checksum, digest
 from mp_lib.acting.facts import PolicyFacts
-from mp_lib.acting.loading import load_weights, normalizer_of
+from mp_lib.acting.loading import load_weights, normalizer_of, untold
 from mp_lib.acting.seen import SEEN, Seen
 from mp_lib.model.backends import Condition, Denoise, export_onnx
 from mp_lib.model.policy import DiffusionPolicy
@@ -30,16 +30,18 @@ HOW = (
 )
 
 
-def export(checkpoint: Path, folder: Path, told: Mapping[str, str] | None = None, replace_old: bool = False) -> None:
-    """Write a file of weights as an exported folder; ``told`` are facts that its file does not know.
+def export(
+    checkpoint: Path, folder: Path, told: Callable[[str], Mapping[str, str]] = untold, replace_old: bool = False
+) -> None:
+    """Write a file of weights as an exported folder; ``told`` as of ``loading.load_weights``.
 
     Raises an InputError if the folder exists, unless the old one is to be replaced, an error of ``load_weights``, or a
     MissingExtraError; an OSError that names what cannot be written. Nothing half-written is left.
     """
     require("deploy")
     with whole_folder(folder, replace_old) as draft:
-        policy, facts, seen = load_weights(checkpoint)
-        write_export(policy, facts.told(told or {}), seen if checkpoint.with_name(SEEN).exists() else None, draft)
+        policy, facts, seen = load_weights(checkpoint, told)
+        write_export(policy, facts, seen if checkpoint.with_name(SEEN).exists() else None, draft)
 
 
 def write_export(policy: DiffusionPolicy, facts: PolicyFacts, seen: Seen | None, folder: Path) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from mp_lib.acting.facts import PolicyFacts
-from mp_lib.acting.loading import load_weights
+from mp_lib.acting.loading import load_weights, untold
 from mp_lib.acting.seen import SEEN
 from mp_lib.config import METHODS, kind_name
 from mp_lib.model.checkpoint import is_ours_at, load_tensors, save_policy
 from mp_lib.model.hub_folder import CONFIG, LIBRARY, config_of
 from mp_lib.model.weights import HUB_WEIGHTS
+from mp_lib.statistics import wilson_interval
 from mp_lib.system.errors import one_line
 from mp_lib.system.files import write_atomically, write_json
 from mp_lib.system.folders import whole_folder
@@ -29,17 +30,17 @@ def export_hub(
     checkpoint: Path,
     folder: Path,
     result: Mapping | None = None,
-    told: Mapping[str, str] | None = None,
+    told: Callable[[str], Mapping[str, str]] = untold,
     remarks: Sequence[str] = (),
 ) -> None:
     """Write a file of weights as a folder for model hubs, which ``load`` reads; no pickle is in it.
 
-    ``result`` is what its run has found (result.json), ``told`` facts that the file does not know, ``remarks`` what has
+    ``result`` is what its run has found (result.json), ``told`` as of ``loading.load_weights``, ``remarks`` what has
     to stand beside its success rate. Raises an InputError if the folder exists, and errors of ``load_weights``; an
     OSError that names what cannot be written. Nothing half-written is left.
     """
     with whole_folder(folder) as draft:
-        policy, facts, _ = load_weights(checkpoint)
+        policy, facts, _ = load_weights(checkpoint, told)
         weights = draft / HUB_WEIGHTS
         if is_ours_at(checkpoint):
             shutil.copyfile(checkpoint, weights)
@@ -51,7 +52,7 @@ def export_hub(
         files = {name: file_hash(draft / name) for name in (SEEN,) if (draft / name).exists()}
         write_json(draft / CONFIG, config_of(load_tensors(weights)[1], files))
         parameters = sum(each.numel() for each in policy.parameters())
-        card = model_card(facts.told(told or {}), asdict(policy.config), parameters, result or {}, remarks)
+        card = model_card(facts, asdict(policy.config), parameters, result or {}, remarks)
         write_atomically(draft / README, card.encode())
 
 
@@ -125,7 +126,7 @@ def metrics_of(result: Mapping) -> list[dict]:
     final = result.get("final")
     if final:
         successes, seeds = final["successes"], final["seeds"]
-        low, high = final["interval"]
+        low, high = wilson_interval(sum(successes), len(seeds))
         training = result.get("config", {}).get("seed")
         name = (
             f"{sum(successes)} of {len(seeds)} episodes succeed, on environment seeds {min(seeds)} to {max(seeds)}; "

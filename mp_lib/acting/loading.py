@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mp_lib.acting.facts import PolicyFacts, facts_of
@@ -14,16 +15,25 @@ from mp_lib.system.errors import InputError
 from mp_lib.system.provenance import file_hash
 
 
-def load_weights(checkpoint: Path) -> tuple[DiffusionPolicy, PolicyFacts, Seen]:
+def untold(task: str) -> Mapping[str, str]:
+    """No facts beyond those of the file."""
+    return {}
+
+
+def load_weights(
+    checkpoint: Path, told: Callable[[str], Mapping[str, str]] = untold
+) -> tuple[DiffusionPolicy, PolicyFacts, Seen]:
     """The policy of a file of weights, ours or official, its facts, and what it has seen.
 
-    That is told by the file beside the weights, for those of no such file by the normaliser. Errors as of
+    That is told by the file beside the weights, for those of no such file by the normaliser. ``told`` gives facts by
+    the name of a task, such as the meaning of its actions, for weights that do not say them. Errors as of
     ``load_policy``, and an InputError if the other file is damaged.
     """
     hub = checkpoint.name == HUB_WEIGHTS
     digest = file_hash(checkpoint) if checkpoint.is_file() else ""
     policy, header = load_policy(checkpoint)
     facts = facts_of(policy.config, header, digest, name_of_weights(checkpoint))
+    facts = facts.told(told(facts.task))
     beside, wanted = checkpoint.with_name(SEEN), digest_beside(checkpoint, SEEN) if hub else None
     if wanted and not (beside.is_file() and file_hash(beside) == wanted):
         raise InputError(f"{beside} is missing or damaged, as {CONFIG} beside it says; restore a copy")

@@ -38,7 +38,7 @@ HEALTH = "/healthz"
 TRY_AGAIN_LATER, POLICY_VIOLATION = 1013, 1008  # RFC 6455 and IANA's registry of close codes
 SEND_S = 5.0  # after which a client that does not read what it is sent is let go
 PING_S, PONG_S = 10.0, 20.0  # between two pings, and after which a client that does not answer one is let go
-OPEN_S, CLOSE_S, STOP_S = 5.0, 2.0, 8.0  # for a connection's beginning, its end, and the end of all
+OPEN_S, CLOSE_S, STOP_S = 5.0, 2.0, 3.0  # for a connection's beginning, its end, and the end of all
 
 
 class PolicyServer:

@@ -22,13 +22,11 @@ def weights_of(given: argparse.Namespace) -> Path:
     return checkpoint
 
 
-def told_of(checkpoint: Path) -> Mapping[str, str]:
-    """What the project knows of the task that weights were trained on, and they do not say: units of its actions."""
-    from mp_lib.model.checkpoint import load_policy
+def told_of(task: str) -> Mapping[str, str]:
+    """What the project knows of a task and weights may not say: units of its actions."""
     from mp_lib.sim.tasks import TASKS
 
-    spec = TASKS.get(load_policy(checkpoint)[1].get("task"))
-    return {"action_meaning": spec.action_meaning} if spec else {}
+    return {"action_meaning": TASKS[task].action_meaning} if task in TASKS else {}
 
 
 def to_onnx(given: argparse.Namespace) -> None:
@@ -36,8 +34,7 @@ def to_onnx(given: argparse.Namespace) -> None:
     from mp_lib.system.extras import require
 
     require("deploy")
-    checkpoint = weights_of(given)
-    export(checkpoint, given.folder, told_of(checkpoint))
+    export(weights_of(given), given.folder, told_of)
     print(given.folder)
 
 
@@ -51,7 +48,7 @@ def to_hub(given: argparse.Namespace) -> None:
     demonstrations = result.get("demonstrations", {})
     known = demonstrations.get("task") in TASKS
     remarks = remarks_on(demonstrations["task"], demonstrations.get("expert", "")) if known else ()
-    export_hub(checkpoint, given.folder, result, told_of(checkpoint), remarks)
+    export_hub(checkpoint, given.folder, result, told_of, remarks)
     print(given.folder)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
+from dataclasses import asdict
 
 from mp_lib.commands.verb import Verb, option
 from mp_lib.config import FINAL_SEEDS
@@ -63,6 +65,17 @@ def keep_spread(given: argparse.Namespace) -> None:
     print(f"{spread.keep_spread(given.scale)} runs in {spread.spread_path()}")
 
 
+def keep_acting(given: argparse.Namespace) -> None:
+    from mp_lib.insight.deadlines import keep_deadlines
+    from mp_lib.insight.delays import keep_delays
+    from mp_lib.insight.trained import find
+
+    checkpoints = [find(name) for name in given.policies]
+    measured = [keep_delays(each, given.episodes) for each in checkpoints] or [keep_deadlines(given.steps)]
+    for row in itertools.chain.from_iterable(measured):
+        print(json.dumps(asdict(row)), flush=True)
+
+
 def documents(given: argparse.Namespace) -> None:
     from mp_lib.insight import kept_success
     from mp_lib.study.documents import write_documents
@@ -89,6 +102,11 @@ IMITATE = (
 )
 KEEP = (option("--scales", nargs="+", default=["quick", "standard", "paper"], help=f"of: {', '.join(SCALES)}"),)
 KEEP_SPREAD = (option("--scale", default="quick", help=f"one of: {', '.join(SCALES)} (default: quick)"),)
+KEEP_ACTING = (
+    option("policies", nargs="*", help="whose success is kept if chunks come late (default: none, but deadlines)"),
+    option("--episodes", type=int, default=50, help="of a policy and a delay (default: 50)"),
+    option("--steps", type=int, default=2000, help="in which missed deadlines are counted (default: 2000)"),
+)
 KEEP_EPISODE = (
     option("checkpoint", help="a run's name, its folder, or a file of weights"),
     option("--seed", type=int, default=FINAL_SEEDS, help="of the environment"),
@@ -101,6 +119,7 @@ VERBS = (
     Verb("documents", "write tables and figure of README and docs anew from what is kept", documents, maintains=True),
     Verb("keep-notebooks", "keep what their code is, by which edited ones are told", keep_notebooks, maintains=True),
     Verb("keep-spread", "keep how runs do on the seeds that recipes are chosen on", keep_spread, KEEP_SPREAD, True),
+    Verb("keep-acting", "keep how an actor keeps up, or what late chunks cost", keep_acting, KEEP_ACTING, True),
     Verb("keep-episode", "keep one episode of a trained policy there", keep_episode, KEEP_EPISODE, True),
     Verb("scaling", "measure how long twelve runs take on 1 and 2 workers", scaling, maintains=True),
 )

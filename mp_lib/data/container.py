@@ -92,8 +92,8 @@ def open_store(path: Path) -> tuple[zarr.Group, Folder | Zip]:
         head = file.read(8)
     if head == HDF5:
         raise InputError(
-            f"{path} is an HDF5 file; demonstrations are read from zarr; with h5py and zarr: "
-            f"group = zarr.create_group(new), then group.create_array(name, data=h5py.File(old)[name][:]) for {LAYOUT}"
+            f"{path} is an HDF5 file; demonstrations are read from zarr, of which one is made by: "
+            f"python -m mp_lib import {path} my_task.zarr"
         )
     if not zipfile.is_zipfile(path):
         what = f"zarr directory or zip with {LAYOUT}, or copy the zip again if it was cut short"

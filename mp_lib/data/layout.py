@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from zarr.buffer.cpu import NDBuffer
 from mp_lib.data.chunks import check_blosc, holes, refuse_codecs
 from mp_lib.data.container import LAYOUT, Folder, Zip, check_metadata, open_store, what_is_lost
 from mp_lib.system.errors import InputError, one_line
+from mp_lib.system.files import PASSING
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,6 @@ KEYS = ("point_cloud", "state", "action")
 IMAGINED = "imagin_robot"
 RANKS = {"point_cloud": 3, "state": 2, "action": 2, IMAGINED: 3}
 OTHER_NAMES = {"state": ("agent_pos",)}  # under which others store the same
-PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)  # errors of the machine, not of the data
 RESTORE = "restore it from a copy"
 SLAB_BYTES = 32 << 20  # of what is read at once
 EXACT = 1 << 24  # up to which float32 holds every whole number

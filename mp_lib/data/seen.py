@@ -17,8 +17,8 @@ SEEN = "seen.npz"  # beside a policy
 def seen_in(windows: ActionWindows, layout: Layout | None) -> dict[str, np.ndarray]:
     """What windows hold, float32: a cloud, ranges (low and high) of clouds, states and actions, in their own units.
 
-    ``cloud`` (N, 3) is the first; ``cloud_low`` and ``cloud_high`` (3,) bound all points, ``centre_…`` the
-    middles of their boxes, ``extent_…`` their sizes; ``state_…`` (S,), ``action_…`` (A,), of actions as executed.
+    ``cloud`` (N, 3) is the first; ``cloud_low`` and ``cloud_high`` (3,) bound all points, ``centre_…`` the middles of
+    clouds' boxes, ``extent_…`` their sizes; ``state_…`` (S,), ``action_…`` (A,), of actions as they are executed.
     ``open_closed`` (2, A) are those of grippers that are only open or closed, which ``layout`` tells; NaN for others.
     Padding is no point.
     """
@@ -30,12 +30,8 @@ def seen_in(windows: ActionWindows, layout: Layout | None) -> dict[str, np.ndarr
     low, high = low.min(1), high.max(1)
     whole = np.isfinite(low).all(1)  # clouds that have a point
     found = {"cloud": clouds[np.argmax(whole)], "cloud_low": low[whole].min(0), "cloud_high": high[whole].max(0)}
-    ranges = {
-        "centre": (low[whole] + high[whole]) / 2,
-        "extent": high[whole] - low[whole],
-        "state": states,
-        "action": actions,
-    }
+    low, high = low[whole], high[whole]
+    ranges = {"centre": (low + high) / 2, "extent": high - low, "state": states, "action": actions}
     for name, values in ranges.items():
         found |= {f"{name}_low": values.min(0), f"{name}_high": values.max(0)}
     found["open_closed"] = grippers.open_closed(actions, layout) if layout else np.full((2, actions.shape[1]), np.nan)

@@ -80,13 +80,13 @@ class Counts:
 
 
 def convert(source: str | Path, demos: str | Path, wishes: Wishes | None = None) -> Conversion:
-    """Write what lies at ``source`` as a store of demonstrations at ``demos``.
+    """Write what lies at ``source`` as a store of demonstrations.
 
     Raises an InputError of one line for what is there and is not read or does not fit, a MissingFileError where nothing
     is, a MissingExtraError where a package is missing, a FileExistsError where ``demos`` is taken; nothing is left
     behind then.
     """
-    wishes, target = wishes or Wishes(), from_home("store", demos)
+    wishes, target = wishes or Wishes(), from_home("demos", demos)
     check_wishes(wishes)
     check_free(target)
     cameras, box = read_cameras(from_home("cameras", wishes.cameras)) if wishes.cameras else (None, None)

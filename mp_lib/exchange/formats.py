@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mp_lib.data.container import HDF5, is_store
 from mp_lib.exchange import hdf5, lerobot, npz
+from mp_lib.exchange.aside import Aside
 from mp_lib.exchange.reading import Recording, is_file_of
 from mp_lib.interfaces import look_up
 from mp_lib.system.errors import InputError, MissingFileError
+from mp_lib.system.extras import require
 from mp_lib.system.paths import from_home
 
 ZIP = b"PK\x03\x04"
@@ -18,13 +19,21 @@ ZIP = b"PK\x03\x04"
 
 @dataclass(frozen=True)
 class Format:
-    """How recordings are opened, and how they are told: by the first bytes of a file, or by what a folder holds."""
+    """What reads recordings, and how they are told: by the first bytes of a file, or by what a folder holds."""
 
-    open: Callable[[Path], Recording]
+    kind: type
     layout: str
+    needs: tuple[str, ...] = ()  # packages in C, whose parsers are kept aside
     magic: bytes = b""
     endings: tuple[str, ...] = ()
     inside: str = ""  # a file that a folder of it always has
+
+    def open(self, path: Path) -> Recording:
+        """The recording at a path; a MissingExtraError where a package is missing."""
+        if not self.needs:
+            return self.kind(path)
+        require("import", *self.needs)
+        return Aside(self.kind, path)
 
     def lies_at(self, path: Path) -> bool:
         """Whether a file or a folder looks like it."""
@@ -37,9 +46,13 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "lerobot": Format(lerobot.LeRobotRecording, "a LeRobot data set (meta/info.json)", inside=lerobot.INFO),
-    "hdf5": Format(hdf5.Hdf5Recording, "HDF5 (data/demo_N, traj_N, or a file an episode)", HDF5, hdf5.ENDINGS),
-    "npz": Format(npz.NpzRecording, "a folder of .npz files, one an episode", ZIP, npz.ENDINGS),
+    "lerobot": Format(
+        lerobot.LeRobotRecording, "a LeRobot data set (meta/info.json)", ("pyarrow", "PIL"), inside=lerobot.INFO
+    ),
+    "hdf5": Format(
+        hdf5.Hdf5Recording, "HDF5 (data/demo_N, traj_N, or a file an episode)", ("h5py",), HDF5, hdf5.ENDINGS
+    ),
+    "npz": Format(npz.NpzRecording, "a folder of .npz files, one an episode", (), ZIP, npz.ENDINGS),
 }
 
 

@@ -17,7 +17,6 @@ import numpy as np
 
 from mp_lib.exchange.reading import RESTORE, Entry, files_of, in_order, reading, size_of
 from mp_lib.system.errors import InputError
-from mp_lib.system.extras import require
 
 if TYPE_CHECKING:
     import h5py
@@ -36,7 +35,6 @@ class Hdf5Recording:
     fps, task, kinds = None, "", {}
 
     def __init__(self, path: Path):
-        require("import", "h5py")
         self.path, files = path, files_of(path, ENDINGS)
         self.places: dict[str, tuple[Path, str]] = {}
         for stem, file in files.items():
@@ -120,6 +118,8 @@ def fault_of(array: h5py.Dataset) -> str:
     filters = [settings.get_filter(place)[0] for place in range(settings.get_nfilters())]
     if unknown := [number for number in filters if number not in FILTERS]:
         return f"is stored by filter {unknown[0]}; h5repack with one of: {', '.join(FILTERS.values())}"
+    if array.dtype.kind not in "fiub":
+        return f"is {array.dtype}; give an array of numbers"
     return "" if array.shape is not None else "is empty"
 
 

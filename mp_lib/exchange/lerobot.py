@@ -20,7 +20,6 @@ import numpy as np
 
 from mp_lib.exchange.reading import RESTORE, Entry, reading, size_of
 from mp_lib.system.errors import InputError, MissingFileError, shown
-from mp_lib.system.extras import require
 from mp_lib.system.files import read_json
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ class LeRobotRecording:
     """A ``Recording`` as of ``mp_lib.exchange.reading``; the frames of the file in hand stay open."""
 
     def __init__(self, path: Path):
-        require("import", "pyarrow")
         self.path = path
         if not (path / INFO).is_file():
             raise MissingFileError(f"{path} has no {INFO}; give the folder of a LeRobot data set")
@@ -183,7 +181,6 @@ def numbers_of(column: pyarrow.ChunkedArray, shape: tuple[int, ...]) -> np.ndarr
 
 def decoded(where: str, image: dict) -> np.ndarray:
     """Depth (height, width) of an image as LeRobot stores it, {"bytes", "path"}."""
-    require("import", "PIL")
     from PIL import Image
 
     content = image["bytes"] if isinstance(image, dict) else None

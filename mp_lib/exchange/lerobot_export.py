@@ -26,7 +26,7 @@ QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 
 
 def export(demos: str | Path, folder: str | Path, fps: float | None = None) -> Path:
-    """Write all episodes of the store at ``demos`` as a LeRobot data set; returns its folder.
+    """Write all episodes of a store as a LeRobot data set; returns its folder.
 
     Features are observation.pointcloud (N, 3), observation.state (S,) and action (A,), float32, the same to the bit.
     ``fps`` is frames a second, by default the store's own. Raises an InputError where neither says it, and a

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from mp_lib.data.layout import PASSING
 from mp_lib.system.errors import InputError
+from mp_lib.system.files import PASSING
 
 MOST_BYTES = 1 << 33  # of one array of an episode; more is what a damaged header says
 RESTORE = "restore it from a copy, or take it out of the folder"

@@ -30,28 +30,28 @@ class Survey:
 
 def survey(
     recording: Recording,
-    chosen: Sequence[str],
+    names: Sequence[str],
     cameras: Cameras | None,
     point_cloud: str = "",
     state: Sequence[str] = (),
     action: str = "",
 ) -> Survey:
-    """Look at the entries of the ``chosen`` episodes.
+    """Look at the entries of the episodes of these names.
 
     An InputError names at once all keys that are missing, and the first episode of which something does not fit.
     """
-    if not chosen:
+    if not names:
         raise InputError(f"{recording.path} holds no episode; give a recording with one at least")
-    entries = recording.entries(chosen[0])
+    entries = recording.entries(names[0])
     stored = point_cloud or any(key in entries for key in CLOUDS)
     if cameras is None and not stored and {*Cameras.usual().keys} <= {*entries}:
         cameras = Cameras.usual()
-    keys = choose(f"{recording.path}, episode {chosen[0]},", entries, point_cloud, state, action, cameras)
+    keys = choose(f"{recording.path}, episode {names[0]},", entries, point_cloud, state, action, cameras)
     clouds = cameras or StoredClouds(*keys.clouds)
     found = Survey(keys, clouds)
     lacking: dict[str, list[str]] = {}
     empty, last = [], 0
-    for name in chosen:
+    for name in names:
         entries, where = recording.entries(name), f"{recording.path}, episode {name}"
         if fault := faults(entries, keys):
             lacking.setdefault(fault, []).append(name)
@@ -71,11 +71,11 @@ def survey(
         each = [f"{named(names)}: {fault}" for fault, names in lacking.items()]
         raise InputError(f"{recording.path}, {'; '.join(each)}; take them out by --without")
     if not found.lengths:
-        raise InputError(f"{recording.path} has {len(chosen)} episodes, all without a frame; nothing was read")
+        raise InputError(f"{recording.path} has {len(names)} episodes, all without a frame; nothing was read")
     found.notes = [
         *([f"left out {len(empty)} empty: {named(empty)}"] if empty else []),
         *([f"left out the last observation of {last} episodes, which no action follows"] if last else []),
-        *unused(recording.entries(chosen[0]), keys),
+        *unused(recording.entries(names[0]), keys),
     ]
     return found
 

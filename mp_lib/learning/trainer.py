@@ -18,6 +18,7 @@ from mp_lib.config import PolicyConfig, TrainConfig
 from mp_lib.data.windows import ActionWindows
 from mp_lib.learning.start import STARTS, go_on_from
 from mp_lib.learning.streams import BATCHES, NOISE, VERSION, WEIGHTS, Streams
+from mp_lib.model.average import decay, move
 from mp_lib.model.checkpoint import load_tensors, save_tensors
 from mp_lib.model.policy import DiffusionPolicy, build_policy
 from mp_lib.model.step_forms import make_optimizer, settle_form
@@ -104,17 +105,12 @@ class Trainer:
         return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
     def decay(self, step: int) -> float:
-        """How much of the average stays at a step: 1 - step^-power, at most ``ema_max``.
+        """How much of the average stays at a step."""
+        return decay(step, self.config.ema_power, self.config.ema_max)
 
-        Steps count from 0, so the first two copy the weights (official ema_model.py, ``get_decay``).
-        """
-        return min(1 - max(1, step) ** -float(self.config.ema_power), float(self.config.ema_max))
-
-    @torch.no_grad()
     def update_average(self) -> None:
-        """Move the average towards the weights by what of it does not stay."""
-        share = 1 - self.decay(self.step)
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.policy.parameters()), share)
+        """Move the average towards the weights."""
+        move(self.average, self.policy, self.decay(self.step))
 
     def ends_epoch(self) -> int | None:
         """The number of the epoch, from 0, that the last step has ended, if it has ended one."""

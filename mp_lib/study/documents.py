@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from mp_lib.config import METHODS, kind_name
-from mp_lib.study import claims, costs
+from mp_lib.study import acting_tables, claims, costs
 from mp_lib.study.runs import choose_runs
 from mp_lib.study.search import search_table
 from mp_lib.study.sentences import count, join
@@ -140,6 +140,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "floors": costs.floors,
     "fits": costs.fits,
     "wall-times": wall_times,
+    "deadlines": acting_tables.deadlines,
+    "delays": acting_tables.delays,
+    "actor-and-rollouts": acting_tables.actor_and_rollouts,
     "experts-of-adroit": rates_of(
         "adroit_experts.csv",
         "expert",

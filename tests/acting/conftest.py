@@ -18,7 +18,7 @@ def run(tmp_path_factory):
 def exported(run, tmp_path_factory):
     """The exported folder of that policy."""
     folder = tmp_path_factory.mktemp("exports") / "small"
-    export(run[1], folder, {"action_meaning": "newtons"})
+    export(run[1], folder, lambda task: {"action_meaning": f"newtons of {task}"})
     return folder
 
 

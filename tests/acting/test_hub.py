@@ -9,6 +9,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from mp_lib.__main__ import main
 from mp_lib.acting.engine import load_engine
 from mp_lib.acting.hub import export_hub
 from mp_lib.insight.inspection import inspect
@@ -18,7 +19,7 @@ from mp_lib.system.files import write_arrays, write_json
 from mp_lib.system.paths import project
 from tests.acting.exported import by_torch, make_policy, observed, save_run
 
-FINAL = {"seeds": [70000, 70001, 70002, 70003], "successes": [1, 0, 1, 1], "interval": [0.3, 0.95]}
+FINAL = {"seeds": [70000, 70001, 70002, 70003], "successes": [1, 0, 1, 1], "interval": [0.3006, 0.9544]}
 RESULT = {"final": FINAL, "demonstrations": {"episodes": 10}, "config": {"seed": 2}}
 
 
@@ -55,8 +56,13 @@ def test_front_matter_has_what_hubs_read_and_a_score_with_interval_and_seeds(hub
     assert {"type", "name"} <= found["task"].keys() and {"type", "name"} <= found["dataset"].keys()
     (metric,) = found["metrics"]
     assert metric["type"] == "success_rate" and metric["value"] == 0.75
-    assert metric["args"] == {"episodes": 4, "seeds": FINAL["seeds"], "interval": [0.3, 0.95], "training_seed": 2}
-    for said in ("3 of 4 episodes", "70000 to 70003", "0.300 to 0.950", "one training (seed 2)", "The expert is ours."):
+    assert metric["args"] == {
+        "episodes": 4,
+        "seeds": FINAL["seeds"],
+        "interval": pytest.approx([0.3006, 0.9544], abs=1e-4),
+        "training_seed": 2,
+    }
+    for said in ("3 of 4 episodes", "70000 to 70003", "0.301 to 0.954", "one training (seed 2)", "The expert is ours."):
         assert said in text
 
 
@@ -160,3 +166,20 @@ def test_the_policy_that_comes_with_the_project_can_go_to_a_hub(tmp_path):
     assert (
         "50 of 50 episodes" in card(tmp_path / "hub")[1] and load_policy(tmp_path / "hub")[0].config.num_points == 256
     )
+
+
+def test_the_verb_writes_both_and_says_in_one_line_what_is_wrong(run, same_networks, tmp_path, capsys):
+    for target in ("onnx", "hub"):
+        assert main(["export", str(run[1].parent), str(tmp_path / target), "--to", target]) == 0
+        assert capsys.readouterr().out == f"{tmp_path / target}\n"
+    assert "1 is 1 cm a step" in load_engine(tmp_path / "onnx").facts.action_meaning  # of the task's row
+    wrong = {
+        "exists already": [str(run[1]), str(tmp_path / "hub"), "--to", "hub"],
+        "unknown target 'hug'; choose one of: onnx, hub": [str(run[1]), str(tmp_path / "new"), "--to", "hug"],
+        "but there is no": [str(tmp_path / "nothing"), str(tmp_path / "new"), "--to", "hub"],
+    }
+    for said, arguments in wrong.items():
+        assert main(["export", *arguments]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line and line.startswith("mp_lib export: ")
+    assert not (tmp_path / "new").exists()

@@ -144,7 +144,7 @@ def make_two_in_a_zip(path):
 
 
 NO_STORES = {
-    "hdf5": (make_hdf5, "is an HDF5 file.*h5py"),
+    "hdf5": (make_hdf5, "is an HDF5 file.*mp_lib import"),
     "folder around": (make_around, r"is a folder around a store; give .*pour\.zarr"),
     "two stores": (make_two, "holds 2 stores; give one of: .*a.zarr.*b.zarr"),
     "no .zgroup": (lose(".zgroup"), r"its \.zgroup is missing.*cp -a"),
