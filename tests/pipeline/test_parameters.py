@@ -202,7 +202,11 @@ def test_numbers_of_a_run_are_its_own_parameters_and_none_is_the_scales():
 
 def test_a_task_of_ones_own_may_be_named_where_its_demonstrations_are_given():
     check_parameters("03_train", {"task": "my_arm", "demos": "my_arm.zarr"})
-    for wrong in ({"task": "my_arm", "demos": ""}, {"task": "metaworld_arm", "demos": "my_arm.zarr"}, {"task": "my_arm"}):
+    for wrong in (
+        {"task": "my_arm", "demos": ""},
+        {"task": "metaworld_arm", "demos": "my_arm.zarr"},
+        {"task": "my_arm"},
+    ):
         with pytest.raises(InputError, match="unknown task '(my|metaworld)_arm'"):
             check_parameters("03_train", wrong)
     with pytest.raises(InputError, match="unknown task 'my_arm'"):
