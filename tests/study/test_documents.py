@@ -22,6 +22,7 @@ SETTINGS = {
     "docs/data.md": {"16 MiB"},  # parts in which stores are read
     "docs/performance.md": {"24 GB", "1 GB"},  # a card, and what is left to CUDA on each
     "docs/reliability.md": {"15 seconds"},  # a limit of ours
+    "docs/robot.md": {"0.2 s", "0.5 s", "16 MB"},  # clocks of an actor, and the longest message
     "docs/suites.md": {"4 ms", "12.5 ms", "20 ms", "40 ms"},  # steps of simulators and of tasks
 }
 
