@@ -144,6 +144,23 @@ def finished(tmp_path_factory, toy_demos):
 
 
 @pytest.fixture(scope="session")
+def own_demos(tmp_path_factory, toy_demos):
+    """The same three demonstrations as those of a task of somebody's own, with kinds."""
+    from tests.learning.own_run import KINDS, own_store
+
+    return own_store(tmp_path_factory.mktemp("demos") / "my_arm.zarr", toy_demos, kinds=KINDS)
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory, own_demos):
+    """The folder of a finished run on these, and its result."""
+    from tests.learning.own_run import OWN, train_own
+
+    folder = tmp_path_factory.mktemp("runs") / OWN.name
+    return folder, train_own(own_demos, folder)
+
+
+@pytest.fixture(scope="session")
 def curved(tmp_path_factory, toy_demos):
     """A run of five epochs with an evaluation after every second one, its folder and result."""
     from mp_lib.learning.run import train

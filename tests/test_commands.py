@@ -110,6 +110,8 @@ def test_info_says_what_a_bug_report_needs(capsys):
         (["check", "metaworld_reach", "--episodes", "1"], "mujoco", "sim"),
         (["check", "adroit_pen", "--episodes", "1"], "gymnasium_robotics", "sim"),
         (["keep"], "pandas", "lab"),
+        (["serve", "my_run"], "websockets", "serve"),
+        (["serve", "my_run"], "msgpack", "serve"),
         (["export", "run", "folder", "--to", "onnx"], "onnxscript", "deploy"),
         (["run", "smoke", "--engine", "snakemake"], "snakemake", "cluster"),
     ],

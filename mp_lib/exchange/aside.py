@@ -24,6 +24,7 @@ from mp_lib.exchange.reading import RESTORE, Entry, Recording
 from mp_lib.system.errors import InputError, MissingFileError
 
 ERRORS = {each.__name__: each for each in (InputError, MissingFileError, PermissionError, OSError)}
+PATIENCE = 10  # seconds
 FACTS = ("episodes", "fps", "task", "kinds")
 
 
@@ -85,13 +86,17 @@ class Aside:
 
 
 def stop(process: subprocess.Popen) -> None:
-    """Let a process end, which it does when nobody asks any more."""
+    """Let a process end, which it does when nobody asks any more; one that hangs in a damaged file is killed."""
     for pipe in (process.stdin, process.stdout):
         try:
             pipe.close()
         except OSError:  # it has ended before
             continue
-    process.wait()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def serve(kind: Callable[[Path], Recording], path: str) -> None:

@@ -141,12 +141,13 @@ def names_in(spec: TaskSpec) -> tuple[list[str], list[str]]:
 
 
 def names_by_kinds(text: str) -> list[str]:
-    """Names of numbers by their kinds, such as "position x"; of several parts of a kind from the second on numbered."""
-    names, seen = [], Counter()
-    for part in Layout.parse(text).parts:
+    """Names of numbers by their kinds, such as "position x"; of several parts of a kind each has a letter."""
+    parts, names, seen = Layout.parse(text).parts, [], Counter()
+    often = Counter(part.kind.name for part in parts)
+    for part in parts:
         kind = part.kind.name
         seen[kind] += 1
-        said = kind.replace("_", " ") + (f" {seen[kind]}" if seen[kind] > 1 else "")
+        said = kind.replace("_", " ") + (f" {chr(ord('@') + seen[kind])}" if often[kind] > 1 else "")
         letters = LETTERS.get(kind, "") if part.size > 1 else ""
         ends = letters if len(letters) == part.size else range(1, part.size + 1)
         names += [said] if part.size == 1 else [f"{said} {end}" for end in ends]

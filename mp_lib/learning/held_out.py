@@ -37,13 +37,13 @@ class Split(NamedTuple):
     held_out: list[int]
 
 
-def split_of(config: TrainConfig, episodes: Sequence[int], spec: TaskSpec) -> Split:
-    """Which of a store's chosen ``episodes`` are held out: those named, a share, or as the split says.
+def split_of(config: TrainConfig, chosen: Sequence[int], spec: TaskSpec) -> Split:
+    """Which of the ``chosen`` episodes of a store are held out: those named, a share, or as the split says.
 
     Of a task that cannot be simulated it is a tenth where nothing is said, one at least if there are two. An InputError
     if none would be left to train on, or one that is named is not there.
     """
-    there = list(episodes)
+    there = list(chosen)
     named = config.held_out_episodes
     if named is not None:
         lost = sorted({*named} - {*there})

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from mp_lib.config import METHODS, kinds
-from mp_lib.drawing import networks, pictures, plots, schematic, style, success
+from mp_lib.drawing import chunks, networks, pictures, plots, schematic, style, success
 from mp_lib.drawing.figures import publish, show
 from mp_lib.insight import anatomy, film_strip
 from mp_lib.insight.episode import Watched
@@ -88,6 +88,30 @@ def metrics_table(runs, evaluated):
             frame["success_rate"] = np.where(step % 200 == 0, step / 600, np.nan)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
+
+
+CURVE = pd.DataFrame({"step": [120, 240, 360], "share": [30.0, 12.0, 9.0]})
+
+
+def errors_table(numbers):
+    rows = [
+        {"who": who, "number": number, "step": step, "share": step * (1 + place)}
+        for place, who in enumerate(chunks.LOOKS)
+        for number in numbers
+        for step in range(1, 9)
+    ]
+    return pd.DataFrame(rows)
+
+
+def chunks_table():
+    rows = [
+        {"moment": f"demonstration {episode}, frame {30 * episode}", "number": number, "step": step}
+        | {"recorded": np.sin(step / 4 + episode), "predicted": np.cos(step / 4)}
+        for episode in (1, 4, 9)
+        for number in ("rotation vector x", "gripper")
+        for step in range(1, 9)
+    ]
+    return pd.DataFrame(rows)
 
 
 def costs_table():
@@ -192,6 +216,18 @@ FIGURES = {  # name: (how to draw it, what must be written on it)
     "field": (lambda: networks.receptive_fields(field_table()), [*LABELS, "from step", "share of a row (%)"]),
     "losses": (lambda: plots.curves(metrics_table(RUNS, False), RUNS), [*LABELS, "Hydra, no attention", "loss"]),
     "curves": (lambda: plots.curves(metrics_table(ONE, True), ONE), [*LABELS, "loss", "success (%)"]),
+    "errors": (
+        lambda: chunks.errors(errors_table(["position x", "gripper"]), CURVE),
+        ["policy", "last action again", "nearest recorded state", "position x", "gripper", "step of the training"],
+    ),
+    "many_errors": (
+        lambda: chunks.errors(errors_table([f"joint {number}" for number in range(24)]), CURVE),
+        ["number of the action", "step of the chunk", chunks.OFF],
+    ),
+    "chunks": (
+        lambda: chunks.chunks(chunks_table()),
+        ["recorded", "predicted", "demonstration 4, frame 120", "gripper", "rotation\nvector x"],
+    ),
     "success": (lambda: success.by_task(success_table(TASKS)), [*LABELS, *TASKS, "Mamba-1, no attention"]),
     "one_task": (lambda: success.by_task(success_table(TASKS[:1])), [*LABELS, TASKS[0]]),
     "peers": (lambda: success.against_cost(method_table(), peers_table(), "cost"), ["Hydra", "HDP3, published"]),

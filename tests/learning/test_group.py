@@ -4,10 +4,13 @@ import pytest
 import torch
 
 from mp_lib.config import METHODS
+from mp_lib.geometry.kinds import Layout
+from mp_lib.geometry.relative import Relative
 from mp_lib.learning.group import Group, stepper
 from mp_lib.model import graphs
 from mp_lib.model.step_forms import NEEDS
-from tests.learning.test_trainer import differences, everything, make_trainer
+from tests.learning.own_run import KINDS
+from tests.learning.test_trainer import differences, everything, make_trainer, make_windows
 
 # Without a GPU all but the graph runs on the CPU.
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -45,6 +48,10 @@ def train(trainers, steps=STEPS):
     return torch.stack([group.update().clone() for _ in range(steps)])
 
 
+def relative_windows():
+    return make_windows(relative=Relative(*(Layout.parse(KINDS[key]) for key in ("state", "action"))))
+
+
 def close(first, second):
     """All weights together: where a gradient is nearly zero, AdamW makes much of its rounding."""
     first, second = everything(first), everything(second)
@@ -75,6 +82,16 @@ def test_a_group_trains_each_run_as_alone(method):
 def test_a_group_of_one_trains_as_the_plain_trainer(method):
     plain, one = make_trainer(method, device=DEVICE), grouped(method)
     steps = plain.steps_per_epoch - 1  # the smaller batch at its end is drawn otherwise
+    expected = torch.stack([plain.update() for _ in range(steps)])
+    torch.testing.assert_close(train([one], steps)[:, 0], expected, rtol=1e-5, atol=1e-6)
+    close(one, plain)
+
+
+def test_relative_actions_are_drawn_as_alone():
+    """Their rows are those of the windows, which are more than the frames."""
+    plain, one = (make_trainer(device=DEVICE, form=form, windows=relative_windows()) for form in ("torch", "cuda"))
+    assert not plain.windows.places.equal(plain.windows.frames)
+    steps = plain.steps_per_epoch - 1
     expected = torch.stack([plain.update() for _ in range(steps)])
     torch.testing.assert_close(train([one], steps)[:, 0], expected, rtol=1e-5, atol=1e-6)
     close(one, plain)

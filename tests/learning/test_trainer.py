@@ -15,21 +15,21 @@ FEW = ["simple_dp3", "dp3_mamba_v2", "dp3_mamba_bi"]
 CPU = torch.device("cpu")
 
 
-def make_windows(frames=30):
+def make_windows(frames=30, **more):
     generator = np.random.default_rng(0)
     arrays = {
         "point_cloud": generator.normal(size=(frames, 8, 3)),
         "state": generator.normal(size=(frames, 3)),
         "action": generator.uniform(-1, 1, size=(frames, 2)),
     }
-    return ActionWindows(arrays, np.array([frames // 2, frames]), horizon=4, n_obs_steps=2, n_action_steps=3)
+    return ActionWindows(arrays, np.array([frames // 2, frames]), horizon=4, n_obs_steps=2, n_action_steps=3, **more)
 
 
-def make_trainer(method="simple_dp3", seed=0, device=CPU, form="torch", **changes):
+def make_trainer(method="simple_dp3", seed=0, device=CPU, form="torch", windows=None, **changes):
     usual = {"batch_size": 8, "num_steps": 20, "warmup_steps": 2, "horizon": 4, "n_action_steps": 3, "num_points": 8}
     config = scale_config("smoke", "toy", method, seed, **usual | changes)
     policy_config = PolicyConfig(method, 3, 2, horizon=4, n_action_steps=3, num_points=8, down_dims=(32, 32, 32))
-    return Trainer(config, policy_config, make_windows(), device, form)
+    return Trainer(config, policy_config, windows or make_windows(), device, form)
 
 
 def everything(trainer):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mp_lib.config import METHODS, scale_config
+from mp_lib.config import METHODS, UNNAMED, scale_config
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.parameters import MAY_BE_EMPTY, check_parameters, parameters_of, run_config
 from mp_lib.study.designs import DESIGNS
@@ -198,6 +198,28 @@ def test_numbers_of_a_run_are_its_own_parameters_and_none_is_the_scales():
     assert usual == scale_config("quick", "metaworld_reach", "dp3", 1)
     own = run_config(given | {"num_steps": 40, "num_demos": 3, "episodes": 2, "overrides": {"learning_rate": 1e-4}})
     assert (own.num_steps, own.num_demos, own.final_episodes, own.learning_rate) == (40, 3, 2, 1e-4)
+
+
+def test_a_task_of_ones_own_may_be_named_where_its_demonstrations_are_given():
+    check_parameters("03_train", {"task": "my_arm", "demos": "my_arm.zarr"})
+    for wrong in (
+        {"task": "my_arm", "demos": ""},
+        {"task": "metaworld_arm", "demos": "my_arm.zarr"},
+        {"task": "my_arm"},
+    ):
+        with pytest.raises(InputError, match="unknown task '(my|metaworld)_arm'"):
+            check_parameters("03_train", wrong)
+    with pytest.raises(InputError, match="unknown task 'my_arm'"):
+        check_parameters("01_demonstrations", {"task": "my_arm", "demos": "my_arm.zarr"})
+
+
+def test_weights_to_go_on_from_are_a_parameter_and_no_override(finished):
+    given = {"scale": "smoke", "task": "toy", "method": "simple_dp3", "seed": 0, "attention": "paper"}
+    given |= {"expert": "default", "overrides": {}, "init": str(finished[0])}
+    kept, fitted = (run_config(given | {"normalizer": way}) for way in ("", "fit"))
+    assert (kept.normalizer, fitted.normalizer) == ("kept", "fit") and kept.init == fitted.init != UNNAMED
+    with pytest.raises(InputError, match="overrides has init; give that as the parameter init"):
+        check_parameters("03_train", {"overrides": {"init": "x"}})
 
 
 @pytest.mark.parametrize("name", sorted(DESIGNS))

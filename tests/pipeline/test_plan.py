@@ -15,7 +15,7 @@ from mp_lib.config import METHODS, scale_config
 from mp_lib.data.recording import store_path
 from mp_lib.data.windows import split_episodes, window_frames
 from mp_lib.learning.folder import PRODUCTS
-from mp_lib.learning.run import policy_config
+from mp_lib.learning.training import policy_config
 from mp_lib.model.policy import build_policy
 from mp_lib.pipeline.estimates import (
     ALIKE,
