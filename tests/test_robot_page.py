@@ -36,7 +36,7 @@ def called(command, folder, run):
     words = [run if word == "RUN" else word for word in shlex.split(command)]
     words = [str(ROOT / word) if word.startswith(("examples/", "notebooks/")) else word for word in words]
     words = [str(folder / word) if word.startswith("my_arm_policy") else word for word in words]
-    words += next((more for name, more in QUICKER.items() if name in command), [])
+    words += next((more for name, more in QUICKER.items() if name in map(os.path.basename, words)), [])
     start = {"python": [sys.executable], "papermill": [sys.executable, "-m", "papermill"]}[words[0]]
     return [*start, *words[1:]]
 

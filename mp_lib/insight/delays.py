@@ -162,5 +162,5 @@ def keep_delays(checkpoint: Path, episodes: int = 50, delays: Sequence[int] = DE
 
 def exported(checkpoint: Path, spec: TaskSpec, folder: Path) -> OnnxEngine:
     """A checkpoint under ONNX Runtime; what its actions are is told by its task where it does not say so."""
-    export(checkpoint, folder, {"action_kinds": spec.action_kinds})
+    export(checkpoint, folder, lambda task: {"action_kinds": spec.action_kinds})
     return OnnxEngine.load(folder)
