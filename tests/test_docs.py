@@ -20,7 +20,7 @@ from mp_lib.pipeline.parameters import parameters_of
 from mp_lib.scales import SCALES
 from tests import ROOT
 
-NAMED = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "data/*/README.md", "figures/README.md"]
+NAMED = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "data/*/README.md", "*/README.md"]
 DOCUMENTS = sorted(path for pattern in NAMED for path in ROOT.glob(pattern))
 GENERATED = tuple(line.rstrip("*/") for line in (ROOT / ".gitignore").read_text().splitlines() if line[:1] not in "*!#")
 TRACKED = (".cff", ".csv", ".md", ".npz", ".png", ".sh", ".toml", ".txt", ".yml")  # endings of names without a folder
