@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -18,12 +18,13 @@ log = logging.getLogger(__name__)
 GROUP = "mp_lib.tasks"
 
 
-class Tasks(Mapping[str, TaskSpec]):
+class Tasks(MutableMapping[str, TaskSpec]):
     """Tasks by name: ``own`` rows first, then those of installed packages.
 
     These are imported, once, when a name is asked for that ``own`` lacks, or when all are listed. Of a package that
     cannot be imported a line of the log says so, and its tasks are not there. An InputError names the package that
-    declares a task under a name or a suite that is not its to give.
+    declares a task under a name or a suite that is not its to give. A row that is set is one of the own, in this
+    process.
     """
 
     def __init__(self, own: Iterable[TaskSpec]):
@@ -38,6 +39,12 @@ class Tasks(Mapping[str, TaskSpec]):
 
     def __len__(self) -> int:
         return len(self._own) + len(self._others)
+
+    def __setitem__(self, name: str, row: TaskSpec) -> None:
+        self._own[name] = row
+
+    def __delitem__(self, name: str) -> None:
+        del self._own[name]
 
     @cached_property
     def _others(self) -> dict[str, TaskSpec]:

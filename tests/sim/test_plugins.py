@@ -79,6 +79,14 @@ def test_packages_are_imported_once(install):
     assert [*found] and found["bench_push"] is first
 
 
+def test_a_row_may_be_set_by_hand():
+    found = Tasks(OWN)
+    found["toy"] = TOY
+    assert found["toy"] is TOY and [*found][-1] == "toy" and len(found) == 4
+    del found["toy"]
+    assert "toy" not in found
+
+
 def test_an_unknown_name_lists_those_of_packages(install):
     install("bench-tasks", rows("bench_push"))
     with pytest.raises(InputError, match="unknown task 'push'; choose one of: .*bench_push"):
