@@ -59,7 +59,7 @@ def of_success(result: RunResult) -> str:
     config, final, held_out = result.config, result.final, result.held_out
     found = [of_rate(sum(final["successes"]), len(final["successes"]))] if final else []
     found += [of_held_out(held_out)] if held_out else []
-    told = ". ".join(found) or "nothing was held out and nothing can be simulated, so that nothing is known of it"
+    told = "; ".join(found) or "nothing was held out and nothing can be simulated, so that nothing is known of it"
     named = f"**{config['method']}** on **{config['task']}**, seed {config['seed']}"
     return f"{named}: {told}. Conditions: {protocol(config)}."
 
