@@ -66,8 +66,7 @@ def main(arguments=None):
     given = parser.parse_args(arguments)
     actor = Actor.load(given.policy, asynchronous=True, max_step=0.05)
     camera, arm = Camera(), Arm(actor.facts.state_dim)
-    looked = actor.check(cloud_of(camera.read()[0]), arm.state())
-    print(looked)
+    print(looked := actor.check(cloud_of(camera.read()[0]), arm.state()))
     if looked.ok or given.fake:
         print(run(actor, camera, arm, given.seconds))
 

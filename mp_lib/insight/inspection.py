@@ -97,7 +97,7 @@ def fitting(task: str | None, state_dim: int, action_dim: int) -> tuple[str, str
     if task and is_own(task):
         return f"{task}, which nothing here simulates", ""
     if not fits:
-        return f"no task that is simulated here, none of which has {sizes}; train it under a name of your own", ""
+        return f"no task here: none has {sizes}", ""
     suites = dict.fromkeys(TASKS[name].suite for name in fits)
     named = join(fits) if len(fits) < 6 else f"{len(fits)} tasks of {join([*suites])}"
     return f"by its sizes ({sizes}): {named}; give the task that is meant", "TASK"

@@ -131,7 +131,7 @@ def test_what_helps_can_be_pasted(tmp_path):
     given += ["-p", "overrides", '{"num_points": 32}']  # fewer than the usual scale asks for
     assert shlex.split(inspect("my demos.zarr")["helps"]) == [*notebook, *given]
     write(tmp_path / "others.zarr", data__state=np.zeros((150, 7)))
-    assert "01_demonstrations" in inspect("others.zarr")["helps"]
+    assert " -p task my_task " in inspect("others.zarr")["helps"], "under a name of one's own it can be trained"
     notebook[1] = "notebooks/04_evaluate.ipynb"
     for name, facts, given in (
         ("a.safetensors", {"task": "metaworld_assembly"}, []),
