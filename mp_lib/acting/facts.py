@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 
-from mp_lib.config import BOUNDS, COUNT, PolicyConfig
+from mp_lib.config import ACTIONS, BOUNDS, COUNT, PolicyConfig
 from mp_lib.geometry.kinds import Layout
 from mp_lib.geometry.relative import Relative
 from mp_lib.interfaces import look_up
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.values import check_bounds, read_fields
-
-ACTIONS = ("absolute", "relative")
 
 
 @dataclass(frozen=True)
@@ -80,14 +78,12 @@ class PolicyFacts:
 
 def facts_of(config: PolicyConfig, header: Mapping, checkpoint: str, name: str = "") -> PolicyFacts:
     """The facts of a policy's configuration and of what is saved with its weights (task, action_meaning)."""
-    kinds = {key: getattr(config, key, usual) for key, usual in (("actions", "absolute"), ("state_kinds", ""))}
-    kinds["action_kinds"] = getattr(config, "action_kinds", "")
-    relative = kinds["actions"] == "relative" and kinds["action_kinds"]
     shared = {field.name for field in fields(PolicyFacts)} & {field.name for field in fields(config)}
+    relative = config.actions == "relative" and config.action_kinds
     return PolicyFacts(
-        **{key: getattr(config, key) for key in shared} | kinds,
+        **{key: getattr(config, key) for key in shared},
         task=str(header.get("task") or ""),
-        robot_dim=Layout.parse(kinds["action_kinds"]).size if relative else config.action_dim,
+        robot_dim=Layout.parse(config.action_kinds).size if relative else config.action_dim,
         action_meaning=str(header.get("action_meaning") or ""),
         checkpoint=checkpoint,
         name=name,

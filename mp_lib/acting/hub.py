@@ -136,9 +136,8 @@ def metrics_of(result: Mapping) -> list[dict]:
         detail = {"episodes": len(seeds), "seeds": list(seeds), "interval": [low, high], "training_seed": training}
         return [{"type": "success_rate", "name": name, "value": rate, "args": detail}]
     held = result.get("held_out") or {}
-    numbers = {key: value for key, value in held.items() if isinstance(value, float)}
-    name = "on episodes that were held out; no success rate"
-    return [{"type": f"held_out_{key}", "name": name, "value": value} for key, value in numbers.items()]
+    name = "mean error of executed actions on episodes held out, as a share of their range; no success rate"
+    return [{"type": f"held_out_{key}", "name": name, "value": share} for key, share in held.get("share", {}).items()]
 
 
 def front_matter(keys: Mapping) -> list[str]:

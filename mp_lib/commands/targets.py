@@ -23,10 +23,10 @@ def weights_of(given: argparse.Namespace) -> Path:
 
 
 def told_of(task: str) -> Mapping[str, str]:
-    """What the project knows of a task and weights may not say: units of its actions."""
+    """What the project knows of a task and weights may not say: units and kinds of its actions."""
     from mp_lib.sim.tasks import TASKS
 
-    return {"action_meaning": TASKS[task].action_meaning} if task in TASKS else {}
+    return {key: getattr(TASKS[task], key) for key in ("action_meaning", "action_kinds")} if task in TASKS else {}
 
 
 def to_onnx(given: argparse.Namespace) -> None:

@@ -67,13 +67,13 @@ def test_front_matter_has_what_hubs_read_and_a_score_with_interval_and_seeds(hub
 
 
 def test_errors_on_held_out_episodes_are_called_no_success_rate(run, tmp_path):
-    result = {"final": None, "held_out": {"error": 0.125, "episodes": 2, "last_action": 0.5}}
+    result = {"final": None, "held_out": {"episodes": [2], "share": {"error": 0.125, "repeat_last": 0.5}}}
     export_hub(run[1], tmp_path / "hub", result)
     front, text = card(tmp_path / "hub")
     metrics = front["model-index"][0]["results"][0]["metrics"]
     assert {metric["type"]: metric["value"] for metric in metrics} == {
         "held_out_error": 0.125,
-        "held_out_last_action": 0.5,
+        "held_out_repeat_last": 0.5,
     }
     assert "They are no success rate." in text and "success_rate" not in text
 
