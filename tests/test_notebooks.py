@@ -67,7 +67,7 @@ def test_one_cell_holds_parameters_as_literals(notebook):
     used = {node.id for cell in code_cells(notebook) for node in ast.walk(ast.parse(cell.source)) if loads(node)}
     if "run_config" in used:  # which is given all names
         used |= {PARAMETER_FOR.get(field, field) for field in NUMBERS} | {"scale", "seed", "attention", "expert"}
-        used |= {"method", "overrides"}
+        used |= {"method", "overrides", "normalizer"}
     assert names and set(names) <= used, f"never used: {set(names) - used}"
 
 

@@ -136,12 +136,15 @@ def load_policy(path: str | Path, method: str | None = None) -> tuple[DiffusionP
 def is_ours_at(path: Path) -> bool:
     """Whether a file is to be read as one of ours: safetensors with our header, or our suffix but no safetensors.
 
-    Others may call something a header, too. Two of our words tell ours: what damages one leaves the other.
+    Others may call something a header, too. Two of our words tell ours: what damages one leaves the other, and where
+    the header's own name is damaged both are there.
     """
     try:
         with safe_open(path, "pt") as file:
-            header = (file.metadata() or {}).get("header", "")
-            return '"checksum"' in header or '"policy"' in header
+            metadata = file.metadata() or {}
+            told = metadata.get("header", "")
+            words = [[word in text for word in ('"checksum"', '"policy"')] for text in metadata.values()]
+            return '"checksum"' in told or '"policy"' in told or any(map(all, words))
     except (SafetensorError, OSError):
         return path.suffix == ".safetensors"
 

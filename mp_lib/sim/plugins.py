@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from multiprocessing.reduction import ForkingPickler
 
 from mp_lib.interfaces import TaskSpec
 from mp_lib.system.errors import InputError, one_line, shown
@@ -76,7 +76,7 @@ def check(spec: TaskSpec) -> None:
     if not isinstance(spec, TaskSpec):
         raise TypeError(f"{shown(spec)} is no TaskSpec")
     try:
-        pickle.dumps(spec)
+        ForkingPickler.dumps(spec)
     except Exception as error:
         allowed = "functions or classes of a module, or functools.partial of these, as simulating processes import them"
         raise TypeError(

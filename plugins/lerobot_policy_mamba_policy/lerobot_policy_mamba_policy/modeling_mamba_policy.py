@@ -12,12 +12,12 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor
 
 from lerobot_policy_mamba_policy.configuration_mamba_policy import MambaConfig
-from mp_lib.learning.folder import find_checkpoint
 from mp_lib.model.average import decay, move
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.history import complete_points
 from mp_lib.model.noise import chunk_noise
 from mp_lib.model.policy import DiffusionPolicy, build_policy
+from mp_lib.model.weights import find_checkpoint
 
 STATE, ACTION = "observation.state", "action"
 
