@@ -25,7 +25,7 @@ def test_every_file_is_text_with_lf_or_binary():
     for line in git("ls-files", "--eol").splitlines():
         index, _, name = line.split(maxsplit=2)
         assert (
-            index == ("i/-text" if name.endswith((".mp4", ".npz", ".png", ".safetensors")) else "i/lf")
+            index == ("i/-text" if name.endswith((".mp4", ".npz", ".parquet", ".png", ".safetensors")) else "i/lf")
             or index == "i/none"
         ), name
 
