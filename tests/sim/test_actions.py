@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from mp_lib.geometry.kinds import KINDS
 from mp_lib.sim.tasks import ADROIT_TASKS, TASKS
 from tests import ROOT
 
@@ -20,13 +21,10 @@ def test_every_task_says_what_its_actions_mean_as_the_documents_do():
         assert re.search(r"\b1 (is|are) ", row.action_meaning) and row.action_meaning in told
 
 
-KINDS = {"position", "joint", "angle", "rotation_vector", "quaternion", "velocity", "step", "gripper"}
-
-
 @pytest.mark.parametrize("task", TASKS)
 def test_the_kinds_of_an_actions_numbers_are_as_many_as_these(task):
     parts = [part.split(":") for part in TASKS[task].action_kinds.split()]
-    assert {kind for kind, _ in parts} <= KINDS
+    assert {kind for kind, _ in parts} <= KINDS.keys()
     assert sum(int(count) for _, count in parts) == TASKS[task].action_dim
 
 
