@@ -21,7 +21,6 @@ from mp_lib.acting.exporting import export
 from mp_lib.acting.exports import read_export
 from mp_lib.acting.hub import export_hub
 from mp_lib.acting.loading import load_weights
-from mp_lib.acting.seen import SEEN
 from mp_lib.config import PolicyConfig
 from mp_lib.data.recording import collect
 from mp_lib.data.replay_buffer import ReplayBuffer
@@ -33,7 +32,7 @@ from mp_lib.learning.metrics import Metrics
 from mp_lib.learning.run import train
 from mp_lib.model.checkpoint import from_official, load_policy, load_tensors
 from mp_lib.model.policy import build_policy
-from mp_lib.model.weights import CHECKPOINT
+from mp_lib.model.weights import CHECKPOINT, SEEN
 from mp_lib.sim.experts import NETWORK_ARRAYS, read_network
 from mp_lib.study import tables
 from mp_lib.study.rows import load_kept, load_runs

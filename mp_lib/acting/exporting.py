@@ -12,9 +12,10 @@ import torch
 from mp_lib.acting.exports import ARRAYS, FACTS, KIND, LONGEST_TABLE, NETWORKS, checksum, digest
 from mp_lib.acting.facts import PolicyFacts
 from mp_lib.acting.loading import load_weights, normalizer_of, untold
-from mp_lib.acting.seen import SEEN, Seen
+from mp_lib.acting.seen import Seen
 from mp_lib.model.backends import Condition, Denoise, export_onnx
 from mp_lib.model.policy import DiffusionPolicy
+from mp_lib.model.weights import SEEN
 from mp_lib.system.extras import require
 from mp_lib.system.files import write_arrays, write_atomically, write_json
 from mp_lib.system.folders import whole_folder

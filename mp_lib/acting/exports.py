@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from mp_lib.acting.facts import PolicyFacts, read_facts
-from mp_lib.acting.seen import SEEN, Seen, read_seen, seen_by
+from mp_lib.acting.seen import Seen, read_seen, seen_by
 from mp_lib.model.denoising import coefficients, inference_steps
+from mp_lib.model.weights import SEEN
 from mp_lib.system.errors import InputError
 from mp_lib.system.files import read_arrays, read_json
 

@@ -14,11 +14,10 @@ from mp_lib.system.extras import require
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds from an observation to its actions, and how many came later than the next was due."""
+    """Seconds from each observation to its actions, of which the server took so many; ``late`` came after the next."""
 
-    steps: int
-    median_ms: float
-    worst_ms: float
+    answers: tuple[float, ...]
+    chunks: tuple[float, ...]
     late: int
 
 
@@ -33,7 +32,7 @@ def measure_latency(port: int, host: str = "127.0.0.1", *, every: float = 0.02, 
     from websockets.sync.client import connect
 
     at_least_one(steps=steps)
-    took = []
+    took, chunks = [], []
     try:
         with connect(f"ws://{host}:{port}", compression=None, max_size=None) as server:
             facts = read(server.recv())
@@ -44,11 +43,12 @@ def measure_latency(port: int, host: str = "127.0.0.1", *, every: float = 0.02, 
                 time.sleep(max(0.0, began + step * every - time.perf_counter()))
                 sent = time.perf_counter()
                 server.send(pack({"point_cloud": cloud, "state": state}))
-                read(server.recv())
+                answer = read(server.recv())
                 took.append(time.perf_counter() - sent)
+                chunks.append(answer["server_timing"]["infer_ms"] / 1000)
     except (WebSocketException, OSError) as error:
         raise InputError(f"no policy server answers at {host}:{port} ({one_line(error)})") from error
-    return Latency(steps, 1000 * float(np.median(took)), 1000 * max(took), sum(each > every for each in took))
+    return Latency((*took,), (*chunks,), sum(each > every for each in took))
 
 
 def read(answer: bytes | str) -> dict:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mp_lib.acting.facts import PolicyFacts, facts_of
-from mp_lib.acting.seen import SEEN, Seen, read_seen, seen_by
+from mp_lib.acting.seen import Seen, read_seen, seen_by
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.hub_folder import CONFIG, digest_beside
 from mp_lib.model.policy import DiffusionPolicy
-from mp_lib.model.weights import HUB_WEIGHTS, name_of_weights
+from mp_lib.model.weights import HUB_WEIGHTS, SEEN, name_of_weights
 from mp_lib.system.errors import InputError
 from mp_lib.system.provenance import file_hash
 

@@ -12,8 +12,6 @@ from mp_lib.acting.facts import PolicyFacts
 from mp_lib.system.errors import InputError
 from mp_lib.system.files import read_arrays
 
-SEEN = "seen.npz"  # beside the weights
-
 
 @dataclass(frozen=True, eq=False)
 class Seen:

@@ -11,8 +11,6 @@ from mp_lib.geometry import grippers
 from mp_lib.geometry.kinds import Layout
 from mp_lib.system.files import write_arrays
 
-SEEN = "seen.npz"  # beside a policy
-
 
 def seen_in(windows: ActionWindows, layout: Layout | None) -> dict[str, np.ndarray]:
     """What windows hold, float32: a cloud, ranges (low and high) of clouds, states and actions, in their own units.
@@ -38,6 +36,6 @@ def seen_in(windows: ActionWindows, layout: Layout | None) -> dict[str, np.ndarr
     return {name: np.asarray(values, np.float32) for name, values in found.items()}
 
 
-def save_seen(folder: Path, windows: ActionWindows, layout: Layout | None) -> None:
-    """Write what windows hold beside a policy in ``folder``."""
-    write_arrays(folder / SEEN, seen_in(windows, layout))
+def save_seen(path: Path, windows: ActionWindows, layout: Layout | None) -> None:
+    """Write what windows hold as a file of arrays, which lies beside a policy."""
+    write_arrays(path, seen_in(windows, layout))

@@ -12,7 +12,6 @@ import numpy as np
 from mp_lib.config import PolicyConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.exchange.cameras import read_cameras, read_crop
-from mp_lib.exchange.drafts import check_free, draft
 from mp_lib.exchange.formats import open_recording
 from mp_lib.exchange.keys import Keys
 from mp_lib.exchange.reading import Recording
@@ -21,6 +20,7 @@ from mp_lib.exchange.survey import Survey, named, survey
 from mp_lib.geometry.kinds import Layout
 from mp_lib.point_cloud import sample_farthest, without_padding
 from mp_lib.system.errors import InputError, is_count, shown
+from mp_lib.system.folders import refuse_existing, whole_folder
 from mp_lib.system.paths import from_home
 from mp_lib.system.progress import track
 
@@ -82,13 +82,12 @@ class Counts:
 def convert(source: str | Path, demos: str | Path, wishes: Wishes | None = None) -> Conversion:
     """Write what lies at ``source`` as a store of demonstrations.
 
-    Raises an InputError of one line for what is there and is not read or does not fit, a MissingFileError where nothing
-    is, a MissingExtraError where a package is missing, a FileExistsError where ``demos`` is taken; nothing is left
-    behind then.
+    Raises an InputError of one line for what is not read or does not fit, or where ``demos`` is taken, a
+    MissingFileError where nothing is, a MissingExtraError where a package is missing; nothing is left behind then.
     """
     wishes, target = wishes or Wishes(), from_home("demos", demos)
     check_wishes(wishes)
-    check_free(target)
+    refuse_existing(target)
     cameras, box = read_cameras(from_home("cameras", wishes.cameras)) if wishes.cameras else (None, None)
     box = read_crop("crop", wishes.crop) if wishes.crop else box
     recording = open_recording(source, wishes.format)
@@ -102,7 +101,7 @@ def convert(source: str | Path, demos: str | Path, wishes: Wishes | None = None)
         **said(recording, found, wishes),
     }
     counts = Counts()
-    with draft(target) as path, track(sum(found.lengths.values()), f"import {recording.path.name}") as bar:
+    with whole_folder(target) as path, track(sum(found.lengths.values()), f"import {recording.path.name}") as bar:
         made = None
         for name, length in found.lengths.items():
             clouds = sampled(recording, name, found, box, wishes.points, counts)

@@ -10,11 +10,11 @@ import numpy as np
 
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.exchange.conversion import MOST_FPS
-from mp_lib.exchange.drafts import check_free, draft
 from mp_lib.exchange.lerobot import DATA, INFO, OWN
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.extras import require
 from mp_lib.system.files import writing
+from mp_lib.system.folders import refuse_existing, whole_folder
 from mp_lib.system.paths import from_home
 from mp_lib.system.progress import track
 
@@ -29,12 +29,12 @@ def export(demos: str | Path, folder: str | Path, fps: float | None = None) -> P
     """Write all episodes of a store as a LeRobot data set; returns its folder.
 
     Features are observation.pointcloud (N, 3), observation.state (S,) and action (A,), float32, the same to the bit.
-    ``fps`` is frames a second, by default the store's own. Raises an InputError where neither says it, and a
-    FileExistsError where ``folder`` is taken; nothing is left behind then.
+    ``fps`` is frames a second, by default the store's own. Raises an InputError where neither says it, or where
+    ``folder`` is taken; nothing is left behind then.
     """
     require("import", "pyarrow")
     target = from_home("folder", folder)
-    check_free(target)
+    refuse_existing(target)
     buffer = ReplayBuffer.open(demos)
     if not buffer.num_episodes:
         raise InputError(f"{buffer.path} has no episode; record one first")
@@ -43,8 +43,8 @@ def export(demos: str | Path, folder: str | Path, fps: float | None = None) -> P
         raise InputError(f"fps {shown(fps)} given; LeRobot's frames have times: say how many a second, as --fps 25")
     fps = int(fps) if fps == int(fps) else fps
     frames = buffer.read()
-    with draft(target) as path, writing(target), track(buffer.num_episodes, f"export {buffer.path.name}") as bar:
-        (path / "meta").mkdir(parents=True)
+    with whole_folder(target) as path, writing(target), track(buffer.num_episodes, f"export {buffer.path.name}") as bar:
+        (path / "meta").mkdir()
         rows = write_frames(path, buffer, frames, fps, bar.advance)
         write_meta(path, buffer, frames, fps, rows)
     return target

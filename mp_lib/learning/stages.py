@@ -31,7 +31,7 @@ from mp_lib.learning.start import beyond
 from mp_lib.learning.trainer import Trainer
 from mp_lib.learning.training import Training, policy_config
 from mp_lib.model.checkpoint import checksum, save_policy
-from mp_lib.model.weights import CHECKPOINT, TRAINING
+from mp_lib.model.weights import CHECKPOINT, SEEN, TRAINING
 from mp_lib.statistics import wilson_interval
 from mp_lib.system import provenance
 from mp_lib.system.device import device_name, peak_memory
@@ -230,7 +230,7 @@ class Run:
     def finish(self) -> RunResult:
         """Save the policy, evaluate it, and say all that is known."""
         kinds = self.spec.action_kinds
-        save_seen(self.folder, self.windows, Layout.parse(kinds) if kinds else None)
+        save_seen(self.folder / SEEN, self.windows, Layout.parse(kinds) if kinds else None)
         save_policy(self.folder / CHECKPOINT, self.trainer.average, **self.facts())
         final, held_out = self.score(), self.compare()
         attributes = self.store.attributes

@@ -11,6 +11,7 @@ from mp_lib.system.paths import given_path, project, run_path
 
 CHECKPOINT = "policy.safetensors"  # of a run
 TRAINING = "training.safetensors"  # of a run in progress
+SEEN = "seen.npz"  # beside a checkpoint: the ranges of what it was trained on
 HUB_WEIGHTS = "model.safetensors"  # of a folder for model hubs
 KEPT = "kept"  # instead of a checkpoint: the episode that is kept with the project
 # Where weights lie in a folder, ours first; the official repositories save below checkpoints/.

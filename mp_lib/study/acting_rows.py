@@ -16,8 +16,8 @@ from mp_lib.system.files import write_atomically
 from mp_lib.system.paths import results_path, supplied
 from mp_lib.system.values import read_fields
 
-# Who asks for a chunk when: the ordinary rollout, and an actor's two schedules.
-SCHEDULES = (ROLLOUT, IN_TURN, AHEAD) = ("rollout", "in turn", "ahead")
+# Who asks for a chunk when: the ordinary rollout, an actor's two schedules, a server's client at every step.
+SCHEDULES = (ROLLOUT, IN_TURN, AHEAD, SERVED) = ("rollout", "in turn", "ahead", "served")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Deadlines(Kept):
     """An actor at ``rate`` steps a second for ``steps`` of them.
 
     ``missed`` commands came after their step had ended; at ``held`` steps the arm held since a chunk was ``late``.
-    An answer is what a command took, a chunk what the policy did, both in milliseconds: median and longest.
+    An answer is what a command took, a chunk what the policy did, both in milliseconds: median and longest. Served, a
+    client asks a server for a chunk at every step, and missed are answers that took longer than one.
     """
 
     FILE = "deadlines.csv"

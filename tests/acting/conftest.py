@@ -1,4 +1,4 @@
-"""One export for all tests of this room, since it takes seconds."""
+"""One export for all tests of this room, since it takes seconds, and a server for those of a file."""
 
 import pytest
 
@@ -27,3 +27,12 @@ def same_networks(exported, monkeypatch):
     """Exports of policies that differ in their normaliser alone take the networks that are there already."""
     networks = [(exported / name).read_bytes() for name in NETWORKS]
     monkeypatch.setattr("mp_lib.acting.exporting.export_parts", lambda policy: networks)
+
+
+@pytest.fixture(scope="module")
+def at_work():
+    """A server of the fake engine."""
+    from tests.acting.serving import serving  # needs websockets
+
+    with serving() as server:
+        yield server

@@ -1,14 +1,9 @@
 """A policy server: its clients get what an actor of their own would say, and whatever comes, it goes on."""
 
 import contextlib
-import logging
-import os
 import re
-import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -21,23 +16,13 @@ from websockets.sync.client import connect
 
 from mp_lib.acting import server as module
 from mp_lib.acting.actor import Actor
-from mp_lib.acting.engine import load_engine
 from mp_lib.acting.history import NAMES
-from mp_lib.acting.latency import measure_latency
 from mp_lib.acting.packing import pack
-from mp_lib.acting.server import MOST_BYTES, MOST_CLIENTS, MOST_PARTS, bound
+from mp_lib.acting.server import MOST_BYTES, MOST_CLIENTS, MOST_PARTS
 from mp_lib.acting.sessions import MOST_POINTS
 from mp_lib.model.noise import chunk_noise
-from mp_lib.system.errors import InputError
-from tests import ROOT
 from tests.acting.fake import ACTION, FRAMES, HORIZON, POINTS, STATE, STEPS, FakeEngine, cloud, seen
 from tests.acting.serving import Client, fake_engine, serving, whole
-
-
-@pytest.fixture(scope="module")
-def at_work():
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture
@@ -352,67 +337,3 @@ def test_the_end_does_not_wait_for_clients_that_do_not():
         sock.close()
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", server.port))
-
-
-def test_only_other_addresses_than_loopback_are_warned_of(caplog):
-    for host in ("127.0.0.1", "localhost"):
-        bound(host, 0).close()
-    assert not caplog.records
-    bound("0.0.0.0", 0).close()
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING and "0.0.0.0: whoever reaches this address may connect" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("host", "port", "said"),
-    [
-        ("127.0.0.1", -1, "port -1 given; give 1 to 65535"),
-        ("127.0.0.1", 65536, "port 65536 given"),
-        ("no such host", 0, "host 'no such host' given, which is no address of this machine"),
-        ("a" * 70 + ".b", 0, "which is no address"),
-        ("192.0.2.1", 0, "192.0.2.1:0 cannot be listened at .*; choose another port"),
-    ],
-)
-def test_an_address_that_cannot_be_is_refused(host, port, said):
-    with pytest.raises(InputError, match=said):
-        bound(host, port)
-
-
-def test_a_port_that_another_has_is_refused(at_work):
-    with pytest.raises(InputError, match=f"127.0.0.1:{at_work.port} cannot be listened at"):
-        bound("127.0.0.1", at_work.port)
-
-
-def test_latency_is_counted_by_step(at_work):
-    found = measure_latency(at_work.port, every=0.001, steps=20)
-    assert found.steps == 20 and 0 < found.median_ms <= found.worst_ms and 0 <= found.late <= 20
-    with pytest.raises(InputError, match="no policy server answers at 127.0.0.1:1 "):
-        measure_latency(1, steps=2)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_serves_an_export_until_it_is_told_to_end(exported, number):
-    command = [sys.executable, "-m", "mp_lib", "serve", str(exported), "--port", "0", "--n-action-steps", "3"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, **pipes) as process:
-        try:
-            said = process.stdout.readline()
-            port = int(re.search(r"answers at ws://127\.0\.0\.1:(\d+); Ctrl-C ends it", said)[1])
-            actor, draw = Actor(load_engine(exported), n_action_steps=3), np.random.default_rng(0)
-            with Client(port) as client:
-                for _ in range(3):
-                    cloud, state = draw.normal(size=(50, 3)), draw.normal(size=9)
-                    given = {"point_cloud": cloud.astype("f4"), "observation.state": state.astype("f4")}
-                    np.testing.assert_array_equal(client.actions(given), actor.predict_action_chunk(given))
-                process.send_signal(number)
-                out, errors = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert (process.returncode, out, errors) == (0, f"ws://127.0.0.1:{port} is closed\n", "")
-
-
-def test_serving_an_export_needs_no_torch(exported):
-    code = "import sys; from mp_lib.acting import engine, server; "
-    code += f"server.PolicyServer(engine.load_engine({str(exported)!r})); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert (done.stdout, done.stderr) == ("False\n", "")

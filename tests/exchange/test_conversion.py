@@ -156,7 +156,7 @@ def test_a_target_that_is_there_is_refused_and_left_alone(tmp_path):
     source = write_npz(tmp_path / "source", made_up())
     (tmp_path / "arm.zarr").mkdir()
     (tmp_path / "arm.zarr" / "mine").write_text("x")
-    with pytest.raises(FileExistsError, match="exists already"):
+    with pytest.raises(InputError, match="exists already"):
         convert(source, tmp_path / "arm.zarr")
     assert (tmp_path / "arm.zarr" / "mine").read_text() == "x"
 

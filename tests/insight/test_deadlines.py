@@ -1,14 +1,16 @@
 """Deadlines are counted against the clock of the robot, and a row is measured once."""
 
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 
 from mp_lib.__main__ import main
 from mp_lib.insight import deadlines
-from mp_lib.insight.deadlines import SCHEDULES, SIZES, Timed, measure
-from mp_lib.study.acting_rows import AHEAD, IN_TURN, Deadlines, read_rows
+from mp_lib.insight.deadlines import MEASURES, SIZES, Timed, commanded, served, write_fresh
+from mp_lib.study.acting_rows import Deadlines, read_rows
+from mp_lib.system.errors import InputError
 from tests.acting.fake import FakeEngine
 
 RATE = 100
@@ -27,22 +29,22 @@ class Slow(FakeEngine):
 
 
 def test_in_turn_a_chunk_that_takes_longer_than_a_step_is_missed_and_those_behind_it_until_it_is_caught_up():
-    found = measure(Slow(0.055), IN_TURN, 7, RATE)  # one chunk within, at the fourth step, over five more
+    found = commanded(Slow(0.055), False, 7, RATE)  # one chunk within, at the fourth step, over five more
     assert found["missed"] >= 4 and found["held"] == found["late"] == 0
     assert found["answer_longest"] >= 55 > found["answer_median"]
     assert found["chunk_median"] >= 55
 
 
 def test_ahead_the_arm_holds_instead_and_says_so():
-    found = measure(Slow(0.2), AHEAD, 20, RATE)
+    found = commanded(Slow(0.2), True, 20, RATE)
     assert found["held"] > 5 and found["late"] >= 1
     assert found["answer_median"] < 55
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_an_engine_that_answers_at_once_is_asked_as_often_as_its_chunks_are_long(schedule):
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_engine_that_answers_at_once_is_asked_as_often_as_its_chunks_are_long(asynchronous):
     engine = FakeEngine()
-    found = measure(engine, schedule, 16, RATE)
+    found = commanded(engine, asynchronous, 16, RATE)
     assert found["held"] == 0 and 4 <= len(engine.given) <= 6
     assert {*found} < {*Deadlines.__dataclass_fields__}
 
@@ -57,28 +59,39 @@ def test_a_timed_engine_is_the_engine():
 
 @pytest.mark.usefixtures("empty_root")
 def test_rows_outlive_a_kill_and_are_measured_once(monkeypatch):
-    measured, real = [], measure
+    measured = []
 
-    def once(engine, schedule, *given):
-        measured.append((engine, schedule))
+    def once(schedule, folder, *_):
+        measured.append((folder.read_text(), schedule))
         if len(measured) == 3:
             raise KeyboardInterrupt
-        return real(FakeEngine(), schedule, *given)
+        return commanded(FakeEngine(), False, 3, RATE)
 
-    monkeypatch.setattr(deadlines, "measure", once)
-    monkeypatch.setattr(deadlines, "fresh_engine", lambda *size: size)
+    monkeypatch.setattr(deadlines, "MEASURES", {schedule: partial(once, schedule) for schedule in MEASURES})
+    monkeypatch.setattr(deadlines, "write_fresh", lambda scale, *given: given[-1].write_text(scale))
     assert main(["keep-acting", "--steps", "5"]) == 130
     assert len(read_rows(Deadlines)) == 2
     for _ in range(2):
         assert main(["keep-acting", "--steps", "5"]) == 0
-    assert [engine[:3] for engine, _ in measured] == [SIZES[0]] * 2 + [SIZES[1]] * 3
+    first, second = ([(scale, schedule) for schedule in MEASURES] for scale, *_ in SIZES)
+    assert measured == [*first, first[-1], *second]
     rows = read_rows(Deadlines)
-    assert {(row.scale, row.method, row.num_inference_steps) for row in rows} == {*SIZES} and len(rows) == 4
+    assert {(row.scale, row.method, row.num_inference_steps) for row in rows} == {*SIZES}
+    assert len(rows) == len(SIZES) * len(MEASURES)
     assert all(row.steps == 5 and row.rate == 50 for row in rows)
+
+
+@pytest.mark.usefixtures("empty_root")
+def test_a_server_that_does_not_start_is_a_line(tmp_path):
+    with pytest.raises(InputError, match="has not started"):
+        served(tmp_path / "nothing", 1, 2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: size[0])
-def test_policies_of_both_sizes_act(size):
-    found = measure(deadlines.fresh_engine(*size, 1), AHEAD, 20, 50)
-    assert 0 < found["chunk_median"] <= found["chunk_longest"]
+def test_policies_of_both_sizes_act_in_each_way(size, tmp_path):
+    write_fresh(*size, tmp_path / "policy")
+    for measure in MEASURES.values():
+        found = measure(tmp_path / "policy", 1, 20)
+        assert 0 < found["chunk_median"] <= found["chunk_longest"]
+        assert found["answer_longest"] >= found["answer_median"] > 0
