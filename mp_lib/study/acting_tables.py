@@ -14,7 +14,7 @@ from mp_lib.study.tables import markdown
 
 
 def deadlines() -> str:
-    """How an actor keeps up: a row a network and schedule."""
+    """How an actor keeps up, and a server: a row a network and schedule."""
     rows = read_rows(Deadlines)
     heads = ["network", "denoising steps", "schedule", "missed", "held steps", "late chunks"]
     heads += ["a command: median (longest)", "a chunk: median (longest)"]
@@ -102,4 +102,5 @@ def origin(rows: Sequence[Kept], how: str) -> str:
     if not rows:
         return "\nNot measured yet.\n"
     devices, commits = (sorted({getattr(row, name) for row in rows}) for name in ("device", "commit"))
-    return f"\nMeasured on {join(devices)}, {how}, commit {join(commits)}.\n"
+    noun = "commit" if len(commits) == 1 else "commits"
+    return f"\nMeasured on {join(devices)}, {how}, {noun} {join(commits)}.\n"
