@@ -53,11 +53,6 @@ def check_shapes(facts: PolicyFacts, **given: np.ndarray) -> None:
             raise InputError(f"{name} {values.shape} {values.dtype} given; the policy takes {wanted[name]} float32")
 
 
-def robot_actions(facts: PolicyFacts, chunk: np.ndarray, state: np.ndarray) -> np.ndarray:
-    """What a network's chunk (T, A') commands, (T, A), where the robot stands at the last of the states (To, S)."""
-    return facts.relative.decode(chunk, state[-1]) if facts.relative else chunk
-
-
 class OnnxEngine:
     """An exported policy under ONNX Runtime, on the CPU; torch is not imported.
 
@@ -92,7 +87,7 @@ class OnnxEngine:
             (found,) = self.denoise.run(None, {"actions": actions, "modulation": row + given})
             actions = keep * actions - drop * found + add * np.clip(found, -1, 1)
         chunk = np.where(self.constant, self.offset, (actions[0] - self.offset) / self.divisor)
-        return robot_actions(self.facts, chunk, state)
+        return self.facts.relative.decode(chunk, state[-1]) if self.facts.relative else chunk
 
 
 class TorchEngine:
@@ -111,7 +106,7 @@ class TorchEngine:
         )
         with torch.inference_mode():
             chunk = self.policy.predict({"point_cloud": cloud, "state": seen}, drawn)
-        return robot_actions(self.facts, chunk[0].cpu().numpy(), state)
+        return chunk[0].cpu().numpy()  # relative actions are undone already
 
 
 def load_engine(

@@ -98,8 +98,7 @@ def described(facts: PolicyFacts, modulation: int) -> dict:
 
 def meaning_of_actions(facts: PolicyFacts) -> str:
     """What the numbers are that the networks predict, in words."""
-    known = "; ".join(filter(None, (facts.action_kinds, facts.action_meaning))) or "as in the demonstrations"
     if not facts.relative:
-        return known
+        return facts.meaning
     how = "mp_lib.geometry.relative, orientations as six numbers"
-    return f"relative to the last observed state ({facts.state_kinds}), by {how}; undone they are: {known}"
+    return f"relative to the last observed state ({facts.state_kinds}), by {how}; undone they are: {facts.meaning}"

@@ -8,10 +8,12 @@ from functools import cached_property
 
 from mp_lib.config import ACTIONS, BOUNDS, COUNT, PolicyConfig
 from mp_lib.geometry.kinds import Layout
-from mp_lib.geometry.relative import Relative
+from mp_lib.geometry.relative import Relative, relative_of
 from mp_lib.interfaces import look_up
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.values import check_bounds, read_fields
+
+RATE = "more than 0 steps a second", lambda value: 0 < value < float("inf")
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class PolicyFacts:
     ``action_dim`` is A', how many numbers the network predicts a step, ``robot_dim`` A, how many the robot takes; they
     differ for relative ``actions`` alone. ``state_kinds`` and ``action_kinds`` are layouts as
     ``mp_lib.geometry.kinds.Layout`` reads them, empty where they are not known; ``action_meaning`` says in words what
-    the numbers of an action are and in which units. ``checkpoint`` is the digest of the file of weights, ``name`` what
+    the numbers of an action are and in which units. ``fps`` is how many steps a second the demonstrations have, None
+    where that is not known. ``checkpoint`` is the digest of the file of weights, ``name`` what
     that is called. An InputError for what no policy can be.
     """
 
@@ -40,12 +43,13 @@ class PolicyFacts:
     state_kinds: str = ""
     action_kinds: str = ""
     action_meaning: str = ""
+    fps: float | None = None
     checkpoint: str = ""
     name: str = ""
 
     def __post_init__(self):
         read_fields(self)
-        check_bounds(asdict(self), BOUNDS | {"robot_dim": BOUNDS["action_dim"]}, COUNT)
+        check_bounds(asdict(self), BOUNDS | {"robot_dim": BOUNDS["action_dim"], "fps": RATE}, COUNT)
         look_up(dict.fromkeys(ACTIONS), self.actions, "actions")
         if self.n_obs_steps - 1 + self.n_action_steps > self.horizon:
             raise InputError(f"n_obs_steps - 1 + n_action_steps exceeds the horizon {self.horizon}; give a longer one")
@@ -65,11 +69,12 @@ class PolicyFacts:
     @cached_property
     def relative(self) -> Relative | None:
         """The way from what the network predicts to the robot's actions; None where they are the same."""
-        if self.actions == "absolute":
-            return None
-        if not (self.state_kinds and self.action_kinds):
-            raise InputError("actions 'relative' given, but no kinds of state and action; name both")
-        return Relative(Layout.parse(self.state_kinds, self.state_dim), Layout.parse(self.action_kinds, self.robot_dim))
+        return relative_of(self.actions, self.state_kinds, self.action_kinds)
+
+    @property
+    def meaning(self) -> str:
+        """What the numbers of an executed action are, in words."""
+        return "; ".join(filter(None, (self.action_kinds, self.action_meaning))) or "as in the demonstrations"
 
     def told(self, others: Mapping[str, str]) -> PolicyFacts:
         """The same; what is not known of it is taken from ``others``, such as a task's kinds and meaning of actions."""
@@ -77,13 +82,14 @@ class PolicyFacts:
 
 
 def facts_of(config: PolicyConfig, header: Mapping, checkpoint: str, name: str = "") -> PolicyFacts:
-    """The facts of a policy's configuration and of what is saved with its weights (task, action_meaning)."""
+    """The facts of a policy's configuration and of what is saved with its weights (task, action_meaning, fps)."""
     shared = {field.name for field in fields(PolicyFacts)} & {field.name for field in fields(config)}
-    relative = config.actions == "relative" and config.action_kinds
+    relative = relative_of(config.actions, config.state_kinds, config.action_kinds)
     return PolicyFacts(
         **{key: getattr(config, key) for key in shared},
         task=str(header.get("task") or ""),
-        robot_dim=Layout.parse(config.action_kinds).size if relative else config.action_dim,
+        robot_dim=relative.action.size if relative else config.action_dim,
+        fps=header.get("fps"),
         action_meaning=str(header.get("action_meaning") or ""),
         checkpoint=checkpoint,
         name=name,

@@ -86,13 +86,12 @@ def said(metric: Mapping) -> str:
 def shapes(facts: PolicyFacts) -> list[tuple[str, str, str]]:
     """Rows of what the policy takes and gives."""
     now = facts.n_obs_steps
-    told = "; ".join(filter(None, (facts.action_kinds, facts.action_meaning))) or "as in the demonstrations"
     relative = "; predicted relative to the state" if facts.relative else ""
     executed = f"{facts.n_action_steps} of them are executed, from index {now - 1} on"
     return [
         ("point_cloud", f"({now}, {facts.num_points}, 3)", "metres in the frame of the training clouds"),
         ("state", f"({now}, {facts.state_dim})", facts.state_kinds or "as in the demonstrations"),
-        ("actions", f"({facts.horizon}, {facts.robot_dim})", f"{told}{relative}; {executed}"),
+        ("actions", f"({facts.horizon}, {facts.robot_dim})", f"{facts.meaning}{relative}; {executed}"),
     ]
 
 

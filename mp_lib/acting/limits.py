@@ -36,23 +36,32 @@ class Limits:
     def apply(self, action: np.ndarray, last: np.ndarray | None) -> np.ndarray:
         """The command (A,) for an action (A,), float32, after the ``last`` command, None if there was none.
 
-        In this order: grippers that were only open or closed are snapped; numbers are kept within the bounds; of angles
-        and orientations the form nearest to the last command is taken, which may lie whole turns beyond the bounds; no
-        number but a snapped gripper's changes by more than ``max_step``. A quaternion that was cut has length 1 again,
-        so that its numbers may lie slightly beyond. The first command has nothing to be near to.
+        In this order: quaternions get length 1; grippers that were only open or closed are snapped; numbers are kept
+        within the bounds, angles and orientations in the form nearest to the bounds' middle; of these then the form
+        nearest to the last command is taken, which may lie whole turns beyond the bounds; no number but a snapped
+        gripper's changes by more than ``max_step``. A quaternion that was cut has length 1 again, so that its numbers
+        may lie slightly beyond bounds and step. The first command has nothing to be near to.
         """
-        command = np.asarray(action, np.float64)  # in which a difference and its sum are the number again
+        command = self.unit(np.array(action, np.float64))  # in which a difference and its sum are the number again
         if self.layout:
             command = snap_grippers(command, self.layout, self.open_closed)
         if self.low is not None:
-            command = self.unit(np.clip(command, self.low, self.high), command)
+            # Recorded actions and what is relative to a state may have other forms of one orientation: cut as it
+            # comes, that would become another one.
+            with np.errstate(invalid="ignore"):  # without bounds there is no middle
+                middle = (self.low + self.high) / 2
+            near = self.near(command, np.where(np.isfinite(middle), middle, command))
+            command = self.unit(np.clip(near, self.low, self.high))
         if last is not None:
-            if self.layout:
-                command = nearest(command[None], last, self.layout)[0]
+            command = self.near(command, last)
             if self.max_step is not None:
                 step = np.where(self.snapped(), np.inf, self.max_step)
-                command = self.unit(last + np.clip(command - last, -step, step), command)
+                command = self.unit(last + np.clip(command - last, -step, step))
         return command.astype(np.float32)
+
+    def near(self, command: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """The same command in the form nearest to another one."""
+        return nearest(command[None], reference, self.layout)[0] if self.layout else command
 
     def snapped(self) -> np.ndarray | bool:
         """Which numbers are a snapped gripper's."""
@@ -60,13 +69,13 @@ class Limits:
             return False
         return gripper_columns(self.layout) & np.isfinite(self.open_closed).all(0)
 
-    def unit(self, cut: np.ndarray, whole: np.ndarray) -> np.ndarray:
-        """The action after it was ``cut``, with quaternions of length 1 where that has changed them."""
+    def unit(self, command: np.ndarray) -> np.ndarray:
+        """The command with its quaternions of length 1, but those without a direction."""
         for part in self.layout.parts if self.layout else ():
-            one, length = cut[part.slice], np.linalg.norm(cut[part.slice])
-            if part.kind.name.startswith("quaternion") and length > NO_LENGTH and (one != whole[part.slice]).any():
-                cut[part.slice] = one / length
-        return cut
+            length = np.linalg.norm(command[part.slice])
+            if part.kind.name.startswith("quaternion") and length > NO_LENGTH:
+                command[part.slice] /= length
+        return command
 
 
 def limits_of(limits, max_step, seen, layout: Layout | None, size: int) -> Limits:
@@ -92,7 +101,7 @@ def limits_of(limits, max_step, seen, layout: Layout | None, size: int) -> Limit
     low, high = (numbers("limits", each, size) for each in limits)
     if not (low <= high).all():
         raise InputError(f"limits {shown(limits)} given; low must not be above high")
-    return Limits(low, high, step, None, layout)
+    return Limits(low, high, step, getattr(seen, "open_closed", None), layout)
 
 
 def numbers(name: str, given, size: int) -> np.ndarray:

@@ -32,7 +32,8 @@ def lacking(checkpoint: Path) -> list[str]:
 def current_export(checkpoint: Path) -> Exported:
     """The export beside a file of weights; made where there is none, it is damaged, or of other weights.
 
-    Several processes may ask at once: one exports, the others wait. OSErrors name what cannot be written.
+    Several processes may ask at once: one exports, the others wait. OSErrors name what cannot be written, also where
+    the folder holds something else.
     """
     folder, wanted = export_of(checkpoint), file_hash(checkpoint)
     if found := stored_export(folder, wanted):
@@ -42,6 +43,8 @@ def current_export(checkpoint: Path) -> Exported:
             return found
         from mp_lib.acting.exporting import export  # torch
 
+        if folder.exists() and not is_exported(folder):
+            raise FileExistsError(f"cannot export {checkpoint}: {folder} is there and no export; rename it")
         log.warning("%s is exported into %s, once; it takes a minute", checkpoint, folder)
         export(checkpoint, folder, replace_old=True)
     return read_export(folder)

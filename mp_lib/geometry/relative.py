@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -151,6 +152,23 @@ class Relative:
             piece = ways[pair.action.kind.relative](values[..., own].astype(np.float64), here, pair)
             pieces.append(np.broadcast_to(piece, leading + piece.shape[-1:]))
         return np.concatenate(pieces, axis=-1).astype(values.dtype if values.dtype.kind == "f" else np.float64)
+
+
+@functools.cache
+def relative_of(actions: str, state_kinds: str, action_kinds: str) -> Relative | None:
+    """How actions are told relative to the state, or None where they are absolute.
+
+    An InputError where nobody has said what the numbers of states and actions are: where a pose is among them, a plain
+    difference would be wrong, and numbers do not tell.
+    """
+    if actions == "absolute":
+        return None
+    if not (state_kinds and action_kinds):
+        raise InputError(
+            "actions relative given, but the demonstrations do not say what their numbers are; import them with kinds: "
+            '--state-kinds "position:3 quaternion:4" --action-kinds "position:3 quaternion:4 gripper:1"'
+        )
+    return Relative(Layout.parse(state_kinds), Layout.parse(action_kinds))
 
 
 def paired(state: Layout, action: Layout) -> Iterator[Pair]:

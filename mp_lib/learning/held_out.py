@@ -17,8 +17,8 @@ from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows, split_episodes
 from mp_lib.geometry.absolute import nearest
 from mp_lib.geometry.kinds import Layout
+from mp_lib.geometry.relative import relative_of
 from mp_lib.interfaces import TaskSpec
-from mp_lib.model.actions import relative_of
 from mp_lib.model.noise import chunk_noise
 from mp_lib.model.policy import DiffusionPolicy
 from mp_lib.system.errors import InputError

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from mp_lib.config import PolicyConfig, TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
+from mp_lib.geometry.relative import relative_of
 from mp_lib.interfaces import TaskSpec
-from mp_lib.model.actions import relative_of
 
 
 def policy_config(config: TrainConfig, spec: TaskSpec) -> PolicyConfig:

@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor
 
 from mp_lib.config import PolicyConfig
-from mp_lib.geometry.kinds import Layout
-from mp_lib.geometry.relative import Relative
-from mp_lib.system.errors import InputError
-
-
-@functools.cache
-def relative_of(actions: str, state_kinds: str, action_kinds: str) -> Relative | None:
-    """How actions are told relative to the state, or None where they are absolute.
-
-    An InputError where nobody has said what the numbers of states and actions are: where a pose is among them, a plain
-    difference would be wrong, and numbers do not tell.
-    """
-    if actions == "absolute":
-        return None
-    if not (state_kinds and action_kinds):
-        raise InputError(
-            "actions relative given, but the demonstrations do not say what their numbers are; import them with kinds: "
-            '--state-kinds "position:3 quaternion:4" --action-kinds "position:3 quaternion:4 gripper:1"'
-        )
-    return Relative(Layout.parse(state_kinds), Layout.parse(action_kinds))
+from mp_lib.geometry.relative import Relative, relative_of
 
 
 def relative_in(config: PolicyConfig) -> Relative | None:

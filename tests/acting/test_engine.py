@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,19 +46,19 @@ def test_an_export_predicts_what_the_policy_does_with_any_number_of_steps(run, e
         assert (found[:, 2] == np.float32(0.25)).all()  # which is constant in the demonstrations
 
 
-def relative_facts(policy):
-    facts = facts_of(policy.config, {"task": "my_arm"}, "")
-    return replace(facts, actions="relative", robot_dim=8, **KINDS)
-
-
 def test_relative_actions_are_undone_by_all_engines_and_refused_by_the_example(tmp_path):
-    policy = make_policy(state_dim=8, action_dim=10)
-    facts = relative_facts(policy)
+    policy = make_policy(state_dim=8, action_dim=10, actions="relative", **KINDS)
+    facts = facts_of(policy.config, {"task": "my_arm"}, "")
     write_export(policy, facts, None, tmp_path)
     cloud, state, noise = observed(policy.config)
     engine = OnnxEngine.load(tmp_path)
     layout = Layout.parse(KINDS["state_kinds"], 8)
-    expected = Relative(layout, layout).decode(by_torch(policy, cloud, state, noise), state[-1])
+    decided = policy.decide(
+        {"point_cloud": torch.from_numpy(cloud)[None], "state": torch.from_numpy(state)[None]},
+        torch.from_numpy(noise)[None],
+    )
+    expected = Relative(layout, layout).decode(decided[0].detach().numpy(), state[-1])
+    np.testing.assert_allclose(by_torch(policy, cloud, state, noise), expected, **SMALL)
     for each in (engine, TorchEngine(policy, facts)):
         found = each.predict(cloud, state, noise)
         assert found.shape == (16, 8) and found.dtype == np.float32
@@ -133,6 +132,17 @@ def test_a_run_is_exported_once_and_anew_when_its_weights_change(run, same_netwo
     np.testing.assert_allclose(load_engine(checkpoint).predict(*given), second.predict(*given), rtol=0, atol=0)
     assert len(made) == 3 and sorted(path.name for path in damaged.parent.iterdir()) == sorted(FILES)
     assert not list(tmp_path.rglob("*partial*"))
+
+
+def test_what_lies_where_an_export_would_be_stays(run, tmp_path):
+    save_run(tmp_path / "small", run[0])
+    mine = tmp_path / "small" / "onnx" / "calibration.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    assert isinstance(load_engine(tmp_path / "small"), TorchEngine)
+    with pytest.raises(FileExistsError, match="is there and no export; rename it"):
+        load_engine(tmp_path / "small", "onnx")
+    assert mine.read_text() == "mine"
 
 
 @pytest.mark.slow

@@ -152,7 +152,7 @@ def test_facts_that_no_policy_can_have_are_refused():
     wrong = [
         ({"robot_dim": 8}, "absolute actions of 8 numbers given"),
         ({"actions": "relativ"}, "unknown actions 'relativ'"),
-        ({"actions": "relative"}, "no kinds of state and action"),
+        ({"actions": "relative"}, "do not say what their numbers are"),
         ({"actions": "relative", **KINDS}, "name 8 numbers, but there are 10"),
         ({"state_kinds": "position:7 gripper:1"}, "size '7' of position given"),
         ({"n_action_steps": 16}, "exceeds the horizon 16"),

@@ -146,6 +146,26 @@ def test_orientations_take_the_form_near_the_last_command_and_keep_length_one(si
     assert np.linalg.norm(cut[3:7]) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("limits", ["demonstrations", None])
+def test_what_is_commanded_does_not_depend_on_the_form_of_an_orientation(limits):
+    """Relative decoding gives the form near the state, which is not always that of the recorded actions."""
+    layout = Layout.parse("quaternion:4 angle:1", 5)
+    half = np.radians([60, 120]) / 2
+    recorded = np.stack([np.cos(half), np.sin(half), 0 * half, 0 * half, [3.5, 5.5]], axis=1)
+    ranges = SimpleNamespace(action_low=recorded.min(0), action_high=recorded.max(0), open_closed=None)
+    found = limits_of(limits, None, ranges, layout, 5)
+    wanted = np.array([np.cos(np.radians(55)), np.sin(np.radians(55)), 0, 0, 4.6])
+    for other in (wanted, np.append(-wanted[:4], wanted[4] - 2 * np.pi), np.append(2 * wanted[:4], wanted[4])):
+        told = found.apply(other, None)
+        assert abs(told[:4] @ wanted[:4]) == pytest.approx(1, abs=1e-6)
+        assert np.cos(told[4] - wanted[4]) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_quaternion_that_a_network_predicts_gets_length_one():
+    told = limits_of(None, None, None, LAYOUT, 8).apply(np.array([1, 2, 3, 0.56, 0.56, 0, 0, 7]), None)
+    np.testing.assert_allclose(told, [1, 2, 3, 0.5**0.5, 0.5**0.5, 0, 0, 7], rtol=1e-6)
+
+
 def test_angles_go_the_short_way():
     limits = limits_of(None, 0.1, None, Layout.parse("angle:1"), 1)
     told = limits.apply(np.array([-np.pi + 0.02], "f4"), np.array([np.pi - 0.02], "f4"))
@@ -160,6 +180,8 @@ def test_grippers_that_were_only_open_or_closed_are_snapped_whatever_the_longest
     last = np.array([0, 0, 0, 1, 0, 0, 0, 0], "f4")
     for given, told in ((0.021, 0.04), (0.019, 0), (0.5, 0.04), (-0.5, 0)):
         assert limits.apply(np.array([0, 0, 0, 1, 0, 0, 0, given]), last)[7] == np.float32(told)
+    both = limits_of((-1, 1), None, ranges, LAYOUT, 8)
+    assert both.apply(np.array([0, 0, 0, 1, 0, 0, 0, 0.021]), last)[7] == np.float32(0.04)
     assert limits_of(None, None, ranges, LAYOUT, 8).apply(np.array([0, 0, 0, 1, 0, 0, 0, 0.02]), last)[7] == np.float32(
         0.02
     )

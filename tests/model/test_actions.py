@@ -8,8 +8,8 @@ import torch
 
 from mp_lib.config import ACTIONS, PolicyConfig
 from mp_lib.geometry.kinds import Layout
-from mp_lib.geometry.relative import Relative
-from mp_lib.model.actions import executed, relative_in, relative_of, robot_dim
+from mp_lib.geometry.relative import Relative, relative_of
+from mp_lib.model.actions import executed, relative_in, robot_dim
 from mp_lib.model.backends import run_eagerly
 from mp_lib.model.policy import build_policy
 from mp_lib.system.errors import InputError
