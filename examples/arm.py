@@ -1,13 +1,15 @@
-"""An arm and a depth camera: python examples/arm.py RUN [--fake]. Write your drivers into the two classes."""
+"""An arm and a depth camera: python arm.py RUN [--fake]. Copy it, and write your drivers and numbers into it."""
 
 import argparse
+import sys
 import time
 
 import numpy as np
 
 from mp_lib import Actor
 
-RATE = 50  # control steps a second, as recorded
+RATE = 20  # control steps a second, where the policy does not say how many its demonstrations had
+MAX_STEP = None  # by how much each number may change from one command to the next, in its own unit; None: by any
 LENS = (600.0, 600.0, 320.0, 240.0)  # fx, fy, cx, cy in pixels, of your camera
 POSE = np.eye(4)  # camera to the frame of the demonstrations, x right, y down, z forward; from your calibration
 CROP = np.array([[-0.5, -0.5, 0.2], [0.5, 0.5, 1.2]])  # metres, the box that the demonstrations were cropped to
@@ -47,14 +49,18 @@ def cloud_of(depth):
 
 
 def run(actor, camera, arm, seconds):
-    """Act for a while, at RATE, and return what the actor reports."""
+    """Act for a while at the rate of the demonstrations, and return what the actor reports."""
+    rate = actor.facts.fps or RATE
     actor.reset()
     began = time.monotonic()
-    for step in range(round(seconds * RATE)):
-        depth, stamp = camera.read()
-        seen = {"point_cloud": cloud_of(depth), "state": arm.state(), "stamp": stamp}
-        arm.command(actor.select_action(seen))
-        time.sleep(max(0.0, began + (step + 1) / RATE - time.monotonic()))
+    try:
+        for step in range(round(seconds * rate)):
+            depth, stamp = camera.read()
+            seen = {"point_cloud": cloud_of(depth), "state": arm.state(), "stamp": stamp}
+            arm.command(actor.select_action(seen))
+            time.sleep(max(0.0, began + (step + 1) / rate - time.monotonic()))
+    finally:  # also at Ctrl-C: an arm that is told velocities would go on
+        arm.command(actor.still())
     return actor.report()
 
 
@@ -64,11 +70,12 @@ def main(arguments=None):
     parser.add_argument("--fake", action="store_true", help="act although it does not look like the training data")
     parser.add_argument("--seconds", type=float, default=20)
     given = parser.parse_args(arguments)
-    actor = Actor.load(given.policy, asynchronous=True, max_step=0.05)
+    actor = Actor.load(given.policy, asynchronous=True, max_step=MAX_STEP)
     camera, arm = Camera(), Arm(actor.facts.state_dim)
     print(looked := actor.check(cloud_of(camera.read()[0]), arm.state()))
-    if looked.ok or given.fake:
-        print(run(actor, camera, arm, given.seconds))
+    if not (looked.ok or given.fake):
+        sys.exit("what is seen does not look like the training data: mend what says LOOK; --fake acts all the same")
+    print(run(actor, camera, arm, given.seconds))
 
 
 if __name__ == "__main__":
