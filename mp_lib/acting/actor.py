@@ -69,7 +69,8 @@ class Actor:
                 command of an episode is not held to it: nothing says where the arm's commands have been.
             temporal_ensemble_coeff: average, at every step, all chunks that tell it (ACT has 0.01); None: do not. It
                 computes a chunk a step, and chunks of several modes average to what none of them does.
-            no_observation_s: seconds without a new observation after which the arm holds; None: not looked at.
+            no_observation_s: seconds without a new observation after which the arm holds, until which the actions for
+                the steps since the last one go on; None: it holds only when a chunk has no more of them.
             same_cloud_s: seconds with clouds equal to the bit after which it holds; None: not looked at, as in a
                 simulator, where nothing may move.
             seed: of the noise of episodes that ``reset`` gives no other one.
@@ -176,8 +177,14 @@ class Actor:
         return self.schedule.action(self.ask)
 
     def ask(self) -> Compute:
-        """What computes the actions (T - To + 1, A) from now on, from the history as it is."""
-        whole, start = self.computing(), self.facts.n_obs_steps - 1
+        """What computes the actions from now on, from the history as it is; a CannotAct if a chunk of it has none.
+
+        They are (T - To + 1, A), and one less for each action that was commanded since its newest frame.
+        """
+        age = self.history.age
+        if age >= self.usable:
+            raise CannotAct("no observation", f"no observation for {age} actions, and a chunk has no more of them")
+        whole, start = self.computing(), self.facts.n_obs_steps - 1 + age
         return lambda: whole()[start:]
 
     def computing(self) -> Compute:
@@ -204,6 +211,7 @@ class Actor:
     def limited(self, action: np.ndarray) -> np.ndarray:
         """The command for an action; it is the last one from now on."""
         self.last = self.limits.apply(action, self.last)
+        self.history.age += 1
         return self.last.copy()
 
     def hold(self, error: CannotAct) -> np.ndarray:

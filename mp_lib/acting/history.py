@@ -29,11 +29,15 @@ class Frame(NamedTuple):
 
 
 class History:
-    """The last To frames of a policy that takes clouds of ``num_points`` and states of ``state_dim`` numbers."""
+    """The last To frames of a policy that takes clouds of ``num_points`` and states of ``state_dim`` numbers.
+
+    ``age`` is how many actions were commanded since the newest one was added, which whoever commands them counts.
+    """
 
     def __init__(self, num_points: int, state_dim: int, n_obs_steps: int):
         self.num_points, self.sizes = num_points, {"point_cloud": 3, "state": state_dim}
         self.frames: deque[Frame] = deque(maxlen=n_obs_steps)
+        self.age = 0
 
     def read(self, observation: Mapping) -> Frame:
         """An observation as a frame, copied, since a driver may use its buffers again.
@@ -67,10 +71,12 @@ class History:
     def add(self, frame: Frame) -> None:
         """Let a frame be the newest; the first one stands for those before it, too."""
         self.frames.extend([frame] * (1 if self.frames else self.frames.maxlen))
+        self.age = 0
 
     def clear(self) -> None:
         """Forget all frames."""
         self.frames.clear()
+        self.age = 0
 
 
 def completed(frames: Sequence[Frame], num_points: int) -> tuple[np.ndarray, np.ndarray]:

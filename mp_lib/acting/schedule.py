@@ -1,8 +1,8 @@
 """When a chunk is computed and which of its actions are executed: in turn, ahead in the background, or averaged.
 
 A schedule's ``action(ask)`` is the action of this step; ``ask`` takes the history as it is and returns what
-computes the actions (T - To + 1, A) from this step on. It raises a CannotAct where there is none. ``drop`` forgets
-what was planned.
+computes the actions from this step on, (T - To + 1, A) or fewer where the newest frame is older. It raises a CannotAct
+where there is none. ``drop`` forgets what was planned.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 from mp_lib.acting.holding import REASONS
 from mp_lib.acting.limits import limits_of
 from mp_lib.geometry.kinds import KINDS, Layout
-from tests.acting.fake import ACTION, STEPS, Clock, FakeEngine, actor_of, cloud, seen
+from tests.acting.fake import ACTION, HORIZON, STEPS, Clock, FakeEngine, actor_of, cloud, delayed, seen
 
 LAYOUT = Layout.parse("position:3 quaternion:4 gripper:1", 8)
 RANGE = SimpleNamespace(action_low=np.zeros(2, "f4"), action_high=np.array([10, 100], "f4"), open_closed=None)
@@ -50,6 +50,43 @@ def test_a_camera_that_has_stopped_is_held_for(stamped):
     assert told == [0, 1, 2, 3, 4, 5, 5, 5]
     assert actor.report().held == {"same cloud": 2}
     assert tell(0.8, seen(9))[0] == 90
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"asynchronous": 2, "start": delayed(0)}, {"asynchronous": 2, "start": delayed(2)}]
+)
+@pytest.mark.parametrize("nothing", [lambda: None, lambda: seen(1) | {"stamp": 1}], ids=["none", "the last again"])
+def test_between_observations_every_action_is_that_of_its_step(how, nothing):
+    """Of a chunk that is asked for meanwhile those of the steps since its frame are skipped."""
+    actor = actor_of(no_observation_s=None, same_cloud_s=None, **how)
+    told = [actor.select_action(seen(0) | {"stamp": 0})[0], actor.select_action(seen(1) | {"stamp": 1})[0]]
+    told += [actor.select_action(nothing())[0] for _ in range(2, STEPS)]
+    assert told == [*range(STEPS)]
+    assert [actor.select_action(nothing())[0] for _ in range(STEPS, HORIZON)] == [10 + k - 1 for k in range(4, 8)]
+    # The frame of step 1 has 7 actions; then the arm holds where it is until it sees.
+    assert [actor.select_action(nothing())[0] for _ in range(3)] == [16] * 3
+    assert actor.report().held == {"no observation": 3} and actor.report().late == 0
+    again = [actor.select_action(seen(step) | {"stamp": step})[0] for step in range(20, 23)]
+    assert [each for each in again if each != 16][0] == 200
+
+
+def test_frames_that_are_only_added_are_observations():
+    actor = actor_of(no_observation_s=None, same_cloud_s=None)
+    for step in range(3 * STEPS):
+        actor.observe(seen(step))
+        assert actor.select_action(None)[0] == 10 * (step // STEPS * STEPS) + step % STEPS
+
+
+def test_a_chunk_at_a_time_is_executed_before_what_is_asked_for_without_an_observation():
+    actor = actor_of(no_observation_s=None)
+    actor.predict_action_chunk(seen(0))
+    assert [actor.select_action(None)[0] for _ in range(3)] == [4, 5, 6]
+
+
+def test_averages_between_observations_are_of_actions_of_their_step():
+    with pytest.warns(UserWarning, match="averages"):
+        actor = actor_of(temporal_ensemble_coeff=0.1)
+    np.testing.assert_allclose([actor.select_action(None if k else seen(0))[0] for k in range(5)], range(5), rtol=1e-6)
 
 
 def test_clocks_can_be_left_out():
