@@ -196,11 +196,12 @@ class Actor:
         self.calls += 1
 
         def compute() -> np.ndarray:
-            began = self.clock()
-            cloud, state = completed(frames, facts.num_points)
-            with self.engine_lock:  # a chunk that was dropped may still be computed
+            with self.engine_lock:  # a chunk that was dropped may still be computed, which is no time of this one's
+                began = self.clock()
+                cloud, state = completed(frames, facts.num_points)
                 chunk = np.asarray(self.engine.predict(cloud, state, noise), np.float32)
-            report.answered(taken := self.clock() - began)
+                taken = self.clock() - began
+            report.answered(taken)
             pace.answer(taken)
             if not np.isfinite(chunk).all():
                 raise CannotAct("bad actions", "the policy's actions are not finite; are the numbers in its units?")
