@@ -10,6 +10,7 @@ import numpy as np
 
 from mp_lib.acting.holding import CannotAct
 from mp_lib.model.arrays import as_numbers, check_count, check_size, complete_cloud
+from mp_lib.point_cloud import without_padding
 from mp_lib.system.errors import InputError, shown
 
 NAMES = {  # under which an observation may hold what a policy sees: ours, DP3's, LeRobot's
@@ -43,17 +44,16 @@ class History:
         """An observation as a frame, copied, since a driver may use its buffers again.
 
         Raises an InputError for what is none, colours and other sizes, and a CannotAct for what a camera or an arm
-        may give for a moment: a state that is not finite, a cloud with less than a quarter of the policy's points.
+        may give for a moment: a state that is not finite, a cloud with less than a quarter of the policy's points,
+        where padding is none.
         """
         cloud, state = (self.numbers(key, observation) for key in NAMES)
         if not np.isfinite(state).all():
             raise CannotAct("bad observation", f"the state has a number that is not finite: {shown(state.tolist())}")
-        finite = int(np.isfinite(cloud).all(1).sum())
-        if finite != self.num_points:
-            try:
-                check_count(finite, self.num_points)
-            except InputError as error:
-                raise CannotAct("bad observation", str(error)) from error
+        try:
+            check_count(len(without_padding(cloud[np.isfinite(cloud).all(1)])), self.num_points)
+        except InputError as error:
+            raise CannotAct("bad observation", str(error)) from error
         return Frame(cloud, state, observation.get(STAMP))
 
     def numbers(self, key: str, observation: Mapping) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from mp_lib.acting.holding import REASONS
 from mp_lib.acting.limits import limits_of
 from mp_lib.geometry.kinds import KINDS, Layout
-from tests.acting.fake import ACTION, HORIZON, STEPS, Clock, FakeEngine, actor_of, cloud, delayed, seen
+from tests.acting.fake import ACTION, HORIZON, POINTS, STEPS, Clock, FakeEngine, actor_of, cloud, delayed, seen
 
 LAYOUT = Layout.parse("position:3 quaternion:4 gripper:1", 8)
 RANGE = SimpleNamespace(action_low=np.zeros(2, "f4"), action_high=np.array([10, 100], "f4"), open_closed=None)
@@ -96,9 +96,22 @@ def test_clocks_can_be_left_out():
     assert not actor.report().held
 
 
-@pytest.mark.parametrize(
-    "spoilt", [{"state": np.array([0, np.nan, 0])}, {"state": np.array([np.inf, 0, 0])}, {"point_cloud": cloud(0, 3)}]
-)
+def padded(points, zeros):
+    return np.concatenate([cloud(0, points), np.zeros((zeros, 3), np.float32)])
+
+
+SPOILT = [
+    {"state": np.array([0, np.nan, 0])},
+    {"state": np.array([np.inf, 0, 0])},
+    {"point_cloud": cloud(0, 3)},
+    {"point_cloud": padded(3, POINTS - 3)},
+    {"point_cloud": padded(0, POINTS)},
+    {"point_cloud": padded(3, 99)},
+    {"point_cloud": np.concatenate([padded(3, POINTS), np.full((POINTS, 3), np.nan, np.float32)])},
+]
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
 def test_a_bad_observation_is_held_for_and_the_plan_forgotten(spoilt):
     actor = actor_of()
     first = [actor.select_action(seen(k)) for k in range(2)]
@@ -106,6 +119,13 @@ def test_a_bad_observation_is_held_for_and_the_plan_forgotten(spoilt):
         np.testing.assert_array_equal(actor.select_action(seen(2) | spoilt), first[-1])
     assert actor.select_action(seen(4))[0] == 40
     assert actor.report().held == {"bad observation": 3}
+
+
+@pytest.mark.parametrize("points", [POINTS // 4, POINTS - 1, POINTS])
+def test_a_cloud_with_padding_as_training_data_have_it_is_taken_as_it_is(points):
+    actor, given = actor_of(), padded(points, POINTS - points)
+    actor.select_action(seen(1) | {"point_cloud": given})
+    np.testing.assert_array_equal(actor.engine.given[0][0], [given] * 2)
 
 
 def test_every_reason_is_one_that_is_explained():
