@@ -134,7 +134,8 @@ class Actor:
         self.seed = seed
         self.calls, self.last, self.failure = 0, None, ""
         self.counted = Report()
-        self.history = History(self.facts.num_points, self.facts.state_dim, self.facts.n_obs_steps)
+        facts = self.facts
+        self.history = History(facts.num_points, facts.state_dim, facts.n_obs_steps, facts.state_kinds)
         self.watch = Watch(self.no_observation_s, self.same_cloud_s)
         self.pace = Pace()
         self.schedule = self.scheduled()

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mp_lib.acting.holding import CannotAct
+from mp_lib.geometry.kinds import Layout
+from mp_lib.geometry.rotations import NO_LENGTH
 from mp_lib.model.arrays import as_numbers, check_count, check_size, complete_cloud
 from mp_lib.point_cloud import without_padding
 from mp_lib.system.errors import InputError, shown
@@ -32,11 +34,14 @@ class Frame(NamedTuple):
 class History:
     """The last To frames of a policy that takes clouds of ``num_points`` and states of ``state_dim`` numbers.
 
+    ``state_kinds`` are these numbers' kinds as ``mp_lib.geometry.kinds.Layout`` reads them, empty if not known.
     ``age`` is how many actions were commanded since the newest one was added, which whoever commands them counts.
     """
 
-    def __init__(self, num_points: int, state_dim: int, n_obs_steps: int):
+    def __init__(self, num_points: int, state_dim: int, n_obs_steps: int, state_kinds: str = ""):
         self.num_points, self.sizes = num_points, {"point_cloud": 3, "state": state_dim}
+        parts = Layout.parse(state_kinds, state_dim).parts if state_kinds else ()
+        self.quaternions = [part.slice for part in parts if part.kind.name.startswith("quaternion")]
         self.frames: deque[Frame] = deque(maxlen=n_obs_steps)
         self.age = 0
 
@@ -44,12 +49,14 @@ class History:
         """An observation as a frame, copied, since a driver may use its buffers again.
 
         Raises an InputError for what is none, colours and other sizes, and a CannotAct for what a camera or an arm
-        may give for a moment: a state that is not finite, a cloud with less than a quarter of the policy's points,
-        where padding is none.
+        may give for a moment: a state that is not finite or has a quaternion without a direction, a cloud with less
+        than a quarter of the policy's points, where padding is none.
         """
         cloud, state = (self.numbers(key, observation) for key in NAMES)
         if not np.isfinite(state).all():
             raise CannotAct("bad observation", f"the state has a number that is not finite: {shown(state.tolist())}")
+        if any(np.linalg.norm(state[each].astype(np.float64)) < NO_LENGTH for each in self.quaternions):
+            raise CannotAct("bad observation", f"the state has a quaternion of length zero: {shown(state.tolist())}")
         try:
             check_count(len(without_padding(cloud[np.isfinite(cloud).all(1)])), self.num_points)
         except InputError as error:

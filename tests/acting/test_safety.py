@@ -8,6 +8,7 @@ import pytest
 from mp_lib.acting.holding import REASONS
 from mp_lib.acting.limits import limits_of
 from mp_lib.geometry.kinds import KINDS, Layout
+from mp_lib.geometry.relative import Relative
 from tests.acting.fake import ACTION, HORIZON, POINTS, STEPS, Clock, FakeEngine, actor_of, cloud, delayed, seen
 
 LAYOUT = Layout.parse("position:3 quaternion:4 gripper:1", 8)
@@ -119,6 +120,29 @@ def test_a_bad_observation_is_held_for_and_the_plan_forgotten(spoilt):
         np.testing.assert_array_equal(actor.select_action(seen(2) | spoilt), first[-1])
     assert actor.select_action(seen(4))[0] == 40
     assert actor.report().held == {"bad observation": 3}
+
+
+@pytest.mark.parametrize("kind", ["quaternion", "quaternion_xyzw"])
+@pytest.mark.parametrize("how", [{}, {"asynchronous": 2, "start": delayed(0)}])
+def test_a_quaternion_without_a_direction_is_held_for_and_the_arm_goes_on_after_it(kind, how):
+    """Also where actions are relative to the state, and so no orientation follows from it."""
+    relative = Relative(Layout.parse(f"velocity:1 {kind}"), Layout.parse(kind))
+
+    class Turning(FakeEngine):
+        def predict(self, *given):
+            super().predict(*given)
+            return relative.decode(np.tile(np.float32([1, 0, 0, 0, 1, 0]), (HORIZON, 1)), given[1][-1])
+
+    actor = actor_of(Turning(kind, robot_dim=4, state_dim=5, state_kinds=f"velocity:1 {kind}"), **how)
+    turned = [0, 0.6, 0, 0, 0.8]
+    for step in range(5 * STEPS):
+        state = [1, 1e-8, 0, 0, 0] if step in (3, 4, 9) else turned
+        told = actor.select_action({"point_cloud": cloud(step), "state": state})
+        np.testing.assert_allclose(told, turned[1:], atol=1e-6)
+    assert actor.report().held == {"bad observation": 3} and "a quaternion of length zero" in actor.report().said
+    other = actor_of(FakeEngine(state_dim=4, state_kinds="position:3 gripper:1"))
+    other.select_action({"point_cloud": cloud(), "state": np.zeros(4)})
+    assert not other.report().held
 
 
 @pytest.mark.parametrize("points", [POINTS // 4, POINTS - 1, POINTS])
