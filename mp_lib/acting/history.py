@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -61,7 +62,7 @@ class History:
             check_count(len(without_padding(cloud[np.isfinite(cloud).all(1)])), self.num_points)
         except InputError as error:
             raise CannotAct("bad observation", str(error)) from error
-        return Frame(cloud, state, observation.get(STAMP))
+        return Frame(cloud, state, copy.deepcopy(observation.get(STAMP)))
 
     def numbers(self, key: str, observation: Mapping) -> np.ndarray:
         """What an observation has under one of the names of ``key``, checked and copied."""

@@ -1,5 +1,6 @@
 """What keeps an arm safe: two clocks, bounds, the longest step, nearest forms, snapped grippers, holding."""
 
+from datetime import datetime
 from types import SimpleNamespace
 
 import numpy as np
@@ -41,6 +42,33 @@ def test_an_observation_with_the_same_stamp_is_none():
     told = [tell(0.1 * k, seen(k) | {"stamp": 3})[0] for k in range(5)]
     assert told == [0, 1, 2, 2, 2]
     assert tell(0.5, seen(5) | {"stamp": 4})[0] == 50
+
+
+STAMPS = {
+    "floats": float,
+    "texts": str,
+    "seconds and nanoseconds": lambda k: (7, k),
+    "arrays": lambda k: np.array([7, k]),
+    "arrays of no axis": np.int64,
+    "times": lambda k: datetime(2026, 1, 1, second=k),
+    "maps": lambda k: {"sec": 7, "nsec": k},
+}
+
+
+@pytest.mark.parametrize("kind", STAMPS)
+def test_stamps_of_any_kind_tell_observations_apart(kind):
+    actor, tell = ticking(n_action_steps=7)
+    told = [tell(0.1 * k, seen(k) | {"stamp": STAMPS[kind](3)})[0] for k in range(5)]
+    assert told == [0, 1, 2, 2, 2]
+    assert tell(0.5, seen(5) | {"stamp": STAMPS[kind](4)})[0] == 50
+
+
+def test_a_driver_may_use_its_stamps_again():
+    actor, tell = ticking(n_action_steps=7)
+    stamp = np.array([7, 0])
+    for stamp[1] in range(7):
+        tell(0.1 * stamp[1], seen(stamp[1]) | {"stamp": stamp})
+    assert not actor.report().held
 
 
 @pytest.mark.parametrize("stamped", [False, True])
