@@ -254,8 +254,10 @@ class Actor:
     def predict_action_chunk(self, observation: Mapping) -> np.ndarray:
         """The commands (Ta, A) to execute now, within the limits, each as the one after the other; computed now.
 
-        What ``select_action`` had planned is forgotten. Whoever looks at every step gives the observations between two
-        calls to ``observe``. An InputError where the arm would have to hold.
+        All are to be executed: the first of the next call is within ``max_step`` of the last of them, and its
+        orientations and angles are in the form nearest to that. What ``select_action`` had planned is forgotten.
+        Whoever looks at every step gives the observations between two calls to ``observe``. An InputError where the arm
+        would have to hold.
         """
         self.schedule.drop()
         start = self.facts.n_obs_steps - 1

@@ -238,6 +238,12 @@ def test_no_number_changes_by_more_than_the_longest_step_from_the_last_command_o
     assert told[-1, 0] == pytest.approx(0.5 * (6 * STEPS - 1))
 
 
+def test_where_whole_chunks_are_executed_no_number_changes_by_more_than_the_longest_step():
+    actor = actor_of(max_step=0.5)
+    told = np.concatenate([actor.predict_action_chunk(seen(step)) for step in range(4)])
+    assert (np.abs(np.diff(told, axis=0)) <= 0.5 + 1e-6).all()
+
+
 def test_bounds_and_steps_of_one_number_leave_the_others_alone():
     limits = limits_of(([-1, -np.inf], [1, np.inf]), (np.inf, 0.5), None, None, 2)
     assert limits.apply(np.array([5, 7]), np.array([-1, 9], "f4")).tolist() == [1, 8.5]
