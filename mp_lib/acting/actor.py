@@ -69,7 +69,8 @@ class Actor:
                 command of an episode is not held to it: nothing says where the arm's commands have been.
             temporal_ensemble_coeff: average, at every step, all chunks that tell it (ACT has 0.01); None: do not. It
                 computes a chunk a step, and chunks of several modes average to what none of them does.
-            no_observation_s: seconds without a new observation after which the arm holds; None: not looked at.
+            no_observation_s: seconds without a new observation after which the arm holds, until which the actions for
+                the steps since the last one go on; None: it holds only when a chunk has no more of them.
             same_cloud_s: seconds with clouds equal to the bit after which it holds; None: not looked at, as in a
                 simulator, where nothing may move.
             seed: of the noise of episodes that ``reset`` gives no other one.
@@ -133,7 +134,8 @@ class Actor:
         self.seed = seed
         self.calls, self.last, self.failure = 0, None, ""
         self.counted = Report()
-        self.history = History(self.facts.num_points, self.facts.state_dim, self.facts.n_obs_steps)
+        facts = self.facts
+        self.history = History(facts.num_points, facts.state_dim, facts.n_obs_steps, facts.state_kinds)
         self.watch = Watch(self.no_observation_s, self.same_cloud_s)
         self.pace = Pace()
         self.schedule = self.scheduled()
@@ -176,8 +178,14 @@ class Actor:
         return self.schedule.action(self.ask)
 
     def ask(self) -> Compute:
-        """What computes the actions (T - To + 1, A) from now on, from the history as it is."""
-        whole, start = self.computing(), self.facts.n_obs_steps - 1
+        """What computes the actions from now on, from the history as it is; a CannotAct if a chunk of it has none.
+
+        They are (T - To + 1, A), and one less for each action that was commanded since its newest frame.
+        """
+        age = self.history.age
+        if age >= self.usable:
+            raise CannotAct("no observation", f"no observation for {age} actions, and a chunk has no more of them")
+        whole, start = self.computing(), self.facts.n_obs_steps - 1 + age
         return lambda: whole()[start:]
 
     def computing(self) -> Compute:
@@ -189,11 +197,12 @@ class Actor:
         self.calls += 1
 
         def compute() -> np.ndarray:
-            began = self.clock()
-            cloud, state = completed(frames, facts.num_points)
-            with self.engine_lock:  # a chunk that was dropped may still be computed
+            with self.engine_lock:  # a chunk that was dropped may still be computed, which is no time of this one's
+                began = self.clock()
+                cloud, state = completed(frames, facts.num_points)
                 chunk = np.asarray(self.engine.predict(cloud, state, noise), np.float32)
-            report.answered(taken := self.clock() - began)
+                taken = self.clock() - began
+            report.answered(taken)
             pace.answer(taken)
             if not np.isfinite(chunk).all():
                 raise CannotAct("bad actions", "the policy's actions are not finite; are the numbers in its units?")
@@ -204,6 +213,7 @@ class Actor:
     def limited(self, action: np.ndarray) -> np.ndarray:
         """The command for an action; it is the last one from now on."""
         self.last = self.limits.apply(action, self.last)
+        self.history.age += 1
         return self.last.copy()
 
     def hold(self, error: CannotAct) -> np.ndarray:
@@ -244,8 +254,10 @@ class Actor:
     def predict_action_chunk(self, observation: Mapping) -> np.ndarray:
         """The commands (Ta, A) to execute now, within the limits, each as the one after the other; computed now.
 
-        What ``select_action`` had planned is forgotten. Whoever looks at every step gives the observations between two
-        calls to ``observe``. An InputError where the arm would have to hold.
+        All are to be executed: the first of the next call is within ``max_step`` of the last of them, and its
+        orientations and angles are in the form nearest to that. What ``select_action`` had planned is forgotten.
+        Whoever looks at every step gives the observations between two calls to ``observe``. An InputError where the arm
+        would have to hold.
         """
         self.schedule.drop()
         start = self.facts.n_obs_steps - 1

@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 LATE = "late chunk"
 REASONS = {  # to hold, each with what it means
     LATE: "no new chunk came in time",
-    "no observation": "no observation came for a while",
+    "no observation": "no observation came for a while, or for as many steps as a chunk has actions",
     "same cloud": "the clouds are equal to the bit for a while, as of a camera that has stopped",
-    "bad observation": "the state is not finite, or the cloud has too few points",
+    "bad observation": "the state is not finite or has a quaternion of zeros, or the cloud has too few points",
     "bad actions": "the policy's actions are not finite",
     "policy failed": "the policy failed, which ``reset`` makes up for",
 }

@@ -1,8 +1,8 @@
 """When a chunk is computed and which of its actions are executed: in turn, ahead in the background, or averaged.
 
 A schedule's ``action(ask)`` is the action of this step; ``ask`` takes the history as it is and returns what
-computes the actions (T - To + 1, A) from this step on. It raises a CannotAct where there is none. ``drop`` forgets
-what was planned.
+computes the actions from this step on, (T - To + 1, A) or fewer where the newest frame is older. It raises a CannotAct
+where there is none. ``drop`` forgets what was planned.
 """
 
 from __future__ import annotations
@@ -120,11 +120,13 @@ class Pending:
     """A chunk that is being computed, and how many actions were ``executed`` since the frame it is computed from.
 
     It is ``late`` once the arm had to wait for it; of one that was asked for when nothing was planned that is no delay.
+    One that was ``dropped`` is not executed.
     """
 
     future: Future
     late: bool
     executed: int = 0
+    dropped: bool = False
 
 
 class Ahead:
@@ -132,7 +134,8 @@ class Ahead:
 
     It is asked for when no more than ``lead()`` actions are left, and its first ones, for the steps that were executed
     meanwhile, are skipped. If it has not come when they are all executed, the arm holds; steps at which it held are not
-    skipped, since it stood still. The first chunk of an episode is waited for: there is nothing to hold yet.
+    skipped, since it stood still. The first chunk of an episode is waited for: there is nothing to hold yet. While one
+    that was dropped is still computed no other is asked for: each would wait for the one before.
     """
 
     def __init__(self, n_action_steps: int, lead: Callable[[], int], report: Report, start: Start = in_background):
@@ -163,6 +166,8 @@ class Ahead:
         if self.pending is None or not self.pending.future.done() or self.left:
             return
         pending, self.pending = self.pending, None
+        if pending.dropped:
+            return
         try:
             chunk = pending.future.result()
         except CannotAct:
@@ -178,6 +183,7 @@ class Ahead:
         self.left.extend(chunk[executed:][: self.n_action_steps])
 
     def drop(self) -> None:
-        """Forget the chunk, and the one that is being computed."""
+        """Forget the chunk, and the one that is being computed, which has to end all the same."""
         self.left.clear()
-        self.pending = None
+        if self.pending:
+            self.pending.dropped = self.pending.late = True

@@ -45,11 +45,15 @@ class PolicyServer:
     """Serves an engine to at most MOST_CLIENTS at a time, each with an actor of its own; ``options`` are the actor's.
 
     The engine answers one after the other, beside the loop that talks to clients, so that pings are answered meanwhile.
-    A MissingExtraError where a package is missing, and errors as of ``Actor``.
+    Angles and orientations are in the form nearest to the last action that was sent, executed or not. A
+    MissingExtraError where a package is missing, and errors as of ``Actor``; there is no ``max_step``.
     """
 
     def __init__(self, engine: Engine, **options):
         require("serve")
+        if (step := options.get("max_step")) is not None:
+            unknown = "a client may execute fewer actions than it is sent, from which the next ones would be far"
+            raise InputError(f"max_step {shown(step)} given; {unknown}: bound the steps where they are executed")
         self.engine, self.options = SharedEngine(engine), options
         self.metadata = pack(self.session().metadata())
         self.clients: set[ServerConnection] = set()

@@ -42,7 +42,8 @@ class Session:
     ``reset`` True begins an episode, whose noise comes from ``seed`` if there is one, before the observation is looked
     at. A client that asks once a chunk is seen once a chunk, and the history is then what it sent, the first of an
     episode standing for those before it; it may send the last To frames at once instead, point_cloud (To, M, 3) and
-    state (To, S), the newest last. A message that is refused changes nothing.
+    state (To, S), the newest last. A message that is no such observation changes nothing. One for which the policy
+    fails, or gives actions that are not finite, has begun its episode all the same, and stays in the history.
     """
 
     def __init__(self, actor: Actor):

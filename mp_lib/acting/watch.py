@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from mp_lib.acting.history import Frame
 from mp_lib.acting.holding import CannotAct
 
@@ -17,7 +19,8 @@ class Watch:
     def is_new(self, frame: Frame | None) -> bool:
         """Whether there is an observation that is not the last one again, by its stamp where it has one."""
         same = frame is not None and self.last is not None and frame.stamp is not None
-        return frame is not None and not (same and frame.stamp == self.last.stamp)
+        # A stamp may be an array, such as seconds and nanoseconds.
+        return frame is not None and not (same and np.array_equal(frame.stamp, self.last.stamp))
 
     def look(self, frame: Frame | None, now: float) -> None:
         """Take an observation at the time ``now``, None if there is none; a CannotAct if this lasts too long."""

@@ -19,7 +19,7 @@ class FakeEngine:
     def __init__(self, kinds="", seen=None, spoilt=(), broken=(), **facts):
         usual = {"task": "my_arm", "method": "fake", "state_dim": STATE, "action_dim": ACTION, "robot_dim": ACTION}
         usual |= {"horizon": HORIZON, "n_obs_steps": FRAMES, "n_action_steps": STEPS, "num_points": POINTS}
-        self.facts = SimpleNamespace(**usual | {"action_kinds": kinds} | facts)
+        self.facts = SimpleNamespace(**usual | {"state_kinds": "", "action_kinds": kinds} | facts)
         self.seen, self.spoilt, self.broken, self.given = seen, spoilt, broken, []
 
     def predict(self, point_cloud, state, noise):

@@ -1,5 +1,6 @@
 """What keeps an arm safe: two clocks, bounds, the longest step, nearest forms, snapped grippers, holding."""
 
+from datetime import datetime
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from mp_lib.acting.holding import REASONS
 from mp_lib.acting.limits import limits_of
 from mp_lib.geometry.kinds import KINDS, Layout
-from tests.acting.fake import ACTION, STEPS, Clock, FakeEngine, actor_of, cloud, seen
+from mp_lib.geometry.relative import Relative
+from tests.acting.fake import ACTION, HORIZON, POINTS, STEPS, Clock, FakeEngine, actor_of, cloud, delayed, seen
 
 LAYOUT = Layout.parse("position:3 quaternion:4 gripper:1", 8)
 RANGE = SimpleNamespace(action_low=np.zeros(2, "f4"), action_high=np.array([10, 100], "f4"), open_closed=None)
@@ -42,6 +44,33 @@ def test_an_observation_with_the_same_stamp_is_none():
     assert tell(0.5, seen(5) | {"stamp": 4})[0] == 50
 
 
+STAMPS = {
+    "floats": float,
+    "texts": str,
+    "seconds and nanoseconds": lambda k: (7, k),
+    "arrays": lambda k: np.array([7, k]),
+    "arrays of no axis": np.int64,
+    "times": lambda k: datetime(2026, 1, 1, second=k),
+    "maps": lambda k: {"sec": 7, "nsec": k},
+}
+
+
+@pytest.mark.parametrize("kind", STAMPS)
+def test_stamps_of_any_kind_tell_observations_apart(kind):
+    actor, tell = ticking(n_action_steps=7)
+    told = [tell(0.1 * k, seen(k) | {"stamp": STAMPS[kind](3)})[0] for k in range(5)]
+    assert told == [0, 1, 2, 2, 2]
+    assert tell(0.5, seen(5) | {"stamp": STAMPS[kind](4)})[0] == 50
+
+
+def test_a_driver_may_use_its_stamps_again():
+    actor, tell = ticking(n_action_steps=7)
+    stamp = np.array([7, 0])
+    for stamp[1] in range(7):
+        tell(0.1 * stamp[1], seen(stamp[1]) | {"stamp": stamp})
+    assert not actor.report().held
+
+
 @pytest.mark.parametrize("stamped", [False, True])
 def test_a_camera_that_has_stopped_is_held_for(stamped):
     actor, tell = ticking(n_action_steps=7)
@@ -52,6 +81,43 @@ def test_a_camera_that_has_stopped_is_held_for(stamped):
     assert tell(0.8, seen(9))[0] == 90
 
 
+@pytest.mark.parametrize(
+    "how", [{}, {"asynchronous": 2, "start": delayed(0)}, {"asynchronous": 2, "start": delayed(2)}]
+)
+@pytest.mark.parametrize("nothing", [lambda: None, lambda: seen(1) | {"stamp": 1}], ids=["none", "the last again"])
+def test_between_observations_every_action_is_that_of_its_step(how, nothing):
+    """Of a chunk that is asked for meanwhile those of the steps since its frame are skipped."""
+    actor = actor_of(no_observation_s=None, same_cloud_s=None, **how)
+    told = [actor.select_action(seen(0) | {"stamp": 0})[0], actor.select_action(seen(1) | {"stamp": 1})[0]]
+    told += [actor.select_action(nothing())[0] for _ in range(2, STEPS)]
+    assert told == [*range(STEPS)]
+    assert [actor.select_action(nothing())[0] for _ in range(STEPS, HORIZON)] == [10 + k - 1 for k in range(4, 8)]
+    # The frame of step 1 has 7 actions; then the arm holds where it is until it sees.
+    assert [actor.select_action(nothing())[0] for _ in range(3)] == [16] * 3
+    assert actor.report().held == {"no observation": 3} and actor.report().late == 0
+    again = [actor.select_action(seen(step) | {"stamp": step})[0] for step in range(20, 23)]
+    assert [each for each in again if each != 16][0] == 200
+
+
+def test_frames_that_are_only_added_are_observations():
+    actor = actor_of(no_observation_s=None, same_cloud_s=None)
+    for step in range(3 * STEPS):
+        actor.observe(seen(step))
+        assert actor.select_action(None)[0] == 10 * (step // STEPS * STEPS) + step % STEPS
+
+
+def test_a_chunk_at_a_time_is_executed_before_what_is_asked_for_without_an_observation():
+    actor = actor_of(no_observation_s=None)
+    actor.predict_action_chunk(seen(0))
+    assert [actor.select_action(None)[0] for _ in range(3)] == [4, 5, 6]
+
+
+def test_averages_between_observations_are_of_actions_of_their_step():
+    with pytest.warns(UserWarning, match="averages"):
+        actor = actor_of(temporal_ensemble_coeff=0.1)
+    np.testing.assert_allclose([actor.select_action(None if k else seen(0))[0] for k in range(5)], range(5), rtol=1e-6)
+
+
 def test_clocks_can_be_left_out():
     actor, tell = ticking(no_observation_s=None, same_cloud_s=None)
     still = seen(0)
@@ -59,9 +125,22 @@ def test_clocks_can_be_left_out():
     assert not actor.report().held
 
 
-@pytest.mark.parametrize(
-    "spoilt", [{"state": np.array([0, np.nan, 0])}, {"state": np.array([np.inf, 0, 0])}, {"point_cloud": cloud(0, 3)}]
-)
+def padded(points, zeros):
+    return np.concatenate([cloud(0, points), np.zeros((zeros, 3), np.float32)])
+
+
+SPOILT = [
+    {"state": np.array([0, np.nan, 0])},
+    {"state": np.array([np.inf, 0, 0])},
+    {"point_cloud": cloud(0, 3)},
+    {"point_cloud": padded(3, POINTS - 3)},
+    {"point_cloud": padded(0, POINTS)},
+    {"point_cloud": padded(3, 99)},
+    {"point_cloud": np.concatenate([padded(3, POINTS), np.full((POINTS, 3), np.nan, np.float32)])},
+]
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
 def test_a_bad_observation_is_held_for_and_the_plan_forgotten(spoilt):
     actor = actor_of()
     first = [actor.select_action(seen(k)) for k in range(2)]
@@ -69,6 +148,36 @@ def test_a_bad_observation_is_held_for_and_the_plan_forgotten(spoilt):
         np.testing.assert_array_equal(actor.select_action(seen(2) | spoilt), first[-1])
     assert actor.select_action(seen(4))[0] == 40
     assert actor.report().held == {"bad observation": 3}
+
+
+@pytest.mark.parametrize("kind", ["quaternion", "quaternion_xyzw"])
+@pytest.mark.parametrize("how", [{}, {"asynchronous": 2, "start": delayed(0)}])
+def test_a_quaternion_without_a_direction_is_held_for_and_the_arm_goes_on_after_it(kind, how):
+    """Also where actions are relative to the state, and so no orientation follows from it."""
+    relative = Relative(Layout.parse(f"velocity:1 {kind}"), Layout.parse(kind))
+
+    class Turning(FakeEngine):
+        def predict(self, *given):
+            super().predict(*given)
+            return relative.decode(np.tile(np.float32([1, 0, 0, 0, 1, 0]), (HORIZON, 1)), given[1][-1])
+
+    actor = actor_of(Turning(kind, robot_dim=4, state_dim=5, state_kinds=f"velocity:1 {kind}"), **how)
+    turned = [0, 0.6, 0, 0, 0.8]
+    for step in range(5 * STEPS):
+        state = [1, 1e-8, 0, 0, 0] if step in (3, 4, 9) else turned
+        told = actor.select_action({"point_cloud": cloud(step), "state": state})
+        np.testing.assert_allclose(told, turned[1:], atol=1e-6)
+    assert actor.report().held == {"bad observation": 3} and "a quaternion of length zero" in actor.report().said
+    other = actor_of(FakeEngine(state_dim=4, state_kinds="position:3 gripper:1"))
+    other.select_action({"point_cloud": cloud(), "state": np.zeros(4)})
+    assert not other.report().held
+
+
+@pytest.mark.parametrize("points", [POINTS // 4, POINTS - 1, POINTS])
+def test_a_cloud_with_padding_as_training_data_have_it_is_taken_as_it_is(points):
+    actor, given = actor_of(), padded(points, POINTS - points)
+    actor.select_action(seen(1) | {"point_cloud": given})
+    np.testing.assert_array_equal(actor.engine.given[0][0], [given] * 2)
 
 
 def test_every_reason_is_one_that_is_explained():
@@ -127,6 +236,12 @@ def test_no_number_changes_by_more_than_the_longest_step_from_the_last_command_o
     told = np.array([actor.select_action(seen(step)) for step in range(6 * STEPS)])
     assert (np.abs(np.diff(told, axis=0)) <= np.array(max_step) + 1e-6).all()
     assert told[-1, 0] == pytest.approx(0.5 * (6 * STEPS - 1))
+
+
+def test_where_whole_chunks_are_executed_no_number_changes_by_more_than_the_longest_step():
+    actor = actor_of(max_step=0.5)
+    told = np.concatenate([actor.predict_action_chunk(seen(step)) for step in range(4)])
+    assert (np.abs(np.diff(told, axis=0)) <= 0.5 + 1e-6).all()
 
 
 def test_bounds_and_steps_of_one_number_leave_the_others_alone():

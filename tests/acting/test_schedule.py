@@ -103,6 +103,11 @@ def test_a_chunk_that_was_asked_for_before_reset_is_not_executed():
     assert 99 not in play(actor, STEPS + 2)
 
 
+def computing():
+    """How many threads compute chunks."""
+    return sum(each.name == "mp_lib chunk" for each in threading.enumerate())
+
+
 def test_an_engine_is_not_called_by_two_threads_at_once_and_a_slow_one_holds_nobody_up():
     gate, busy, most = threading.Event(), [0], [0]
 
@@ -119,15 +124,37 @@ def test_an_engine_is_not_called_by_two_threads_at_once_and_a_slow_one_holds_nob
     began = time.monotonic()
     play(actor, STEPS)
     actor.select_action(None)  # late
-    actor.schedule.drop()
-    play(actor, 3)
-    assert time.monotonic() - began < 4 and actor.report().held["late chunk"] == 4
-    assert threading.active_count() >= 3
+    for step in range(10):
+        actor.select_action(seen(step) | {"state": np.full(3, np.nan)})  # the chunk is dropped
+        play(actor, 2, first=step)
+    assert time.monotonic() - began < 4
+    report = actor.report()
+    assert report.held == {"late chunk": 21, "bad observation": 10} and report.late == 1
+    assert computing() == 1
     gate.set()
     deadline = time.monotonic() + 5
     while len(actor.engine.given) < 3 and time.monotonic() < deadline:
+        play(actor, 1, first=20)
         time.sleep(0.01)
-    assert most == [1]
+    assert most == [1] and [given[1][-1, 0] for given in actor.engine.given] == [0, STEPS - 1, 20]
+
+
+def test_an_answer_takes_no_longer_for_what_it_waits_for():
+    clock, gate = Clock(), threading.Event()
+
+    class Slow(FakeEngine):
+        def predict(self, *given):
+            if len(self.given) == 1:
+                gate.wait(5)
+            clock.now += 1
+            return super().predict(*given)
+
+    actor = actor_of(Slow(), asynchronous=1, clock=clock)
+    play(actor, STEPS)
+    actor.reset()
+    threading.Timer(0.2, gate.set).start()
+    play(actor, 1)  # waits for the chunk of the episode before
+    assert len(actor.engine.given) == 3 and actor.report().longest_answer == 1
 
 
 def test_how_far_ahead_is_what_answers_take_in_steps():
