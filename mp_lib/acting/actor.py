@@ -49,6 +49,7 @@ class Actor:
         asynchronous: bool | int = False,
         limits=DEMONSTRATIONS,
         max_step=None,
+        action_kinds: str = "",
         temporal_ensemble_coeff: float | None = None,
         no_observation_s: float | None = 0.2,
         same_cloud_s: float | None = 0.5,
@@ -67,6 +68,8 @@ class Actor:
                 for none, with which grippers are not snapped either; or (low, high), numbers or (A,) each.
             max_step: by how much a number may differ from the last command, a number or (A,); None for any. The first
                 command of an episode is not held to it: nothing says where the arm's commands have been.
+            action_kinds: what the numbers of an action are, where the policy's file does not say it, such as
+                "velocity:6 gripper:1" (``mp_lib.geometry.kinds.Layout``); they decide what to hold means.
             temporal_ensemble_coeff: average, at every step, all chunks that tell it (ACT has 0.01); None: do not. It
                 computes a chunk a step, and chunks of several modes average to what none of them does.
             no_observation_s: seconds without a new observation after which the arm holds, until which the actions for
@@ -77,7 +80,7 @@ class Actor:
             clock: tells the time in seconds.
             start: starts computing in the background, as ``in_background``.
         """
-        self.engine, self.facts = engine, engine.facts
+        self.engine, self.facts = engine, engine.facts.with_action_kinds(action_kinds)
         self.usable = self.facts.horizon - self.facts.n_obs_steps + 1  # actions of a chunk from now on
         self.n_action_steps = self.facts.n_action_steps if n_action_steps is None else n_action_steps
         if not (is_count(self.n_action_steps) and self.n_action_steps <= self.usable):
@@ -224,17 +227,22 @@ class Actor:
         if error.reason != LATE:
             self.schedule.drop()
             self.history.clear()
-        self.last = self.held(error)
+        try:
+            self.last = self.still()
+        except InputError as nothing:
+            raise InputError(f"{error}; {nothing}") from error
         return self.last.copy()
 
-    def held(self, error: CannotAct) -> np.ndarray:
-        """What to command to hold; an InputError if no command was given yet that could be repeated."""
+    def still(self) -> np.ndarray:
+        """The command (A,) that keeps an arm where it is; an InputError if that is the last one and there is none."""
         last = np.full(self.facts.robot_dim, np.nan, np.float32) if self.last is None else self.last
         held = self.layout.holds(last) if self.layout else last
         if not np.isfinite(held).all():
-            raise InputError(f"{error}; nothing was commanded yet that could be held") from error
+            raise InputError("nothing was commanded yet that could be held")
         if self.layout is None and not self.said_unknown:
-            log.warning("kinds of the action are not known: to hold is the last command again; are they no velocities?")
+            log.warning(
+                "kinds of the action are not known, so to hold is the last command again; else give action_kinds"
+            )
             self.said_unknown = True
         return np.asarray(held, np.float32)
 

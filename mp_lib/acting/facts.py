@@ -80,6 +80,12 @@ class PolicyFacts:
         """The same; what is not known of it is taken from ``others``, such as a task's kinds and meaning of actions."""
         return replace(self, **{key: text for key, text in others.items() if not getattr(self, key)})
 
+    def with_action_kinds(self, kinds: str) -> PolicyFacts:
+        """The same with the kinds of an action where they are not known; an InputError where others are."""
+        if kinds and self.action_kinds and Layout.parse(kinds).text != Layout.parse(self.action_kinds).text:
+            raise InputError(f"action_kinds {shown(kinds)} given; the policy's are {self.action_kinds}: leave them out")
+        return self.told({"action_kinds": kinds})
+
 
 def facts_of(config: PolicyConfig, header: Mapping, checkpoint: str, name: str = "") -> PolicyFacts:
     """The facts of a policy's configuration and of what is saved with its weights (task, action_meaning, fps)."""

@@ -19,7 +19,7 @@ import torch
 from mp_lib.acting.actor import Actor
 from mp_lib.acting.engine import Engine, OnnxEngine
 from mp_lib.acting.exporting import export
-from mp_lib.acting.holding import LATE, CannotAct
+from mp_lib.acting.holding import CannotAct
 from mp_lib.acting.schedule import Compute
 from mp_lib.config import EXPLORING_SEEDS
 from mp_lib.insight.deadlines import today
@@ -109,7 +109,7 @@ class Latecomer:
 
     def held(self) -> list[np.ndarray]:
         """What the arm is told while it waits for a chunk in turn."""
-        return [self.actor.held(CannotAct(LATE, "the chunk is being computed"))] * self.holds
+        return [self.actor.still()] * self.holds
 
     def close(self) -> None:
         """Free the simulator."""

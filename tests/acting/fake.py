@@ -1,11 +1,11 @@
 """A policy without weights, a clock that is wound by hand, and a background that answers when it is told to."""
 
 from concurrent.futures import Future
-from types import SimpleNamespace
 
 import numpy as np
 
 from mp_lib.acting.actor import Actor
+from mp_lib.acting.facts import PolicyFacts
 
 HORIZON, FRAMES, STEPS, POINTS, STATE, ACTION = 8, 2, 4, 16, 3, 2
 
@@ -17,9 +17,15 @@ class FakeEngine:
     """
 
     def __init__(self, kinds="", seen=None, spoilt=(), broken=(), **facts):
-        usual = {"task": "my_arm", "method": "fake", "state_dim": STATE, "action_dim": ACTION, "robot_dim": ACTION}
+        usual = {"task": "my_arm", "method": "fake", "state_dim": STATE, "robot_dim": ACTION}
         usual |= {"horizon": HORIZON, "n_obs_steps": FRAMES, "n_action_steps": STEPS, "num_points": POINTS}
-        self.facts = SimpleNamespace(**usual | {"state_kinds": "", "action_kinds": kinds} | facts)
+        usual |= {
+            "action_dim": facts.get("robot_dim", ACTION),
+            "num_train_steps": 10,
+            "num_inference_steps": 2,
+            "action_kinds": kinds,
+        }
+        self.facts = PolicyFacts(**usual | facts)
         self.seen, self.spoilt, self.broken, self.given = seen, spoilt, broken, []
 
     def predict(self, point_cloud, state, noise):

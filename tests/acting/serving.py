@@ -7,23 +7,15 @@ import threading
 import numpy as np
 from websockets.sync.client import connect
 
-from mp_lib.acting.facts import PolicyFacts
 from mp_lib.acting.packing import pack, unpack
 from mp_lib.acting.server import PolicyServer, bound
 from tests.acting.fake import FakeEngine, seen
 
 
-def fake_engine(**facts):
-    """The fake engine with whole facts, as a server tells them."""
-    engine = FakeEngine(**facts)
-    engine.facts = PolicyFacts(**vars(engine.facts), num_train_steps=10, num_inference_steps=2)
-    return engine
-
-
 @contextlib.contextmanager
 def serving(engine=None, **options):
     """The server, with the ``port`` it listens at; it has ended at the end of the block, or the test fails."""
-    server, ready = PolicyServer(engine or fake_engine(), **{"limits": None} | options), threading.Event()
+    server, ready = PolicyServer(engine or FakeEngine(), **{"limits": None} | options), threading.Event()
     place = bound("127.0.0.1", 0)
     server.port = place.getsockname()[1]
 

@@ -204,6 +204,22 @@ def test_where_kinds_are_not_known_the_last_command_is_held_and_that_said_once(c
     assert sum("kinds of the action are not known" in each.message for each in caplog.records) == 1
 
 
+def test_kinds_that_a_file_does_not_say_are_given_and_others_than_it_says_refused():
+    actor = actor_of(action_kinds="velocity:2", limits=None)
+    assert actor.still().tolist() == [0, 0]
+    actor.select_action(seen(1))
+    assert actor.still().tolist() == [0, 0] and actor.facts.action_kinds == "velocity:2"
+    with pytest.raises(ValueError, match="action_kinds 'velocity:2' given; the policy's are position:2"):
+        actor_of(FakeEngine(action_kinds="position:2"), action_kinds="velocity:2")
+    with pytest.raises(ValueError, match="name 3 numbers, but there are 2"):
+        actor_of(action_kinds="velocity:3")
+
+
+def test_nothing_is_still_before_a_first_command():
+    with pytest.raises(ValueError, match="nothing was commanded yet"):
+        actor_of().still()
+
+
 def test_by_default_commands_stay_within_the_demonstrations_and_five_percent():
     limits = limits_of("demonstrations", None, RANGE, None, ACTION)
     told = limits.apply(np.array([-3, 300], "f4"), None)

@@ -22,7 +22,7 @@ from mp_lib.acting.server import MOST_BYTES, MOST_CLIENTS, MOST_PARTS
 from mp_lib.acting.sessions import MOST_POINTS
 from mp_lib.model.noise import chunk_noise
 from tests.acting.fake import ACTION, FRAMES, HORIZON, POINTS, STATE, STEPS, FakeEngine, cloud, seen
-from tests.acting.serving import Client, fake_engine, serving, whole
+from tests.acting.serving import Client, serving, whole
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_policy_is_told_first(client):
 
 
 def test_a_client_gets_what_an_actor_says():
-    engine, same = fake_engine(), FakeEngine()
+    engine, same = FakeEngine(), FakeEngine()
     actor = Actor(same, limits=(-25, 15), n_action_steps=3)
     with serving(engine, limits=(-25, 15), n_action_steps=3) as server, Client(server.port) as client:
         assert client.first["n_action_steps"] == 3
@@ -71,7 +71,7 @@ def test_names_of_others_are_read_and_what_else_is_sent_is_left(client, names):
 
 
 def test_the_history_is_what_was_sent_its_first_repeated_or_all_of_it_at_once():
-    engine = fake_engine()
+    engine = FakeEngine()
     with serving(engine) as server, Client(server.port) as client:
         for given in (seen(1), seen(4), stacked(7, 8), seen(9), seen(2) | {"reset": True}, stacked(3, 5)):
             client.actions(given)
@@ -80,7 +80,7 @@ def test_the_history_is_what_was_sent_its_first_repeated_or_all_of_it_at_once():
 
 
 def test_a_reset_begins_an_episode_with_the_noise_of_its_seed():
-    engine = fake_engine()
+    engine = FakeEngine()
     with serving(engine, seed=3) as server, Client(server.port) as client:
         for more in ({}, {}, {"reset": True}, {"reset": True, "seed": 7}, {"reset": False}, {"reset": True}):
             client.actions(seen(1) | more)
@@ -120,7 +120,7 @@ def test_clients_at_once_are_answered_one_after_the_other():
             return super().predict(*given)
 
     engine, found = Alone(), []
-    engine.facts = fake_engine().facts
+    engine.facts = FakeEngine().facts
     with serving(engine) as server:
 
         def asks(number):
@@ -175,7 +175,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_observation_is_answered_in_one_line_and_changes_nothing(name):
     message, said = BAD[name]
-    engine = fake_engine()
+    engine = FakeEngine()
     with serving(engine) as server, Client(server.port) as client, Client(server.port) as other:
         client.actions(seen(1) | {"reset": True, "seed": 5})
         for each in (client, other):
@@ -187,7 +187,7 @@ def test_what_is_no_observation_is_answered_in_one_line_and_changes_nothing(name
 
 
 def test_a_policy_that_fails_is_told_and_asked_again(caplog):
-    with serving(fake_engine(broken={0}, spoilt={1})) as server, Client(server.port) as client:
+    with serving(FakeEngine(broken={0}, spoilt={1})) as server, Client(server.port) as client:
         assert client.ask(seen(1)) == "the policy failed (RuntimeError: the engine has stopped)"
         assert "the engine has stopped" in caplog.text
         assert "actions are not finite" in client.ask(seen(1))
@@ -268,7 +268,7 @@ def test_a_client_that_is_killed_while_it_is_answered_leaves_its_place():
             return super().predict(*given)
 
     engine = Waiting()
-    engine.facts = fake_engine().facts
+    engine.facts = FakeEngine().facts
     with serving(engine) as server:
         sock = raw(server.port)
         sock.sendall(frame(pack(seen(1))))
@@ -302,7 +302,7 @@ def test_bytes_that_are_no_websocket_are_let_go(at_work, caplog):
 
 def test_a_client_that_does_not_read_is_let_go(monkeypatch, caplog):
     monkeypatch.setattr(module, "SEND_S", 0.3)
-    with serving(fake_engine(action_dim=1000, robot_dim=1000)) as server:  # long answers, which fill buffers soon
+    with serving(FakeEngine(action_dim=1000, robot_dim=1000)) as server:  # long answers, which fill buffers soon
         sock = raw(server.port)
         sock.settimeout(0.05)
         end = time.monotonic() + 60
