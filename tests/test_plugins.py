@@ -19,11 +19,13 @@ import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from mp_lib.config import TrainConfig
 from mp_lib.data.windows import window_frames
 from mp_lib.interfaces import SuccessRule
 from mp_lib.learning.rollout import rollout
-from mp_lib.model.checkpoint import load_policy
+from mp_lib.model.checkpoint import load_policy, save_policy
 from mp_lib.model.normalizer import Normalizer
+from mp_lib.model.policy import build_policy
 from mp_lib.sim.gym import TaskEnv
 from mp_lib.sim.tasks import TASKS
 from tests import ROOT
@@ -285,6 +287,31 @@ def test_episodes_are_those_of_our_rollouts(package, finished):
     assert [(episode.success, episode.steps) for episode in ours] == [(success, steps) for success, _, steps in theirs]
     last = [np.frombuffer(episode.film[-1].flat[:8].tobytes(), np.float64)[0] for episode in ours]
     np.testing.assert_allclose([position for _, position, _ in theirs], last, atol=1e-5)
+
+
+def kept_policy(folder, **numbers):
+    """A file of weights as a run of today has it: with kinds of its numbers."""
+    config = TrainConfig("toy", "simple_dp3", "smoke", num_points=TOY.num_points)
+    config = config.policy(TOY.state_dim, TOY.action_dim, state_kinds="joint:3", action_kinds="step:1 gripper:1")
+    config = dataclasses.replace(config, **numbers)
+    save_policy(folder / "policy.safetensors", build_policy(config))
+    return config
+
+
+def test_kinds_of_a_run_are_those_of_the_policy_and_are_saved(package, tmp_path):
+    kept = kept_policy(tmp_path)
+    config = policy_of(package, weights=str(tmp_path)).config
+    assert config.policy_config() == kept and config.weights == ""
+    saved = dataclasses.asdict(config)  # what LeRobot writes beside the weights, and begins with again
+    assert saved["action_kinds"] == "step:1 gripper:1" and saved["state_kinds"] == "joint:3"
+    assert package(POLICY).MambaConfig(**vars(config)).policy_config() == kept
+
+
+def test_relative_actions_are_refused_in_a_line(package, tmp_path):
+    kept_policy(tmp_path, actions="relative")
+    for given in ({"weights": str(tmp_path)}, {"actions": "relative"}):
+        with pytest.raises(ValueError, match=r"^relative actions given; .* absolute ones alone$"):
+            policy_of(package, **given)
 
 
 def test_a_frame_alone_is_enough_to_act(package):

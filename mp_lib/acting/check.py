@@ -20,6 +20,7 @@ MARGIN = 0.05  # of a range, by which a number may be beyond it
 # what moves by less is only centred (mp_lib.model.normalizer.SMALLEST_RANGE).
 LEAST_MARGIN = 1e-2
 MOST_OUTSIDE = 0.02  # of a cloud's points outside the box of all demonstrations
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SHOWN_BEFORE, SHOWN_NOW = (120, 120, 120), (240, 120, 20)  # colours: of the training cloud, of this one
 
 
@@ -67,10 +68,14 @@ class Check:
         return draw_clouds(clouds, colors, size, azimuth, elevation)
 
     def save(self, path: str | Path, **view) -> Path:
-        """Write the picture as a PNG; ``view`` as of ``picture``. An InputError if something lies there already."""
+        """Write the picture as a PNG; ``view`` as of ``picture``.
+
+        A PNG file that lies there under that ending is replaced, since a robot's script runs again and again; an
+        InputError if anything else does.
+        """
         path = Path(path)
-        if path.exists():
-            raise InputError(f"{path} exists already; choose another path or move it away")
+        if path.exists() and not is_png(path):
+            raise InputError(f"{path} exists already and is no picture in PNG; choose another path or move it away")
         write_atomically(path, png(self.picture(**view)))
         return path
 
@@ -124,13 +129,21 @@ def ranged(what: str, value: float, low: float, high: float, margin: float) -> F
     return Finding(what, f"{value:.4g}", f"{low:.4g} to {high:.4g}", bool(low - margin <= value <= high + margin))
 
 
+def is_png(path: Path) -> bool:
+    """Whether a file is a PNG, by its ending and its first bytes."""
+    if path.suffix.lower() != ".png" or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(SIGNATURE)) == SIGNATURE
+
+
 def png(picture: np.ndarray) -> bytes:
     """A picture (H, W, 3) uint8 as a PNG: one unfiltered row after the other (W3C PNG, section 10)."""
     height, width, _ = picture.shape
     rows = np.concatenate([np.zeros((height, 1), np.uint8), picture.reshape(height, -1)], axis=1)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, true colour
     chunks = {b"IHDR": header, b"IDAT": zlib.compress(rows.tobytes()), b"IEND": b""}
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
+    return SIGNATURE + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         for name, data in chunks.items()
     )

@@ -3,13 +3,15 @@
 An array is a map of ``b"__ndarray__"``, ``b"data"`` (its bytes in C order), ``b"dtype"`` (such as "<f4") and
 ``b"shape"``, a number of NumPy's one of ``b"__npgeneric__"``, ``b"data"`` and ``b"dtype"``
 (https://github.com/Physical-Intelligence/openpi, packages/openpi-client/src/openpi_client/msgpack_numpy.py). What comes
-is not trusted: nothing is unpickled, and an array is a view of bytes that are there.
+is not trusted: nothing is unpickled, and an array is a view of bytes that are there. Arrays of text, such as a prompt
+that other policies take, may stand where nobody looks.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,9 +20,17 @@ from mp_lib.system.extras import require
 
 ARRAY, NUMBER, DATA, DTYPE, SHAPE = b"__ndarray__", b"__npgeneric__", b"data", b"dtype", b"shape"
 NUMBERS = re.compile(r"[<>]f[248]|[<>][iu][248]|\|[iu]1|\|b1")  # how NumPy writes the kinds of numbers that are read
+TEXTS = re.compile(r"[<>]U\d{1,9}|\|S\d{1,9}")  # of text, which is not read
 MOST_AXES = 8
 MOST_ENTRIES = 1024  # of a list or a map; a message's numbers are in arrays
 MOST_CONTAINERS = 256  # lists and maps of a message, also what may lie in one another
+
+
+@dataclass(frozen=True)
+class Text:
+    """Stands for an array of text in a message, of which nothing but its ``kind`` is kept; it is no number."""
+
+    kind: str
 
 
 def pack(value) -> bytes:
@@ -41,10 +51,10 @@ def as_map(value) -> dict:
 
 
 def unpack(message: bytes):
-    """What a message says, its arrays as views that cannot be written to.
+    """What a message says, its arrays as views that cannot be written to; a ``Text`` for each array of text.
 
-    An InputError in one line for what is no such message, arrays of other things than numbers, arrays whose bytes are
-    not as many as their shape says, and more lists and maps than an observation needs.
+    An InputError in one line for what is no such message, arrays of other things than numbers and text, arrays whose
+    bytes are not as many as their shape says, and more lists and maps than an observation needs.
     """
     require("serve", "msgpack")
     import msgpack
@@ -79,7 +89,10 @@ class Count:
 
 
 def as_array(found: dict):
-    """The array or the number that a map stands for; the map itself if it stands for none."""
+    """The array or the number that a map stands for, or a ``Text``; the map itself if it stands for none."""
+    kind = found.get(DTYPE)
+    if (ARRAY in found or NUMBER in found) and isinstance(kind, str) and TEXTS.fullmatch(kind):
+        return Text(kind)
     if ARRAY in found:
         return array_of(found)
     return number_of(found) if NUMBER in found else found

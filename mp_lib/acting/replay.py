@@ -14,11 +14,15 @@ from mp_lib.system.errors import InputError, shown
 
 
 class Step(NamedTuple):
-    """One recorded step: its number, the command (A,) within the limits, and the state (S,) when it was recorded."""
+    """One recorded step: its number, the command (A,), and the state (S,) when it was recorded.
+
+    The command is the ``recorded`` action (A,) within the limits, which may be another.
+    """
 
     step: int
     action: np.ndarray
     state: np.ndarray
+    recorded: np.ndarray
 
 
 class Ranges(NamedTuple):
@@ -53,4 +57,4 @@ def steps(actions: np.ndarray, states: np.ndarray, command) -> Iterator[Step]:
     last = None
     for number, (action, state) in enumerate(zip(actions, states, strict=True)):
         last = command(action, last)
-        yield Step(number, last.copy(), state)
+        yield Step(number, last.copy(), state, action)

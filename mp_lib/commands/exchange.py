@@ -34,7 +34,7 @@ IMPORT = (
     option("source", type=given_path, help="a folder of .npz or HDF5 files, an HDF5 file, or a LeRobot v3 data set"),
     option("store", type=given_path, help="path of the store to write, such as my_arm.zarr; it may not exist"),
     option("--format", default="", help="npz, hdf5 or lerobot (default: by what lies there)"),
-    option("--points", type=int, default=512, help="of a cloud, the farthest of all (default: 512)"),
+    option("--points", type=int, help="of a cloud, the farthest of all (default: 512, or all of smaller stored ones)"),
     option("--task", default="", help="a name of yours (default: the store's)"),
     option("--fps", type=float, help="frames a second (default: what a LeRobot data set says)"),
     option("--point-cloud", default="", metavar="KEY", help="key of the clouds (default: by usual names)"),

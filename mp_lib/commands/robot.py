@@ -17,12 +17,28 @@ def replay(given: argparse.Namespace) -> None:
 
     if not 0 <= given.every <= LONGEST_STEP:
         raise InputError(f"--every {given.every} given; give seconds, from 0 to {LONGEST_STEP}")
-    began = time.monotonic()
-    for step, action, state in replay(ReplayBuffer.open(given.store), given.episode, max_step=given.max_step):
-        time.sleep(max(0.0, began + step * given.every - time.monotonic()))
-        row = {"step": step, "action": action.tolist(), "state": state.tolist()}
-        told = "  ".join(f"{name} {' '.join(f'{each:.4f}' for each in row[name])}" for name in ("action", "state"))
-        print(json.dumps(row) if given.json else f"{step}  {told}", flush=True)
+    began, others, total = time.monotonic(), 0, 0
+    for found in replay(ReplayBuffer.open(given.store), given.episode, max_step=given.max_step):
+        time.sleep(max(0.0, began + found.step * given.every - time.monotonic()))
+        row = {name: value if name == "step" else value.tolist() for name, value in found._asdict().items()}
+        print(json.dumps(row) if given.json else in_words(row), flush=True)
+        others, total = others + sum(map(differ, row["action"], row["recorded"])), total + len(row["action"])
+    if not given.json:
+        print(f"{others} of {total} numbers are commanded otherwise than they were recorded")
+
+
+def in_words(row: dict) -> str:
+    """A step in a line: its number, the command, what was recorded where that is another, and the state."""
+    action = [
+        f"{told:.4f} (recorded {recorded:.4f})" if differ(told, recorded) else f"{told:.4f}"
+        for told, recorded in zip(row["action"], row["recorded"], strict=True)
+    ]
+    return f"{row['step']}  action {' '.join(action)}  state {' '.join(f'{each:.4f}' for each in row['state'])}"
+
+
+def differ(told: float, recorded: float) -> bool:
+    """Whether two numbers are others in the digits that are shown."""
+    return round(told, 4) != round(recorded, 4)
 
 
 def serve(given: argparse.Namespace) -> None:
@@ -46,7 +62,7 @@ REPLAY = (
     option("--episode", type=int, default=0, help="its number, from 0 on (default: 0)"),
     option("--every", type=float, default=0.0, metavar="SECONDS", help="between two steps (default: 0)"),
     option("--max-step", type=float, help="by which a number may change from step to step (default: any)"),
-    option("--json", action="store_true", help="one JSON object a step: step, action, state"),
+    option("--json", action="store_true", help="one JSON object a step: step, action, state, recorded"),
 )
 SERVE = (
     option("policy", help="a run, a folder, a file of weights, or an export"),

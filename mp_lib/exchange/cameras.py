@@ -103,6 +103,10 @@ class Cameras:
         for key in self.keys:
             image_shape(where, key, shapes[key])
 
+    def stored(self, shapes: dict[str, tuple[int, ...]]) -> int:
+        """0: no cloud is stored."""
+        return 0
+
     def clouds(self, recording: Recording, episode: str, length: int) -> Iterator[np.ndarray]:
         """The points (M, 3) float64 of each of an episode's first ``length`` frames."""
         entries = recording.entries(episode)

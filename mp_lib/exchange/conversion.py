@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mp_lib.config import PolicyConfig
+from mp_lib.data.own_tasks import is_own
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.exchange.cameras import read_cameras, read_crop
 from mp_lib.exchange.formats import open_recording
@@ -32,13 +33,14 @@ MOST_POINTS, MOST_FPS = 10**6, 10**4
 class Wishes:
     """What is to become of a recording; what is not given is found by usual names, or is what the files say.
 
-    ``points`` a cloud; ``task`` a name of the user's, by default the store's; ``fps`` frames a second; ``state_kinds``
-    and ``action_kinds`` as ``Layout`` reads them; ``cameras`` a file as of ``mp_lib.exchange.cameras``; ``crop`` two
-    corners (low, high), metres; ``without`` names episodes that are left out.
+    ``points`` a cloud, by default the usual number, or that of the largest stored cloud where it is fewer; ``task`` a
+    name of the user's, by default the store's; ``fps`` frames a second; ``state_kinds`` and ``action_kinds`` as
+    ``Layout`` reads them; ``cameras`` a file as of ``mp_lib.exchange.cameras``; ``crop`` two corners (low, high),
+    metres; ``without`` names episodes that are left out.
     """
 
     format: str = ""
-    points: int = PolicyConfig.num_points
+    points: int | None = None
     task: str = ""
     fps: float | None = None
     point_cloud: str = ""
@@ -95,6 +97,7 @@ def convert(source: str | Path, demos: str | Path, wishes: Wishes | None = None)
     if unknown := {*wishes.without} - {*recording.episodes}:
         raise InputError(f"{recording.path} has no episode {named([*unknown])}; there are: {named(recording.episodes)}")
     found = survey(recording, episodes, cameras, wishes.point_cloud, wishes.state, wishes.action)
+    points = wishes.points or usual_points(found)
     attributes = {
         "task": task_of(recording, wishes, target),
         "source": recording.path.name,
@@ -104,9 +107,9 @@ def convert(source: str | Path, demos: str | Path, wishes: Wishes | None = None)
     with whole_folder(target) as path, track(sum(found.lengths.values()), f"import {recording.path.name}") as bar:
         made = None
         for name, length in found.lengths.items():
-            clouds = sampled(recording, name, found, box, wishes.points, counts)
+            clouds = sampled(recording, name, found, box, points, counts)
             frames = {key: np.zeros((length, size), np.float32) for key, size in found.sizes.items()}
-            frames["point_cloud"] = np.zeros((length, wishes.points, 3), np.float32)
+            frames["point_cloud"] = np.zeros((length, points, 3), np.float32)
             for frame, cloud in enumerate(clouds):
                 frames["point_cloud"][frame] = cloud
                 bar.advance()
@@ -115,7 +118,24 @@ def convert(source: str | Path, demos: str | Path, wishes: Wishes | None = None)
             made = made or ReplayBuffer.create(path, {key: each.shape[1:] for key, each in frames.items()}, attributes)
             made.append(frames, {"name": name})
     made.path = target
-    return Conversion(made, found.keys, [*found.notes, *counts.notes(wishes.points)])
+    notes = [*found.notes, *chosen_notes(wishes, points, attributes), *counts.notes(points)]
+    return Conversion(made, found.keys, notes)
+
+
+def usual_points(found: Survey) -> int:
+    """How many points a cloud has where nobody says so: more than were stored would be zeros alone."""
+    return min(PolicyConfig.num_points, found.most_stored or PolicyConfig.num_points)
+
+
+def chosen_notes(wishes: Wishes, points: int, attributes: dict) -> Iterator[str]:
+    """A line on what was chosen, or is not known, because nobody has given it."""
+    if wishes.points is None and points != PolicyConfig.num_points:
+        yield f"clouds have {points} points, since no stored one has more; --points takes another number"
+    if is_own(attributes["task"]) and "action" not in attributes.get("kinds", {}):
+        yield (
+            "no kinds of the action are named, so an arm would be held by its last command, velocities and steps, too; "
+            'name them by --action-kinds, such as "step:3 gripper:1"'
+        )
 
 
 def sampled(
@@ -167,7 +187,7 @@ def task_of(recording: Recording, wishes: Wishes, target: Path) -> str:
 
 def check_wishes(wishes: Wishes) -> None:
     """Raise an InputError for numbers that cannot be."""
-    if not is_count(wishes.points) or wishes.points > MOST_POINTS:
+    if wishes.points is not None and not (is_count(wishes.points) and wishes.points <= MOST_POINTS):
         raise InputError(f"points {shown(wishes.points)} given; it is a whole number from 1 to {MOST_POINTS:,}")
     if wishes.fps is not None and not 0 < wishes.fps <= MOST_FPS:
         raise InputError(f"fps {shown(wishes.fps)} given; it is frames a second, more than 0 and at most {MOST_FPS:,}")

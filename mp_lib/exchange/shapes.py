@@ -73,6 +73,10 @@ class StoredClouds:
         """Raise an InputError unless the shapes of an episode's keys fit."""
         check_cloud(where, self.keys[0], shapes[self.keys[0]])
 
+    def stored(self, shapes: dict[str, tuple[int, ...]]) -> int:
+        """How many points a stored cloud of these shapes has at most."""
+        return math.prod(shapes[self.keys[0]][1:-1])
+
     def clouds(self, recording: Recording, episode: str, length: int) -> Iterator[np.ndarray]:
         """The points (M, 3) float32 of each of an episode's first ``length`` frames."""
         (key,) = self.keys

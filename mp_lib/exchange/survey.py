@@ -18,13 +18,15 @@ MOST_NAMED = 5  # episodes in a message
 class Survey:
     """Which keys are read, where clouds come from, and how many frames each episode has.
 
-    ``sizes`` are the numbers of a state and of an action, ``notes`` a line each on what is left out.
+    ``sizes`` are the numbers of a state and of an action, ``most_stored`` the points of the largest stored cloud, 0
+    where clouds are made of depth images, ``notes`` a line each on what is left out.
     """
 
     keys: Keys
     clouds: StoredClouds | Cameras
     sizes: dict[str, int] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
+    most_stored: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -65,7 +67,9 @@ def survey(
         found.sizes = found.sizes or sizes
         if sizes != found.sizes:
             raise InputError(f"{where} has {sizes} numbers, the first episode {found.sizes}; leave one of them out")
-        clouds.check(where, {key: entries[key].shape for key in clouds.keys})
+        shapes = {key: entries[key].shape for key in clouds.keys}
+        clouds.check(where, shapes)
+        found.most_stored = max(found.most_stored, clouds.stored(shapes))
         found.lengths[name] = length
     if lacking:
         each = [f"{named(names)}: {fault}" for fault, names in lacking.items()]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mp_lib.data.own_tasks import kinds_in
 from mp_lib.data.recording import expert_record
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.geometry.kinds import Layout
@@ -176,7 +177,10 @@ def facts(store: ReplayBuffer) -> pd.DataFrame:
 
 
 def known_facts(store: ReplayBuffer) -> dict:
-    """What is known of a store, by name: of one of others what its arrays tell, and what reading has left out."""
+    """What is known of a store, by name: of one of others what its arrays tell, and what reading has left out.
+
+    An InputError where it names kinds that do not fit its numbers, as a training would say.
+    """
     lengths = np.diff(store.episode_ends, prepend=0)[list(store.demo_episodes)]
     found = {
         "demonstrations": store.num_episodes if store.chosen is None else f"{store.num_demos} of {store.num_episodes}",
@@ -188,10 +192,15 @@ def known_facts(store: ReplayBuffer) -> dict:
     }
     attributes, rows = store.attributes, store.attributes.get("episodes", [])
     task, expert = attributes.get("task", ""), attributes.get("expert", "")
+    kinds = kinds_in(store)
     said = {"task": task, "expert": expert, "remark": ". ".join(remarks_on(task, expert))}
     return {
         **said,
+        "source": attributes.get("source", ""),
         **found,
+        "frames a second": attributes.get("fps", ""),
+        "kinds of a state": kinds.get("state_kinds", ""),
+        "kinds of an action": kinds.get("action_kinds", ""),
         "numbers of an action": TASKS[task].action_meaning if task in TASKS else "",
         "seeds": join([row["seed"] for row in rows if "seed" in row]),
         "depth images from": attributes.get("settings", {}).get("depth_backend", ""),

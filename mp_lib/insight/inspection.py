@@ -67,8 +67,9 @@ def of_store(path: Path) -> dict[str, str]:
     named = str(store.attributes.get("task", ""))
     own = named if is_own(named) else "" if task else "my_task"
     helps = command("03_train", task=task or own, demos=path, **few)
+    whose = "by others" if not store.attributes else "imported" if "source" in store.attributes else "recorded here"
     return {
-        "what": f"demonstrations, {'recorded here' if store.attributes else 'by others'}",
+        "what": f"demonstrations, {whose}",
         **{fact: str(value) for fact, value in known_facts(store).items() if value != ""},
         "fits": fits,
         "helps": helps,

@@ -20,7 +20,7 @@ from mp_lib.model.weights import CHECKPOINT, find_checkpoint, name_of_weights, s
 from mp_lib.scales import SCALES
 from mp_lib.sim.tasks import TASKS, find_task
 from mp_lib.study.rows import RESULT, load_runs
-from mp_lib.study.sentences import of_ending, of_held_out, of_rate, of_training
+from mp_lib.study.sentences import of_demonstrations, of_ending, of_held_out, of_rate, of_training
 from mp_lib.study.tables import facts_table
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.names import nearest
@@ -81,7 +81,7 @@ class Trained:
             "success": of_rate(sum(final["successes"]), len(final["seeds"])) if final else "",
             "held out": of_held_out(self.facts["held_out"]) if self.facts.get("held_out") else "",
             "trained": f"scale {run['scale']}, seed {run['seed']}" if run else "",
-            "demonstrations": f"{demonstrations['episodes']} of {demonstrations['expert']}" if demonstrations else "",
+            "demonstrations": of_demonstrations(demonstrations) if demonstrations else "",
             "sees": f"point_cloud ({config.n_obs_steps}, {config.num_points}, 3), "
             f"state ({config.n_obs_steps}, {config.state_dim})",
             "acts": f"{config.n_action_steps} of {config.horizon} predicted actions ({robot_dim(config)},), "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+UNSAID = "unknown"  # the expert of demonstrations that do not say who has shown them
+
 
 @dataclass(frozen=True)
 class How:

@@ -25,7 +25,7 @@ from mp_lib.learning.held_out import MOMENTS, HeldOut, windows_of
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.metrics import Metrics
 from mp_lib.learning.player import Player
-from mp_lib.learning.result import How, RunResult
+from mp_lib.learning.result import UNSAID, How, RunResult
 from mp_lib.learning.simulators import Episode
 from mp_lib.learning.start import beyond
 from mp_lib.learning.trainer import Trainer
@@ -239,7 +239,7 @@ class Run:
             config=json.loads(json.dumps(asdict(self.config))),
             demonstrations={
                 "task": self.config.task,
-                "expert": attributes.get("expert", "unknown"),
+                "expert": attributes.get("expert", UNSAID),
                 "expert_rate": solved / tried if tried else None,
                 "episodes": self.store.num_demos - (len(self.held_out.episodes) if self.held_out else 0),
                 "depth_backend": attributes.get("settings", {}).get("depth_backend", "unknown"),

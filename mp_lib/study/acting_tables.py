@@ -36,17 +36,18 @@ def deadlines() -> str:
 
 
 def delays() -> str:
-    """Success where chunks come late: a row a policy and schedule, a column a delay."""
+    """Success where chunks come late: a row a policy, its episodes and schedule, a column a delay."""
     rows = [row for row in read_rows(Delays) if row.schedule != ROLLOUT]
     late = sorted({row.delay for row in rows} | {0})
-    cells = {(row.policy, row.schedule, row.delay): rate(row) for row in rows}
+    cells = {(played(row), row.schedule, row.delay): rate(row) for row in rows}
     # Without delay an actor's schedules are the same.
-    cells |= {(row.policy, AHEAD, 0): rate(row) for row in rows if not row.delay}
+    cells |= {(played(row), AHEAD, 0): rate(row) for row in rows if not row.delay}
     shown = []
-    for row in first_of_each(rows):
+    each = first_of_each(rows)
+    for row in each:
         for schedule in (IN_TURN, AHEAD):
-            found = [cells.get((row.policy, schedule, delay), "") for delay in late]
-            shown.append([f"`{row.task}`", kind_name(row.method), schedule, *found])
+            found = [cells.get((played(row), schedule, delay), "") for delay in late]
+            shown.append([told_apart(row, each), kind_name(row.method), schedule, *found])
     steps = [f"{delay} {'step' if delay == 1 else 'steps'} late" for delay in late]
     return markdown(pd.DataFrame(shown, columns=["task", "method", "schedule", *steps])) + origin(rows, seeds(rows))
 
@@ -54,13 +55,12 @@ def delays() -> str:
 def actor_and_rollouts() -> str:
     """An actor under ONNX Runtime, without delay, beside the ordinary rollouts of the same policy."""
     rows = read_rows(Delays)
-    usual = {row.policy: row for row in rows if row.schedule == ROLLOUT}
-    pairs = [
-        (row, usual[row.policy]) for row in rows if not row.delay and row.schedule == IN_TURN and row.policy in usual
-    ]
+    usual = {played(row): row for row in rows if row.schedule == ROLLOUT}
+    without_delay = [row for row in rows if not row.delay and row.schedule == IN_TURN]
+    pairs = [(row, usual[played(row)]) for row in without_delay if played(row) in usual]
     shown = [
         [
-            f"`{ours.task}`",
+            told_apart(ours, without_delay),
             kind_name(ours.method),
             f"{ours.successes} of {ours.episodes}",
             f"{theirs.successes} of {theirs.episodes}",
@@ -86,8 +86,20 @@ def alike(ours: Sequence, theirs: Sequence) -> int:
 
 
 def first_of_each(rows: Sequence[Delays]) -> list[Delays]:
-    """The first row of each policy."""
-    return list({row.policy: row for row in reversed(rows)}.values())[::-1]
+    """The first row of each policy and its episodes."""
+    return list({played(row): row for row in reversed(rows)}.values())[::-1]
+
+
+def played(row: Delays) -> tuple:
+    """Which weights played which episodes: rows of one such can be compared episode by episode."""
+    return row.task, row.policy, row.checkpoint, row.first_seed, row.episodes
+
+
+def told_apart(row: Delays, among: Sequence[Delays]) -> str:
+    """The task of a row; what it was played with, too, where ``among`` has other episodes or weights of its policy."""
+    if {played(each) for each in among if (each.task, each.policy) == (row.task, row.policy)} == {played(row)}:
+        return f"`{row.task}`"
+    return f"`{row.task}`, {row.episodes} episodes from seed {row.first_seed} on, weights `{row.checkpoint[:8]}`"
 
 
 def seeds(rows: Sequence[Delays]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from mp_lib.learning.folder import stored_result
-from mp_lib.learning.result import RunResult
+from mp_lib.learning.result import UNSAID, RunResult
 from mp_lib.scales import recipe_of
 from mp_lib.sim.tasks import remarks_on
 from mp_lib.statistics import wilson_interval
@@ -73,6 +73,12 @@ def of_held_out(held_out: dict) -> str:
         f"repeated: {share['repeat_last']}; what was done from the nearest recorded state: {share['nearest_frame']}); "
         "this is no success rate"
     )
+
+
+def of_demonstrations(found: dict) -> str:
+    """How many demonstrations a run was trained on, and whose, by its result, such as "10 of dapg"."""
+    whose = ", by whom is not said" if found["expert"] == UNSAID else f" of {found['expert']}"
+    return f"{found['episodes']}{whose}"
 
 
 def of_evaluation(found: dict, checkpoint: Path) -> str:

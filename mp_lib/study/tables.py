@@ -10,7 +10,7 @@ from mp_lib.learning.result import RunResult
 from mp_lib.sim.tasks import TASKS, remarks_on
 from mp_lib.study.evidence import interquartile_rate, rate
 from mp_lib.study.overview import protocol
-from mp_lib.study.sentences import BEST_COLUMN, of_held_out, with_interval
+from mp_lib.study.sentences import BEST_COLUMN, of_demonstrations, of_held_out, with_interval
 from mp_lib.system.paths import published_path, supplied
 
 PUBLISHED = ("table", "method", "task", "value", "spread", "unit", "evidence", "source")
@@ -30,7 +30,7 @@ def result_table(result: RunResult) -> pd.DataFrame:
     return facts_table(
         {
             "protocol": protocol(result.config),
-            "demonstrations": f"{demos['episodes']} of {demos['expert']}",
+            "demonstrations": of_demonstrations(demos),
             "remark": ". ".join(remarks_on(result.config["task"], demos["expert"])),
             "successes": successes_in(result.final) if result.final else "",
             "held out": of_held_out(result.held_out) if result.held_out else "",

@@ -81,8 +81,23 @@ def test_both_clouds_are_drawn_in_one_frame_and_saved_as_a_picture(tmp_path):
     path = found.save(tmp_path / "look.png", size=200)
     plt = pytest.importorskip("matplotlib.image")
     np.testing.assert_array_equal((plt.imread(path)[..., :3] * 255).round().astype(np.uint8), picture)
-    with pytest.raises(InputError, match="exists already"):
-        found.save(path)
+
+
+def test_a_picture_is_replaced_and_nothing_else_is(tmp_path):
+    first, second = ACTOR.check(CLOUD, STATE), ACTOR.check(CLOUD[:9], STATE)
+    path = first.save(tmp_path / "look.png", size=50)
+    written = second.save(path, size=60).read_bytes()
+    assert written == second.save(tmp_path / "other.PNG", size=60).read_bytes()
+    assert [each.name for each in tmp_path.glob(".*")] == []
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "text.png").write_text("my notes")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "picture.bin").write_bytes(written)
+    for name in ("folder.png", "text.png", "empty.png", "picture.bin"):
+        before = {each: each.is_file() and each.read_bytes() for each in tmp_path.iterdir()}
+        with pytest.raises(InputError, match="exists already"):
+            first.save(tmp_path / name)
+        assert before == {each: each.is_file() and each.read_bytes() for each in tmp_path.iterdir()}
 
 
 def test_one_cloud_among_several_lies_where_it_lies_alone():

@@ -6,7 +6,8 @@ import msgpack
 import numpy as np
 import pytest
 
-from mp_lib.acting.packing import MOST_CONTAINERS, MOST_ENTRIES, pack, unpack
+from mp_lib.acting.packing import MOST_CONTAINERS, MOST_ENTRIES, Text, pack, unpack
+from mp_lib.model.arrays import as_numbers
 from mp_lib.system.errors import InputError
 
 KINDS = ("<f2", "<f4", "<f8", ">f4", "|i1", "|u1", "<i2", "<u4", "<i8", ">u8", "|b1")
@@ -49,6 +50,15 @@ def test_what_is_no_plain_number_is_not_packed(value):
         pack({"a": value})
 
 
+@pytest.mark.parametrize("values", [np.array("go"), np.array(["a", "bcd"]), np.array([b"x"]), np.array(["a"], ">U3")])
+def test_an_array_of_text_may_stand_where_nobody_looks(values):
+    text = array(values.dtype.str, values.shape, values.tobytes())
+    found = unpack(b"\x82\xa5state" + array() + b"\xa6prompt" + text)
+    assert found["state"].tolist() == [0, 0] and found["prompt"] == Text(values.dtype.str)
+    with pytest.raises(InputError, match="state is object; give numbers"):
+        as_numbers("state", found["prompt"], "(S,)")
+
+
 BOMB = pickle.dumps(np.array([print], object))
 REFUSED = {
     "nothing": (b"", "no msgpack"),
@@ -69,7 +79,7 @@ REFUSED = {
     "maps within maps": (b"\x81\xa1a" * 500 + b"\x80", f"more than {MOST_CONTAINERS} lists"),
     "many empty lists": (msgpack.packb([[[]] * 1000] * 1000), f"more than {MOST_CONTAINERS} lists"),
     "objects": (array("|O", (1,), BOMB), r"array of '\|O' given; give plain numbers"),
-    "texts": (array("<U2", (1,)), "plain numbers"),
+    "text of no length": (array("<U", (1,)), "plain numbers"),
     "records": (array([["a", "<f4"]], (2,)), "plain numbers"),
     "a kind with a shape": (array("(2,)<f4", (1,)), "plain numbers"),
     "kinds in a row": (array("<f4,<f4", (1,)), "plain numbers"),

@@ -19,6 +19,7 @@ def test_an_episode_is_told_step_by_step_as_it_was_recorded(toy_demos):
         assert [each.step for each in found] == list(range(part.stop - part.start))
         np.testing.assert_array_equal([each.action for each in found], frames["action"][part])
         np.testing.assert_array_equal([each.state for each in found], frames["state"][part])
+        np.testing.assert_array_equal([each.recorded for each in found], frames["action"][part])
 
 
 def test_limits_hold_there_too(toy_demos):
@@ -50,7 +51,25 @@ def test_the_command_line_prints_a_line_a_step(toy_demos, capsys):
     np.testing.assert_array_equal(np.array([row["action"] for row in rows], "f4"), [each.action for each in expected])
     assert main(["replay", str(toy_demos.path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 12 and lines[0].startswith("0  action ") and "  state " in lines[0]
+    assert len(lines) == 13 and lines[0].startswith("0  action ") and "  state " in lines[0]
+    assert lines[-1] == "0 of 24 numbers are commanded otherwise than they were recorded" and "(" not in str(lines)
+
+
+def test_what_is_commanded_otherwise_than_recorded_is_said(toy_demos, capsys):
+    step = ["replay", str(toy_demos.path), "--max-step", "0.01"]
+    found = list(replay(toy_demos, max_step=0.01))
+    told, recorded = (np.array([getattr(each, name) for each in found]) for name in ("action", "recorded"))
+    assert main([*step, "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    np.testing.assert_array_equal(np.array([row["action"] for row in rows], "f4"), told)
+    np.testing.assert_array_equal(np.array([row["recorded"] for row in rows], "f4"), recorded)
+    others = np.abs(told - recorded) > 1e-4
+    assert main(step) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert others.any() and [line.count(" (recorded ") for line in lines] == others.sum(1).tolist()
+    row, column = np.argwhere(others)[0]
+    assert f"{told[row, column]:.4f} (recorded {recorded[row, column]:.4f})" in lines[row]
+    assert last == f"{others.sum()} of {others.size} numbers are commanded otherwise than they were recorded"
 
 
 @pytest.mark.parametrize(

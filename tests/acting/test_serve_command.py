@@ -6,13 +6,16 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
+from websockets.sync.server import serve
 
 from mp_lib.acting.actor import Actor
 from mp_lib.acting.engine import load_engine
 from mp_lib.acting.latency import measure_latency
+from mp_lib.acting.packing import pack
 from mp_lib.acting.server import bound
 from mp_lib.system.errors import InputError
 from tests import ROOT
@@ -54,6 +57,33 @@ def test_latency_is_counted_by_step(at_work):
     assert all(0 < chunk < answer for answer, chunk in zip(found.answers, found.chunks, strict=True))
     with pytest.raises(InputError, match="no policy server answers at 127.0.0.1:1 "):
         measure_latency(1, steps=2)
+
+
+GOOD = {"state_dim": 3, "num_points": 5}
+OTHERS = {
+    "no sizes": ({}, {}, "first message tells no state_dim and num_points, so it is no server of this project"),
+    "a size that is none": (GOOD | {"state_dim": "3"}, {}, "tells no state_dim and num_points"),
+    "more points than memory": (GOOD | {"num_points": 10**15}, {}, "num_points 10+ given"),
+    "no map": ([1], {}, "has sent list where a map is due"),
+    "no time": (GOOD, {"actions": 1}, "answer has no server_timing with infer_ms, so it is no server"),
+    "a time that is none": (GOOD, {"server_timing": {"infer_ms": "1"}}, "no server_timing with infer_ms"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_server_is_told_in_one_line(name):
+    first, answer, said = OTHERS[name]
+
+    def talk(client):
+        client.send(pack(first))
+        for _ in client:
+            client.send(pack(answer))
+
+    with serve(talk, "127.0.0.1", 0, compression=None) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(InputError, match=said) as error:
+            measure_latency(server.socket.getsockname()[1], every=0.001, steps=2)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

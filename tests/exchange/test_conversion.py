@@ -64,6 +64,40 @@ def test_clouds_are_the_farthest_points_without_colours_and_what_is_not_finite(t
     assert "left out 2 points that are not finite" in made.notes
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_without_a_number_of_points_nothing_is_filled_up(layout, tmp_path):
+    made = convert(LAYOUTS[layout](tmp_path / "source", made_up()), tmp_path / "arm.zarr")
+    stored = 2 * POINTS if layout == "maniskill" else POINTS  # half of which were not seen
+    assert made.store.shapes[CLOUD] == (stored, 3)
+    assert any(note.startswith(f"clouds have {stored} points, since no stored one has more") for note in made.notes)
+    assert any("filled up" in note for note in made.notes) == (stored > POINTS)
+
+
+@pytest.mark.parametrize(("sizes", "points"), [((6, 9), 9), ((6, 512), 512), ((700, 6), 512)])
+def test_the_largest_stored_cloud_tells_how_many_points_there_are_up_to_the_usual_number(sizes, points, tmp_path):
+    draw, episodes = np.random.default_rng(0), made_up([2, 2])
+    for episode, size in zip(episodes, sizes, strict=True):
+        episode[CLOUD] = draw.normal(size=(2, size, 3))
+    source = write_npz(tmp_path / "source", episodes)
+    made = convert(source, tmp_path / "arm.zarr")
+    assert made.store.shapes[CLOUD] == (points, 3) and any("since no" in note for note in made.notes) == (points < 512)
+    given = convert(source, tmp_path / "given.zarr", Wishes(points=20))
+    assert given.store.shapes[CLOUD] == (20, 3) and not any("since no" in note for note in given.notes)
+
+
+def test_who_names_no_kinds_of_the_action_is_told_what_that_means(tmp_path):
+    source = write_npz(tmp_path / "source", made_up())
+    said = "no kinds of the action are named, so an arm would be held by its last command, velocities and steps, too"
+    for name, wishes, told in (
+        ("plain", {}, True),
+        ("state", {"state_kinds": "joint:4"}, True),
+        ("named", {"action_kinds": "step:1 gripper:1"}, False),
+        ("ours", {"task": "metaworld_reach"}, False),  # whose kinds are known
+    ):
+        notes = convert(source, tmp_path / f"{name}.zarr", Wishes(**wishes)).notes
+        assert any(note.startswith(said) for note in notes) == told, name
+
+
 def test_small_clouds_and_ones_that_stand_still_are_counted(tmp_path):
     (episode,) = made_up([4])
     episode[CLOUD][2] = episode[CLOUD][1]
@@ -99,7 +133,7 @@ def test_keys_are_mapped_and_states_joined(tmp_path):
     ]
     source = write_npz(tmp_path / "source", renamed)
     chosen = {"point_cloud": "pc.camera", "state": ["q.pos", "q.vel"], "action": "u"}
-    made = convert(source, tmp_path / "arm.zarr", Wishes(points=POINTS, **chosen))
+    made = convert(source, tmp_path / "arm.zarr", Wishes(points=POINTS, action_kinds="velocity:2", **chosen))
     assert same({**made.store.read(), "ends": made.store.episode_ends}, joined(episodes))
     assert made.notes == ["not read: rgb (1,) int64"]
 
@@ -202,7 +236,9 @@ def test_the_verb_says_what_it_made_and_knows_our_tasks(tmp_path, capsys, monkey
     assert main(["import", "source", "arm.zarr", "--points", "6", "--crop", *["-9", "-9", "-9", "9", "9", "9"]]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("arm.zarr: 3 episodes, 12 frames, task arm")
-    assert lines[1:] == ["point_cloud (6, 3) of point_cloud", "state (4,) of state", "action (2,) of action"]
+    assert lines[1:4] == ["point_cloud (6, 3) of point_cloud", "state (4,) of state", "action (2,) of action"]
+    (note,) = lines[4:]
+    assert note.endswith('name them by --action-kinds, such as "step:3 gripper:1"')
     assert main(["import", "source", "other.zarr", "--task", "metaworld_no-such"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "unknown task" in line and not (tmp_path / "other.zarr").exists()

@@ -11,6 +11,7 @@ import zarr
 from mp_lib.__main__ import main
 from mp_lib.config import METHODS, PolicyConfig
 from mp_lib.data.recording import collect
+from mp_lib.exchange.conversion import Wishes, convert
 from mp_lib.insight.inspection import inspect
 from mp_lib.learning.folder import PRODUCTS
 from mp_lib.model.checkpoint import save_policy
@@ -19,6 +20,7 @@ from mp_lib.system.errors import InputError
 from mp_lib.system.paths import run_path
 from tests.conftest import TOY
 from tests.data.test_strange_stores import write
+from tests.exchange.layouts import made_up, write_npz
 from tests.model.test_official import make_policy, save_as_released
 from tests.study.finished import write_run
 
@@ -63,6 +65,17 @@ def test_sizes_that_no_task_has_are_said(tmp_path):
 def test_a_recording_says_who_showed(recorded):
     said = inspect(recorded)
     assert said["what"] == "demonstrations, recorded here" and said["expert"] == TOY.expert_name
+
+
+def test_an_imported_store_says_where_it_comes_from_and_what_its_numbers_are(tmp_path):
+    source = write_npz(tmp_path / "lab", made_up())
+    kinds = {"state_kinds": "position:3 gripper:1", "action_kinds": "step:1 gripper:1"}
+    convert(source, tmp_path / "arm.zarr", Wishes(fps=20, **kinds))
+    said = inspect("arm.zarr")
+    assert said["what"] == "demonstrations, imported" and said["source"] == "lab" and said["frames a second"] == "20"
+    assert said["kinds of a state"] == "position:3 gripper:1" and said["kinds of an action"] == "step:1 gripper:1"
+    convert(source, tmp_path / "plain.zarr")
+    assert not {"frames a second", "kinds of a state", "kinds of an action"} & {*inspect("plain.zarr")}
 
 
 @pytest.mark.parametrize("method", METHODS)

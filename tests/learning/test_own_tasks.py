@@ -47,6 +47,7 @@ def test_a_finished_run_says_how_far_it_is_from_what_was_held_out(own, own_demos
     assert [row["step"] + 1 for row in rows(folder) if "held_out_error" in row] == moments
     assert load_policy(folder / "policy.safetensors")[1]["simulated"] is False
     assert train_own(own_demos, folder) == result
+    assert result_table(result).set_index("fact").loc["demonstrations", "value"] == "2, by whom is not said"
     for told in (of_success(result), result_table(result).to_string()):
         assert "1 demonstration held out" in told and "this is no success rate" in told
 
@@ -137,6 +138,7 @@ def here(own, monkeypatch, tmp_path):
 def test_a_run_is_found_and_told_of(here):
     policy = mp_lib.load(here.name, device="cpu")
     assert policy.task == "my_arm" and not policy.spec.simulated and "no success rate" in repr(policy)
+    assert "2, by whom is not said" in repr(policy)
     row = mp_lib.runs().iloc[0]
     assert row["run"] == here.name and row["state"].startswith("finished, off by ")
     facts = inspect(here)

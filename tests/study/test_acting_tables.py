@@ -123,6 +123,27 @@ def test_an_actor_stands_beside_rollouts_of_the_same_policy():
     assert lines[2] == "| `metaworld_reach` | Mamba-1 | 3 of 4 | 2 of 4 | 3 of 4 | 3 of 4 |" and lines[3] == ""
 
 
+OTHER_PLAY = (
+    {"episodes": 6, "outcomes": "000000", "lengths": "9 9 9 9 9 9"},
+    {"first_seed": 90000, "outcomes": "0000"},
+    {"checkpoint": "ff00", "outcomes": "0000"},
+)
+
+
+@pytest.mark.parametrize("other", OTHER_PLAY, ids=lambda other: [*other][0])
+def test_other_episodes_and_weights_of_a_policy_are_rows_of_their_own(other):
+    for changes in ({}, other):
+        for row in (DELAYS, replace(DELAYS, schedule=ROLLOUT, backend="torch"), replace(DELAYS, delay=2)):
+            keep_row(replace(row, **changes))
+    compared = acting_tables.actor_and_rollouts().splitlines()[2:4]
+    assert {line.split(" | ")[2] for line in compared} == {"3 of 4", f"0 of {other.get('episodes', 4)}"}
+    assert all(len({*line.removesuffix(" |").split(" | ")[2:4]}) == 1 for line in compared), "each with its own"
+    late = [line.split(" | ") for line in acting_tables.delays().splitlines()[2:6]]
+    assert len({cells[0] for cells in late}) == 2 and all(
+        cells[3] == cells[4].removesuffix(" |") for cells in late[::2]
+    )
+
+
 def test_a_row_has_all_that_a_file_has():
     for kind, row in ROWS.items():
         keep_row(row)

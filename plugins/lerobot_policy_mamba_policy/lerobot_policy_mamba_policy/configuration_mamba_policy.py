@@ -17,8 +17,9 @@ class MambaConfig(PreTrainedConfig):
     """Sizes as of ``mp_lib.config.PolicyConfig``, the training's numbers as of ``TrainConfig``, by default the paper's.
 
     ``num_points`` None stands for as many as the data set's clouds have. ``weights`` is a run of mp_lib, its folder or
-    file, to start from; its sizes count then. ``noise_seed`` lets the k-th episode since the policy was made have the
-    noise that a rollout of mp_lib has on environment seed ``noise_seed`` + k; None draws it by torch.
+    file, to start from; its sizes and kinds of numbers count then. ``noise_seed`` lets the k-th episode since the
+    policy was made have the noise that a rollout of mp_lib has on environment seed ``noise_seed`` + k; None draws it by
+    torch.
     """
 
     n_obs_steps: int = PolicyConfig.n_obs_steps
@@ -32,6 +33,9 @@ class MambaConfig(PreTrainedConfig):
     step_embed_dim: int = PolicyConfig.step_embed_dim
     num_train_steps: int = PolicyConfig.num_train_steps
     num_inference_steps: int = PolicyConfig.num_inference_steps
+    actions: str = PolicyConfig.actions
+    state_kinds: str = PolicyConfig.state_kinds
+    action_kinds: str = PolicyConfig.action_kinds
     weights: str = ""
     noise_seed: int | None = None
     learning_rate: float = TrainConfig.learning_rate
@@ -68,18 +72,23 @@ class MambaConfig(PreTrainedConfig):
         )
 
     def take_sizes(self, config: PolicyConfig) -> None:
-        """Have the sizes of another policy; a ValueError unless it has this one's states and actions."""
+        """Have the sizes and kinds of another policy; a ValueError unless it has this one's states and actions."""
         for name in {each.name for each in fields(config)} & {each.name for each in fields(self)}:
             setattr(self, name, getattr(config, name))
         if (wanted := self.policy_config()) != config:
             raise ValueError(f"{self.weights} is a policy of {config}, which is asked here to be one of {wanted}")
 
     def validate_features(self) -> None:
-        """Raise a ValueError unless there are a cloud, a state and an action."""
+        """Raise a ValueError unless there are a cloud, a state and an action, the last as it is executed."""
         missing = {"observation.state": self.robot_state_feature, "action": self.action_feature}
         if names := [name for name, feature in missing.items() if feature is None]:
             raise ValueError(f"{' and '.join(names)} is missing; the data set has {[*(self.input_features or {})]}")
         _ = self.cloud_key
+        # Batches of LeRobot hold actions as they were recorded, and so do the ranges that normalise them.
+        if self.actions != PolicyConfig.actions:
+            raise ValueError(
+                f"{self.actions} actions given; under LeRobot a policy has {PolicyConfig.actions} ones alone"
+            )
 
     @property
     def observation_delta_indices(self) -> list[int]:
