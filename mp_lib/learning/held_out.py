@@ -16,6 +16,7 @@ from mp_lib.config import TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows, split_episodes
 from mp_lib.geometry.absolute import nearest
+from mp_lib.geometry.forms import comparable, ranges
 from mp_lib.geometry.kinds import Layout
 from mp_lib.interfaces import TaskSpec
 from mp_lib.model.actions import relative_of
@@ -91,8 +92,10 @@ class HeldOut:
         after = np.searchsorted(store.episode_ends, self.now, side="right")
         self.first, self.ends = began[after], store.episode_ends
         seen = np.unique(trained_on.frames.cpu().numpy())
-        self.neighbours = Neighbours(windows.state.cpu().numpy(), seen, self.ends)
-        self.range = np.ptp(windows.recorded[seen], axis=0)
+        states = windows.state.cpu().numpy()
+        of_state = Layout.parse(spec.state_kinds, states.shape[1]) if spec.state_kinds else None
+        self.neighbours = Neighbours(states, seen, self.ends, of_state)
+        self.range = ranges(windows.recorded[seen], self.layout)
         if not (self.now > self.first).any():
             raise InputError(f"episodes {self.episodes} are held out, which are too short to compare; hold out others")
 
@@ -147,7 +150,8 @@ class HeldOut:
         Keys: says, episodes, windows (their number), loss, and for the policy (``error``) and two that learn nothing,
         ``repeat_last`` (the last recorded action again) and ``nearest_frame`` (what was done from the recorded frame on
         whose state is nearest), a table (Ta, A) of mean absolute errors over the executed steps, in the actions' units;
-        ``range`` (A,) is that of the actions trained on, under ``share`` is each error as a share of it.
+        ``range`` (A,) is that of the actions trained on (``mp_lib.geometry.forms.ranges``), under ``share`` is each
+        error as a share of it.
         """
         picked = self.picked(most)
         last = np.repeat(self.windows.recorded[self.now[picked] - 1][:, None], self.executed.shape[1], axis=1)
@@ -173,12 +177,14 @@ class HeldOut:
 
 
 class Neighbours:
-    """The frame of a training whose state is nearest to another, each number by its deviation, and what follows it."""
+    """The frame of a training whose state is nearest to another, and what follows it."""
 
-    def __init__(self, states: np.ndarray, seen: np.ndarray, ends: np.ndarray):
-        """``states`` (F, S) of all frames; ``seen`` numbers those of the training; ``ends`` of episodes (E,)."""
-        deviation = states[seen].std(0)
-        self.states, self.seen, self.ends = states / np.where(deviation > 0, deviation, 1), seen, ends
+    def __init__(self, states: np.ndarray, seen: np.ndarray, ends: np.ndarray, layout: Layout | None = None):
+        """``states`` (F, S) of all frames; ``seen`` numbers those of the training; ``ends`` of episodes (E,).
+
+        By ``layout`` states are compared whatever their forms (``mp_lib.geometry.forms.comparable``).
+        """
+        self.states, self.seen, self.ends = comparable(states, seen, layout), seen, ends
 
     def following(self, frames: np.ndarray, steps: int) -> np.ndarray:
         """For each of these frames (W,) the nearest one and those after it, to its episode's end: (W, steps)."""
