@@ -69,7 +69,10 @@ def windows_of(config: TrainConfig, store: ReplayBuffer, spec: TaskSpec) -> tupl
 
 
 class HeldOut:
-    """Compares policies with what was done in episodes that no training saw."""
+    """Compares policies with what was done in episodes that their training does not see.
+
+    Weights that it goes on from may have seen them (``mp_lib.learning.beginning.may_have_seen``).
+    """
 
     def __init__(
         self,

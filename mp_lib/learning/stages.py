@@ -19,7 +19,7 @@ from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS
 from mp_lib.data.recording import expert_record
 from mp_lib.data.seen import save_seen
 from mp_lib.geometry.kinds import Layout
-from mp_lib.learning.beginning import beginning, words_of
+from mp_lib.learning.beginning import beginning, may_have_seen, words_of
 from mp_lib.learning.folder import FILM, KEPT_POLICIES, refuse_difference
 from mp_lib.learning.held_out import MOMENTS, HeldOut, windows_of
 from mp_lib.learning.journal import Journal
@@ -61,7 +61,10 @@ class Run:
         self.trainer = Trainer(config, policy, self.windows, self.device, how.form, weights)
         if weights:
             self.origin["beyond"] = beyond(self.trainer.policy, self.windows)
-            log.info("%s: %s", config.name, words_of(self.origin))
+            if self.held_out:
+                self.origin["may_have_seen"] = may_have_seen(init, store, self.held_out.episodes)
+            level = logging.WARNING if self.origin.get("may_have_seen") else logging.INFO
+            log.log(level, "%s: %s", config.name, words_of(self.origin))
         self.state = self.folder / TRAINING
         self.errors: list[dict] = []  # on the episodes held out, {step, share} at a few ``moments``
         self.moments = {int(step) for step in np.linspace(0, self.trainer.num_steps, MOMENTS + 1)[1:]}

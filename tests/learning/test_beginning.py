@@ -129,6 +129,35 @@ def test_a_run_says_what_it_goes_on_from_and_what_is_beyond(own, larger, tmp_pat
     assert f"{100 * origin['beyond']['action']:.1f} % of action" in caplog.text
 
 
+def held_out_after(checkpoint, store, folder, **changes):
+    """What a training that goes on from a checkpoint holds out, and what of that it may have seen before."""
+    result = train_own(store, folder, named(checkpoint, **changes), init=checkpoint)
+    return result.held_out["episodes"], result.origin["may_have_seen"]
+
+
+def test_what_is_held_out_is_new_to_weights_that_never_saw_it_alone(own, own_demos, larger, tmp_path, caplog):
+    first, warned = own[0] / "policy.safetensors", "may have been trained on episodes that are held out here"
+    (episode,) = own[1].held_out["episodes"]
+    others = {*range(3)} - {episode}
+    both = tuple(sorted({episode, min(others)}))
+    assert held_out_after(first, own_demos, tmp_path / "same") == ([episode], [])
+    second = tmp_path / "same" / "policy.safetensors"
+    assert held_out_after(second, own_demos, tmp_path / "again") == ([episode], [])
+    assert warned not in caplog.text
+    for name, store, out, seen in (
+        ("others", own_demos, tuple(sorted(others)), sorted(others)),
+        ("both", own_demos, both, [min(others)]),
+        ("larger", larger, (episode,), [episode]),  # nobody compares frames
+    ):
+        caplog.clear()
+        assert held_out_after(first, store, tmp_path / name, held_out_episodes=out) == ([*out], seen), name
+        assert f"{warned}, {', '.join(map(str, seen))}" in caplog.text
+    third = tmp_path / "both" / "policy.safetensors"  # what the weights before had seen stays seen
+    assert held_out_after(third, own_demos, tmp_path / "last", held_out_episodes=both) == ([*both], [min(others)])
+    moved = shutil.copy(first, tmp_path / "mine.safetensors")
+    assert held_out_after(moved, own_demos, tmp_path / "moved") == ([episode], [episode])
+
+
 def test_a_run_that_goes_on_is_resumed_to_the_bit(own, own_demos, tmp_path, monkeypatch, eager_saves):
     checkpoint = own[0] / "policy.safetensors"
     whole = train_own(own_demos, tmp_path / "whole", named(checkpoint), init=checkpoint)
