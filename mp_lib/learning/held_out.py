@@ -28,6 +28,7 @@ OWN_SHARE = 0.1  # of demonstrations that are held out where nothing else can be
 MOMENTS = 10  # of a training at which it is looked at
 ON_THE_WAY, AT_THE_END = 100, 500  # windows at most, evenly spaced
 BATCH = 32  # of windows; a constant, since rounding depends on it
+TOO_SHORT = "episodes {} are held out, which are too short to compare; choose others by held_out_episodes"
 SAYS = "errors on demonstrations that were held out; this is no success rate"
 
 
@@ -59,13 +60,21 @@ def split_of(config: TrainConfig, chosen: Sequence[int], spec: TaskSpec) -> Spli
 
 
 def windows_of(config: TrainConfig, store: ReplayBuffer, spec: TaskSpec) -> tuple[ActionWindows, ActionWindows | None]:
-    """The windows that a run trains on, and those of the episodes held out, if any; frames are read once."""
+    """The windows that a run trains on, and those of the episodes held out, if any; frames are read once.
+
+    An InputError if there are no windows of the one or the other; of the latter it names the episodes.
+    """
     lengths = {key: getattr(config, key) for key in ("horizon", "n_obs_steps", "n_action_steps")}
     lengths["relative"] = relative_of(config.actions, spec.state_kinds, spec.action_kinds)
     arrays, ends = store.read(config.num_points), store.episode_ends
     trained_on, held_out = split_of(config, store.demo_episodes, spec)
     windows = ActionWindows(arrays, ends, demo_episodes=trained_on, **lengths)
-    return windows, ActionWindows(arrays, ends, demo_episodes=held_out, **lengths) if held_out else None
+    if not held_out:
+        return windows, None
+    try:
+        return windows, ActionWindows(arrays, ends, demo_episodes=held_out, **lengths)
+    except InputError as error:  # the frames and sizes are those of the windows before, so there is none that fits
+        raise InputError(f"{TOO_SHORT.format(held_out)} ({error})") from None
 
 
 class HeldOut:
@@ -100,7 +109,7 @@ class HeldOut:
         self.neighbours = Neighbours(states, seen, self.ends, of_state)
         self.range = ranges(windows.recorded[seen], self.layout)
         if not (self.now > self.first).any():
-            raise InputError(f"episodes {self.episodes} are held out, which are too short to compare; hold out others")
+            raise InputError(TOO_SHORT.format(self.episodes))
 
     def picked(self, most: int) -> np.ndarray:
         """Numbers of at most ``most`` windows, evenly spaced, before whose "now" something was commanded."""
