@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from mp_lib.learning.trainer import Trainer
 from mp_lib.learning.training import policy_config
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.policy import build_policy
+from mp_lib.model.weights import KEPT
 from mp_lib.system.errors import InputError
 from mp_lib.system.paths import run_path
 from tests.conftest import TOY
@@ -223,6 +225,12 @@ def test_what_cannot_be_extended_is_one_line(here, own_demos, larger):
 def test_what_is_an_argument_is_no_number_of_the_scale(number):
     with pytest.raises(InputError, match=f"{number} given among the numbers of the scale; it is an argument"):
         trainings.train("my_arm", "dp3", "smoke", 0, "", "", "", HOW, {number: "x"})
+
+
+@pytest.mark.parametrize("init", [KEPT, Path(KEPT)])
+def test_what_is_no_weights_never_trains_fresh_ones(init):
+    with pytest.raises(InputError, match="init .*kept.* given, which holds no weights"):
+        trainings.train("my_arm", "dp3", "smoke", 0, "", init, "", HOW, {})
 
 
 def test_a_normaliser_of_nothing_is_refused():
