@@ -10,6 +10,7 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from multiprocessing.reduction import ForkingPickler
 
+from mp_lib.geometry.kinds import Layout
 from mp_lib.interfaces import TaskSpec
 from mp_lib.system.errors import InputError, one_line, shown
 
@@ -72,7 +73,10 @@ def declared(point: EntryPoint) -> list[TaskSpec]:
 
 
 def check(spec: TaskSpec) -> None:
-    """Raise a TypeError for what is no TaskSpec, or one that no other process could be handed."""
+    """Raise a TypeError for what is no TaskSpec, or one that no other process could be handed.
+
+    An InputError for kinds that do not name its numbers, which else came up behind a training.
+    """
     if not isinstance(spec, TaskSpec):
         raise TypeError(f"{shown(spec)} is no TaskSpec")
     try:
@@ -82,6 +86,12 @@ def check(spec: TaskSpec) -> None:
         raise TypeError(
             f"{spec.name}: make_env, make_expert and success_rule have to be {allowed} ({error})"
         ) from error
+    for key in ("state", "action"):
+        if kinds := getattr(spec, f"{key}_kinds"):
+            try:
+                Layout.parse(kinds, getattr(spec, f"{key}_dim"))
+            except InputError as error:
+                raise InputError(f"{spec.name}, {key}_kinds: {error}") from None
 
 
 def unfit(spec: TaskSpec, suites: set[str], others: Mapping[str, TaskSpec]) -> str:

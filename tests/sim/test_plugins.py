@@ -105,6 +105,15 @@ def test_an_unknown_name_lists_those_of_packages(install):
             f"{ROW}def tasks(): return [replace(TOY, name='bench_lambda', make_env=lambda num_points: None)]",
             "bench_lambda: make_env, make_expert and success_rule have to be functions or classes of a module",
         ),
+        *(
+            (f"{ROW}def tasks(): return [replace(TOY, name='bench_lambda', {kinds})]", f"bench_lambda, {said}")
+            for kinds, said in (
+                ("action_kinds='velocty:2'", "action_kinds: kind 'velocty' given; it must be one of: velocity"),
+                ("action_kinds='step:3'", "action_kinds: kinds 'step:3' name 3 numbers, but there are 2"),
+                ("state_kinds='joint:2'", "state_kinds: kinds 'joint:2' name 2 numbers, but there are 3"),
+                ("state_kinds=3", "state_kinds: kinds 3 given; name every number in order"),
+            )
+        ),
     ],
 )
 def test_a_package_that_fails_is_one_line_and_leaves_the_others(install, caplog, source, said):
