@@ -83,8 +83,17 @@ def test_a_row_may_be_set_by_hand():
     found = Tasks(OWN)
     found["toy"] = TOY
     assert found["toy"] is TOY and [*found][-1] == "toy" and len(found) == 4
+    assert found.beginnings == Tasks(OWN).beginnings  # the names beside its own are nobody's
     del found["toy"]
     assert "toy" not in found
+
+
+def test_beginnings_are_those_of_the_rows_that_came_with_the_project_and_import_nothing(install):
+    install("bench-tasks", rows("bench_push"))
+    found = Tasks(OWN)
+    assert found.beginnings == ("adroit_", "dexart_", "metaworld_") and "bench_tasks" not in sys.modules
+    assert {row.name for row in found.values() if row.name.startswith(found.beginnings)} == {row.name for row in OWN}
+    assert found.beginnings == Tasks(OWN).beginnings
 
 
 def test_an_unknown_name_lists_those_of_packages(install):
