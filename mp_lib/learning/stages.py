@@ -67,7 +67,7 @@ class Run:
             log.log(level, "%s: %s", config.name, words_of(self.origin))
         self.state = self.folder / TRAINING
         self.errors: list[dict] = []  # on the episodes held out, {step, share} at a few ``moments``
-        self.moments = {int(step) for step in np.linspace(0, self.trainer.num_steps, MOMENTS + 1)[1:]}
+        self.moments = {int(step) for step in np.linspace(0, self.trainer.num_steps, MOMENTS + 1)} - {0}
         self.curve: list[dict] = []
         self.seconds = {"train": 0.0, "evaluate": 0.0}
         self.loss = float("nan")
