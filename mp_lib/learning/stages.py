@@ -20,7 +20,7 @@ from mp_lib.data.recording import expert_record
 from mp_lib.data.seen import save_seen
 from mp_lib.geometry.kinds import Layout
 from mp_lib.learning.beginning import beginning, may_have_seen, words_of
-from mp_lib.learning.folder import FILM, KEPT_POLICIES, refuse_difference
+from mp_lib.learning.folder import FILM, kept_policy, refuse_difference
 from mp_lib.learning.held_out import MOMENTS, HeldOut, windows_of
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.metrics import Metrics
@@ -169,7 +169,7 @@ class Run:
             self.errors.append({"step": step, "share": share})
             self.metrics.write(step - 1, held_out_error=share)
             self.seconds["evaluate"] += time.perf_counter() - began
-        path = self.folder / KEPT_POLICIES / f"step_{step:06d}.safetensors"
+        path = kept_policy(self.folder, step)
         if self.save_every and step and step % self.save_every == 0 and not path.exists():
             self.check_weights()
             path.parent.mkdir(exist_ok=True)
