@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS
-from mp_lib.data.recording import expert_record
+from mp_lib.data.recording import expert_record, rate_of
 from mp_lib.data.seen import save_seen
 from mp_lib.geometry.kinds import Layout
 from mp_lib.learning.beginning import beginning, may_have_seen, words_of
@@ -178,7 +178,8 @@ class Run:
     def facts(self) -> dict:
         """What a policy's file says of it beside its numbers."""
         told = {"task": self.config.task, "run": self.config.name, "step": self.trainer.step}
-        return told | ({} if self.spec.simulated else {"simulated": False})
+        rate = rate_of(self.store.attributes)
+        return told | ({} if self.spec.simulated else {"simulated": False}) | ({"fps": rate} if rate else {})
 
     def evaluation_due(self) -> bool:
         """Whether the last step ended an epoch after which the protocol evaluates, and that is still to be done.
