@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from mp_lib.data.layout import SLAB_BYTES
 from mp_lib.data.windows import ActionWindows
@@ -22,13 +21,13 @@ def seen_in(windows: ActionWindows, layout: Layout | None) -> dict[str, np.ndarr
     ``open_closed`` (2, A) are those of grippers that are only open or closed, which ``layout`` tells; NaN for others.
     Padding is no point; where no cloud has any, all that is of clouds is left out.
     """
-    frames = windows.frames.unique()
-    states, actions = windows.state[frames].cpu().numpy(), windows.recorded[frames.cpu().numpy()]
-    low, high = boxes(windows.point_cloud, frames)
+    frames = windows.frames.unique().cpu().numpy()
+    states, actions = windows.state[frames].cpu().numpy(), windows.recorded[frames]
+    low, high = boxes(windows, frames)
     whole = np.isfinite(low).all(1)  # clouds that have a point
     found, ranges = {}, {"state": states, "action": actions}
     if whole.any():
-        found["cloud"] = windows.point_cloud[frames[int(np.argmax(whole))]].cpu().numpy()
+        found["cloud"] = windows.point_cloud[frames[np.argmax(whole)]].cpu().numpy()
         low, high = low[whole], high[whole]
         found |= {"cloud_low": low.min(0), "cloud_high": high.max(0)}
         ranges = {"centre": (low + high) / 2, "extent": high - low} | ranges
@@ -38,15 +37,15 @@ def seen_in(windows: ActionWindows, layout: Layout | None) -> dict[str, np.ndarr
     return {name: np.asarray(values, np.float32) for name, values in found.items()}
 
 
-def boxes(clouds: Tensor, frames: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the greatest corner of what each of these frames' clouds (F, N, 3) holds, infinite where nothing.
+def boxes(windows: ActionWindows, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest corner, (n, 3) each, of the clouds of these frames (n,); infinite where one is empty.
 
     As slabs, since clouds may fill half of a machine's memory.
     """
-    step = max(1, SLAB_BYTES // max(1, clouds[0].nbytes))
+    step = max(1, SLAB_BYTES // max(1, windows.point_cloud[0].nbytes))
     corners = []
-    for part in frames.split(step):
-        points = clouds[part].cpu().numpy()
+    for start in range(0, len(frames), step):
+        points = windows.point_cloud[frames[start : start + step]].cpu().numpy()
         padding = ~points.any(-1, keepdims=True)
         corners.append((np.where(padding, np.inf, points).min(1), np.where(padding, -np.inf, points).max(1)))
     low, high = map(np.concatenate, zip(*corners, strict=True))
