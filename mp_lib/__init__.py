@@ -5,7 +5,7 @@ The rooms from the ground up, and what each may import of the others; arrows go 
     system     what any long-running program needs, nothing of robots in it     -
     ground     the files beside this one: nouns, numbers, intervals, clouds     system
     geometry   what numbers of states and actions mean; rotations               system
-    sim        tasks as MuJoCo environments with clouds; their experts          ground system
+    sim        tasks as MuJoCo environments with clouds; their experts          geometry ground system
     data       demonstrations: recorded, stored, cut into windows               sim geometry ground system
     model      mixers and their scans, one U-Net, policy, sampler, backends     geometry ground system
     drawing    tables in, figures out                                           ground system

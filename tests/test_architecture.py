@@ -16,7 +16,7 @@ ROOMS = {  # what a room may import beside itself; the same table stands in mp_l
     "system": "",
     "ground": "system",
     "geometry": "system",
-    "sim": "ground system",
+    "sim": "geometry ground system",
     "data": "sim geometry ground system",
     "model": "geometry ground system",
     "drawing": "ground system",

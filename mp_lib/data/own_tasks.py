@@ -13,12 +13,10 @@ from mp_lib.sim.env import ANY_STEP
 from mp_lib.sim.tasks import TASKS, find_task
 from mp_lib.system.errors import InputError
 
-RESERVED = ("metaworld_", "adroit_", "dexart_")  # how names of tasks begin that are simulated here
-
 
 def is_own(task: str) -> bool:
     """Whether a name is that of a task of the user's: none that is simulated here, and not like one."""
-    return isinstance(task, str) and task != "" and task not in TASKS and not task.startswith(RESERVED)
+    return isinstance(task, str) and task != "" and task not in TASKS and not task.startswith(TASKS.beginnings)
 
 
 def own_task(name: str, state_dim: int, action_dim: int, state_kinds: str = "", action_kinds: str = "") -> TaskSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 from collections import deque
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -272,3 +273,10 @@ def expert_record(attributes: dict) -> tuple[int, int]:
     """
     rows = [row for row in attributes.get("episodes", []) if {"solved_seeds", "failed_seeds"} <= {*row}]
     return sum(len(row["solved_seeds"]) for row in rows), sum(1 + len(row["failed_seeds"]) for row in rows)
+
+
+def rate_of(attributes: dict) -> float | None:
+    """Frames a second of a store with these attributes; None for one that does not say, such as what is simulated."""
+    rate = attributes.get("fps")
+    told = isinstance(rate, int | float) and not isinstance(rate, bool) and 0 < rate < math.inf
+    return rate if told else None

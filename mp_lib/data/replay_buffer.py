@@ -217,8 +217,10 @@ class ReplayBuffer:
         return len(self.demo_episodes)
 
     def content_hash(self) -> str:
-        """Return a hash of the frames that are trained on and the recording's settings: what a training depends on."""
+        """Return a hash of what a training depends on: frames trained on, the recording's settings, kinds if told."""
         settings = {key: self._attributes.get(key) for key in ("task", "expert", "settings")}
+        if kinds := self._attributes.get("kinds"):  # where none are told, runs keep the hash that they were made with
+            settings["kinds"] = kinds
         checksums = [self.checksums[episode] for episode in self.demo_episodes]
         text = json.dumps([settings, self.shapes, checksums], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -28,6 +28,11 @@ def folder_of(config: TrainConfig, store: ReplayBuffer, demos: str = "") -> Path
     return run_path(config.name + (f"{OTHER_DEMOS}{store.content_hash()[:8]}" if demos else ""))
 
 
+def kept_policy(folder: Path, step: int) -> Path:
+    """Where a run keeps its policy of a step on the way."""
+    return folder / KEPT_POLICIES / f"step_{step:06d}.safetensors"
+
+
 def check_owner(folder: Path, config: TrainConfig, store: ReplayBuffer) -> None:
     """Raise a ValueError if the folder holds a run with another configuration or of other demonstrations."""
     wanted, found = json.loads(json.dumps(asdict(config))), {}

@@ -16,6 +16,7 @@ from mp_lib.config import TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows, split_episodes
 from mp_lib.geometry.absolute import nearest
+from mp_lib.geometry.forms import comparable, ranges
 from mp_lib.geometry.kinds import Layout
 from mp_lib.geometry.relative import relative_of
 from mp_lib.interfaces import TaskSpec
@@ -27,6 +28,7 @@ OWN_SHARE = 0.1  # of demonstrations that are held out where nothing else can be
 MOMENTS = 10  # of a training at which it is looked at
 ON_THE_WAY, AT_THE_END = 100, 500  # windows at most, evenly spaced
 BATCH = 32  # of windows; a constant, since rounding depends on it
+TOO_SHORT = "episodes {} are held out, which are too short to compare; choose others by held_out_episodes"
 SAYS = "errors on demonstrations that were held out; this is no success rate"
 
 
@@ -58,17 +60,28 @@ def split_of(config: TrainConfig, chosen: Sequence[int], spec: TaskSpec) -> Spli
 
 
 def windows_of(config: TrainConfig, store: ReplayBuffer, spec: TaskSpec) -> tuple[ActionWindows, ActionWindows | None]:
-    """The windows that a run trains on, and those of the episodes held out, if any; frames are read once."""
+    """The windows that a run trains on, and those of the episodes held out, if any; frames are read once.
+
+    An InputError if there are no windows of the one or the other; of the latter it names the episodes.
+    """
     lengths = {key: getattr(config, key) for key in ("horizon", "n_obs_steps", "n_action_steps")}
     lengths["relative"] = relative_of(config.actions, spec.state_kinds, spec.action_kinds)
     arrays, ends = store.read(config.num_points), store.episode_ends
     trained_on, held_out = split_of(config, store.demo_episodes, spec)
     windows = ActionWindows(arrays, ends, demo_episodes=trained_on, **lengths)
-    return windows, ActionWindows(arrays, ends, demo_episodes=held_out, **lengths) if held_out else None
+    if not held_out:
+        return windows, None
+    try:
+        return windows, ActionWindows(arrays, ends, demo_episodes=held_out, **lengths)
+    except InputError as error:  # the frames and sizes are those of the windows before, so there is none that fits
+        raise InputError(f"{TOO_SHORT.format(held_out)} ({error})") from None
 
 
 class HeldOut:
-    """Compares policies with what was done in episodes that no training saw."""
+    """Compares policies with what was done in episodes that their training does not see.
+
+    Weights that it goes on from may have seen them (``mp_lib.learning.beginning.may_have_seen``).
+    """
 
     def __init__(
         self,
@@ -91,10 +104,12 @@ class HeldOut:
         after = np.searchsorted(store.episode_ends, self.now, side="right")
         self.first, self.ends = began[after], store.episode_ends
         seen = np.unique(trained_on.frames.cpu().numpy())
-        self.neighbours = Neighbours(windows.state.cpu().numpy(), seen, self.ends)
-        self.range = np.ptp(windows.recorded[seen], axis=0)
+        states = windows.state.cpu().numpy()
+        of_state = Layout.parse(spec.state_kinds, states.shape[1]) if spec.state_kinds else None
+        self.neighbours = Neighbours(states, seen, self.ends, of_state)
+        self.range = ranges(windows.recorded[seen], self.layout)
         if not (self.now > self.first).any():
-            raise InputError(f"episodes {self.episodes} are held out, which are too short to compare; hold out others")
+            raise InputError(TOO_SHORT.format(self.episodes))
 
     def picked(self, most: int) -> np.ndarray:
         """Numbers of at most ``most`` windows, evenly spaced, before whose "now" something was commanded."""
@@ -147,7 +162,8 @@ class HeldOut:
         Keys: says, episodes, windows (their number), loss, and for the policy (``error``) and two that learn nothing,
         ``repeat_last`` (the last recorded action again) and ``nearest_frame`` (what was done from the recorded frame on
         whose state is nearest), a table (Ta, A) of mean absolute errors over the executed steps, in the actions' units;
-        ``range`` (A,) is that of the actions trained on, under ``share`` is each error as a share of it.
+        ``range`` (A,) is that of the actions trained on (``mp_lib.geometry.forms.ranges``), under ``share`` is each
+        error as a share of it.
         """
         picked = self.picked(most)
         last = np.repeat(self.windows.recorded[self.now[picked] - 1][:, None], self.executed.shape[1], axis=1)
@@ -173,12 +189,14 @@ class HeldOut:
 
 
 class Neighbours:
-    """The frame of a training whose state is nearest to another, each number by its deviation, and what follows it."""
+    """The frame of a training whose state is nearest to another, and what follows it."""
 
-    def __init__(self, states: np.ndarray, seen: np.ndarray, ends: np.ndarray):
-        """``states`` (F, S) of all frames; ``seen`` numbers those of the training; ``ends`` of episodes (E,)."""
-        deviation = states[seen].std(0)
-        self.states, self.seen, self.ends = states / np.where(deviation > 0, deviation, 1), seen, ends
+    def __init__(self, states: np.ndarray, seen: np.ndarray, ends: np.ndarray, layout: Layout | None = None):
+        """``states`` (F, S) of all frames; ``seen`` numbers those of the training; ``ends`` of episodes (E,).
+
+        By ``layout`` states are compared whatever their forms (``mp_lib.geometry.forms.comparable``).
+        """
+        self.states, self.seen, self.ends = comparable(states, seen, layout), seen, ends
 
     def following(self, frames: np.ndarray, steps: int) -> np.ndarray:
         """For each of these frames (W,) the nearest one and those after it, to its episode's end: (W, steps)."""

@@ -15,7 +15,7 @@ from mp_lib.config import TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.interfaces import TaskSpec
 from mp_lib.learning.fitting import Fit
-from mp_lib.learning.folder import check_owner, is_finished, leftovers, lock_of
+from mp_lib.learning.folder import check_owner, is_finished, kept_policy, leftovers, lock_of
 from mp_lib.learning.how import began_with, precision_of, settle
 from mp_lib.learning.player import Player
 from mp_lib.learning.result import How, RunResult
@@ -80,7 +80,13 @@ def train_group(
     for each in trainings:
         with kept(failures, each.folder):
             check_owner(each.folder, each.config, each.store)
-            unfinished += [] if is_finished(each.folder) else [each]
+            if not is_finished(each.folder):
+                unfinished.append(each)
+            elif each.save_every and not kept_policy(each.folder, each.save_every).exists():
+                log.warning(
+                    "%s is finished, so that save_every=%d keeps no policy of it any more; move it away to train anew",
+                    *(each.folder, each.save_every),
+                )
     if unfinished:  # errors now rather than when something was made
         chosen = choose_device(device)
         settle_jobs(jobs, chosen)

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS
-from mp_lib.data.recording import expert_record
+from mp_lib.data.recording import expert_record, rate_of
 from mp_lib.data.seen import save_seen
 from mp_lib.geometry.kinds import Layout
-from mp_lib.learning.beginning import beginning, words_of
-from mp_lib.learning.folder import FILM, KEPT_POLICIES, refuse_difference
+from mp_lib.learning.beginning import beginning, may_have_seen, words_of
+from mp_lib.learning.folder import FILM, kept_policy, refuse_difference
 from mp_lib.learning.held_out import MOMENTS, HeldOut, windows_of
 from mp_lib.learning.journal import Journal
 from mp_lib.learning.metrics import Metrics
@@ -61,10 +61,13 @@ class Run:
         self.trainer = Trainer(config, policy, self.windows, self.device, how.form, weights)
         if weights:
             self.origin["beyond"] = beyond(self.trainer.policy, self.windows)
-            log.info("%s: %s", config.name, words_of(self.origin))
+            if self.held_out:
+                self.origin["may_have_seen"] = may_have_seen(init, store, self.held_out.episodes)
+            level = logging.WARNING if self.origin.get("may_have_seen") else logging.INFO
+            log.log(level, "%s: %s", config.name, words_of(self.origin))
         self.state = self.folder / TRAINING
         self.errors: list[dict] = []  # on the episodes held out, {step, share} at a few ``moments``
-        self.moments = {int(step) for step in np.linspace(0, self.trainer.num_steps, MOMENTS + 1)[1:]}
+        self.moments = {int(step) for step in np.linspace(0, self.trainer.num_steps, MOMENTS + 1)} - {0}
         self.curve: list[dict] = []
         self.seconds = {"train": 0.0, "evaluate": 0.0}
         self.loss = float("nan")
@@ -166,7 +169,7 @@ class Run:
             self.errors.append({"step": step, "share": share})
             self.metrics.write(step - 1, held_out_error=share)
             self.seconds["evaluate"] += time.perf_counter() - began
-        path = self.folder / KEPT_POLICIES / f"step_{step:06d}.safetensors"
+        path = kept_policy(self.folder, step)
         if self.save_every and step and step % self.save_every == 0 and not path.exists():
             self.check_weights()
             path.parent.mkdir(exist_ok=True)
@@ -175,7 +178,8 @@ class Run:
     def facts(self) -> dict:
         """What a policy's file says of it beside its numbers."""
         told = {"task": self.config.task, "run": self.config.name, "step": self.trainer.step}
-        return told | ({} if self.spec.simulated else {"simulated": False})
+        rate = rate_of(self.store.attributes)
+        return told | ({} if self.spec.simulated else {"simulated": False}) | ({"fps": rate} if rate else {})
 
     def evaluation_due(self) -> bool:
         """Whether the last step ended an epoch after which the protocol evaluates, and that is still to be done.

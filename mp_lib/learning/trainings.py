@@ -72,8 +72,14 @@ def extend(checkpoint: Path, num_steps: int, demos: str | Path, how: Mapping) ->
 
 
 def found(init: str | Path) -> Path | None:
-    """The file of weights that is meant by a run, a folder or a file; None if nothing is."""
-    return find_checkpoint(str(init)) if str(init) else None
+    """The file of weights that is meant by a run, a folder or a file; None if nothing is given.
+
+    An InputError if there is none.
+    """
+    weights = find_checkpoint(str(init)) if str(init) else None
+    if str(init) and weights is None:
+        raise InputError(f"init {shown(init)} given, which holds no weights; give a run, a folder or a file that does")
+    return weights
 
 
 def complete(config: TrainConfig, demos: str | Path, init: Path | None, how: Mapping) -> Path:

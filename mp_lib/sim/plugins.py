@@ -10,6 +10,7 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from multiprocessing.reduction import ForkingPickler
 
+from mp_lib.geometry.kinds import Layout
 from mp_lib.interfaces import TaskSpec
 from mp_lib.system.errors import InputError, one_line, shown
 
@@ -29,6 +30,12 @@ class Tasks(MutableMapping[str, TaskSpec]):
 
     def __init__(self, own: Iterable[TaskSpec]):
         self._own = {row.name: row for row in own}
+        self._suites = {row.suite for row in self._own.values()}
+
+    @property
+    def beginnings(self) -> tuple[str, ...]:
+        """How names begin that are this project's own, whether or not there is such a task: with one of its suites."""
+        return tuple(sorted(f"{suite}_" for suite in self._suites))
 
     def __getitem__(self, name: str) -> TaskSpec:
         return self._own[name] if name in self._own else self._others[name]
@@ -48,11 +55,10 @@ class Tasks(MutableMapping[str, TaskSpec]):
 
     @cached_property
     def _others(self) -> dict[str, TaskSpec]:
-        suites = {row.suite for row in self._own.values()}
         found: dict[str, TaskSpec] = {}
         for point in sorted(entry_points(group=GROUP), key=lambda point: (point.dist.name, point.name)):
             for spec in declared(point):
-                if reason := unfit(spec, suites, found):
+                if reason := unfit(spec, self.beginnings, found):
                     given = f"the installed package {point.dist.name} declares the task {shown(spec.name)}, {reason}"
                     raise InputError(f"{given}; rename it there, or python -m pip uninstall {point.dist.name}")
                 found[spec.name] = replace(spec, package=point.dist.name)
@@ -72,7 +78,10 @@ def declared(point: EntryPoint) -> list[TaskSpec]:
 
 
 def check(spec: TaskSpec) -> None:
-    """Raise a TypeError for what is no TaskSpec, or one that no other process could be handed."""
+    """Raise a TypeError for what is no TaskSpec, or one that no other process could be handed.
+
+    An InputError for kinds that do not name its numbers, which else came up behind a training.
+    """
     if not isinstance(spec, TaskSpec):
         raise TypeError(f"{shown(spec)} is no TaskSpec")
     try:
@@ -82,14 +91,21 @@ def check(spec: TaskSpec) -> None:
         raise TypeError(
             f"{spec.name}: make_env, make_expert and success_rule have to be {allowed} ({error})"
         ) from error
+    for key in ("state", "action"):
+        if kinds := getattr(spec, f"{key}_kinds"):
+            try:
+                Layout.parse(kinds, getattr(spec, f"{key}_dim"))
+            except InputError as error:
+                raise InputError(f"{spec.name}, {key}_kinds: {error}") from None
 
 
-def unfit(spec: TaskSpec, suites: set[str], others: Mapping[str, TaskSpec]) -> str:
+def unfit(spec: TaskSpec, beginnings: tuple[str, ...], others: Mapping[str, TaskSpec]) -> str:
     """Why a task of another package cannot have its name; empty where it can."""
     if not (isinstance(spec.name, str) and re.fullmatch(r"\w[\w.-]*", spec.name)):
         return "a name that is part of no file name: letters, digits, '_', '-', '.' may be in it"
-    if spec.suite in suites or spec.name.startswith(tuple(f"{suite}_" for suite in suites)):
-        return f"and the suites {', '.join(sorted(suites))} are this project's own, with all names that begin so"
+    if f"{spec.suite}_" in beginnings or spec.name.startswith(beginnings):
+        suites = ", ".join(beginning.removesuffix("_") for beginning in beginnings)
+        return f"and the suites {suites} are this project's own, with all names that begin so"
     if spec.name in others:
         return f"as {others[spec.name].package} does"
     return ""

@@ -74,12 +74,22 @@ def test_content_hash_tells_contents_and_settings_apart_but_not_versions(tmp_pat
         "same": {"versions": {"numpy": "2"}},
         "settings": {"settings": {"num_points": 41}},
         "task": {"task": "other"},
+        "kinds": {"kinds": {"action": "step:2"}},
+        "kinds corrected": {"kinds": {"action": "position:2"}},
+        "no kinds": {"kinds": {}},
     }
     reference = make_store(tmp_path / "reference", 2).content_hash()
     hashes = {name: make_store(tmp_path / name, 2, **changed).content_hash() for name, changed in stores.items()}
     hashes["shorter"] = make_store(tmp_path / "shorter", 1).content_hash()
-    assert {name for name, value in hashes.items() if value == reference} == {"same"}
-    assert len(set(hashes.values())) == len(hashes)
+    assert {name for name, value in hashes.items() if value == reference} == {"same", "no kinds"}
+    assert len(set(hashes.values())) == len(hashes) - 1
+
+
+def test_content_hash_of_a_store_without_kinds_is_what_it_always_was(tmp_path):
+    """Finished runs are found by it."""
+    buffer = ReplayBuffer.create(tmp_path / "a.zarr", SHAPES, ATTRIBUTES)
+    buffer.append({key: np.ones((3, *shape)) for key, shape in SHAPES.items()}, {})
+    assert buffer.content_hash() == "3881259180a47446f93f2026efa149ae"
 
 
 class Snapshots:

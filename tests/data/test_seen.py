@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mp_lib.acting.seen import Seen
+from mp_lib.data import seen
 from mp_lib.data.seen import seen_in
 from mp_lib.data.windows import ActionWindows
 from mp_lib.geometry.kinds import Layout
@@ -58,3 +59,21 @@ def test_a_cloud_without_any_point_counts_for_nothing():
     found = seen_in(ActionWindows(arrays, np.array([30]), **LENGTHS), None)
     assert np.array_equal(found["cloud"], arrays["point_cloud"][1])
     assert all(np.isfinite(values).all() for name, values in found.items() if name != "open_closed")
+
+
+def test_where_no_cloud_has_any_point_the_rest_is_known():
+    arrays = make_arrays() | {"point_cloud": np.zeros((30, 8, 3), np.float32)}
+    found = seen_in(ActionWindows(arrays, np.array([30]), **LENGTHS), None)
+    assert {*found} == {"state_low", "state_high", "action_low", "action_high", "open_closed"}
+    assert np.array_equal(found["state_low"], arrays["state"].min(0))
+
+
+@pytest.mark.parametrize("clouds", [0, 1, 7, 29, 30])
+def test_in_how_many_slabs_clouds_are_looked_at_makes_no_difference(clouds, monkeypatch):
+    arrays = make_arrays()
+    arrays["point_cloud"][[0, 5]] = 0
+    windows = ActionWindows(arrays, np.array([15, 30]), **LENGTHS)
+    whole = seen_in(windows, LAYOUTS[1])
+    monkeypatch.setattr(seen, "SLAB_BYTES", clouds * arrays["point_cloud"][0].nbytes)
+    parts = seen_in(windows, LAYOUTS[1])
+    assert [*parts] == [*whole] and all(np.array_equal(parts[name], whole[name], equal_nan=True) for name in whole)

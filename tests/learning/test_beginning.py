@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from mp_lib.learning.trainer import Trainer
 from mp_lib.learning.training import policy_config
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.policy import build_policy
+from mp_lib.model.weights import KEPT
 from mp_lib.system.errors import InputError
 from mp_lib.system.paths import run_path
 from tests.conftest import TOY
@@ -129,6 +131,35 @@ def test_a_run_says_what_it_goes_on_from_and_what_is_beyond(own, larger, tmp_pat
     assert f"{100 * origin['beyond']['action']:.1f} % of action" in caplog.text
 
 
+def held_out_after(checkpoint, store, folder, **changes):
+    """What a training that goes on from a checkpoint holds out, and what of that it may have seen before."""
+    result = train_own(store, folder, named(checkpoint, **changes), init=checkpoint)
+    return result.held_out["episodes"], result.origin["may_have_seen"]
+
+
+def test_what_is_held_out_is_new_to_weights_that_never_saw_it_alone(own, own_demos, larger, tmp_path, caplog):
+    first, warned = own[0] / "policy.safetensors", "may have been trained on episodes that are held out here"
+    (episode,) = own[1].held_out["episodes"]
+    others = {*range(3)} - {episode}
+    both = tuple(sorted({episode, min(others)}))
+    assert held_out_after(first, own_demos, tmp_path / "same") == ([episode], [])
+    second = tmp_path / "same" / "policy.safetensors"
+    assert held_out_after(second, own_demos, tmp_path / "again") == ([episode], [])
+    assert warned not in caplog.text
+    for name, store, out, seen in (
+        ("others", own_demos, tuple(sorted(others)), sorted(others)),
+        ("both", own_demos, both, [min(others)]),
+        ("larger", larger, (episode,), [episode]),  # nobody compares frames
+    ):
+        caplog.clear()
+        assert held_out_after(first, store, tmp_path / name, held_out_episodes=out) == ([*out], seen), name
+        assert f"{warned}, {', '.join(map(str, seen))}" in caplog.text
+    third = tmp_path / "both" / "policy.safetensors"  # what the weights before had seen stays seen
+    assert held_out_after(third, own_demos, tmp_path / "last", held_out_episodes=both) == ([*both], [min(others)])
+    moved = shutil.copy(first, tmp_path / "mine.safetensors")
+    assert held_out_after(moved, own_demos, tmp_path / "moved") == ([episode], [episode])
+
+
 def test_a_run_that_goes_on_is_resumed_to_the_bit(own, own_demos, tmp_path, monkeypatch, eager_saves):
     checkpoint = own[0] / "policy.safetensors"
     whole = train_own(own_demos, tmp_path / "whole", named(checkpoint), init=checkpoint)
@@ -194,6 +225,12 @@ def test_what_cannot_be_extended_is_one_line(here, own_demos, larger):
 def test_what_is_an_argument_is_no_number_of_the_scale(number):
     with pytest.raises(InputError, match=f"{number} given among the numbers of the scale; it is an argument"):
         trainings.train("my_arm", "dp3", "smoke", 0, "", "", "", HOW, {number: "x"})
+
+
+@pytest.mark.parametrize("init", [KEPT, Path(KEPT)])
+def test_what_is_no_weights_never_trains_fresh_ones(init):
+    with pytest.raises(InputError, match="init .*kept.* given, which holds no weights"):
+        trainings.train("my_arm", "dp3", "smoke", 0, "", init, "", HOW, {})
 
 
 def test_a_normaliser_of_nothing_is_refused():

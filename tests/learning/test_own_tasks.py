@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mp_lib
+from mp_lib.data.recording import rate_of
 from mp_lib.exchange.conversion import Wishes, convert
 from mp_lib.insight.inspection import inspect
 from mp_lib.learning.evaluation import evaluate
@@ -45,7 +46,8 @@ def test_a_finished_run_says_how_far_it_is_from_what_was_held_out(own, own_demos
     moments = [row["step"] for row in result.held_out["curve"]]
     assert len(moments) == 10 and moments == sorted({*moments}) and moments[-1] == 25
     assert [row["step"] + 1 for row in rows(folder) if "held_out_error" in row] == moments
-    assert load_policy(folder / "policy.safetensors")[1]["simulated"] is False
+    facts = load_policy(folder / "policy.safetensors")[1]
+    assert facts["simulated"] is False and "fps" not in facts
     assert train_own(own_demos, folder) == result
     assert result_table(result).set_index("fact").loc["demonstrations", "value"] == "2, by whom is not said"
     for told in (of_success(result), result_table(result).to_string()):
@@ -76,6 +78,37 @@ def test_policies_are_kept_on_the_way_and_load(own, own_demos, tmp_path):
         value.equal(load_policy(kept[1])[0].state_dict()[name])
         for name, value in load_policy(kept[0])[0].state_dict().items()
     )
+
+
+def test_policies_that_a_finished_run_cannot_keep_any_more_are_one_line_of_the_log(own, own_demos, tmp_path, caplog):
+    shutil.copytree(own[0], tmp_path / "run")
+    assert train_own(own_demos, tmp_path / "run", save_every=10) == own[1]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"{tmp_path / 'run'} is finished, so that save_every=10 keeps no policy of it any more")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    caplog.clear()
+    for _ in range(2):  # whoever asks again for what is there is told nothing
+        train_own(own_demos, tmp_path / "kept", save_every=10)
+    train_own(own_demos, tmp_path / "run")
+    assert not caplog.records
+
+
+def test_a_short_training_is_looked_at_behind_its_first_step_at_the_earliest(own_demos, tmp_path):
+    result = train_own(own_demos, tmp_path, replace(OWN, num_steps=3))
+    assert [row["step"] for row in result.held_out["curve"]] == [1, 2, 3]
+    assert min(row["step"] for row in rows(tmp_path)) == 0
+
+
+@pytest.mark.parametrize("rate", [12.5, 30])
+def test_a_policy_says_how_many_frames_a_second_it_learned_from(toy_demos, tmp_path, rate):
+    train_own(own_store(tmp_path / "demos.zarr", toy_demos, fps=rate), tmp_path / "run", save_every=10)
+    for path in (tmp_path / "run" / "policy.safetensors", *(tmp_path / "run" / "checkpoints").glob("*.safetensors")):
+        assert load_policy(path)[1]["fps"] == rate
+
+
+@pytest.mark.parametrize("attributes", [{}, {"fps": None}, {"fps": "20"}, {"fps": True}, {"fps": 0}, {"fps": -5}])
+def test_a_store_may_not_say_its_rate(attributes):
+    assert rate_of(attributes) is None
 
 
 def test_weights_that_are_no_numbers_are_kept_nowhere(own_demos, tmp_path, monkeypatch):

@@ -83,8 +83,17 @@ def test_a_row_may_be_set_by_hand():
     found = Tasks(OWN)
     found["toy"] = TOY
     assert found["toy"] is TOY and [*found][-1] == "toy" and len(found) == 4
+    assert found.beginnings == Tasks(OWN).beginnings  # the names beside its own are nobody's
     del found["toy"]
     assert "toy" not in found
+
+
+def test_beginnings_are_those_of_the_rows_that_came_with_the_project_and_import_nothing(install):
+    install("bench-tasks", rows("bench_push"))
+    found = Tasks(OWN)
+    assert found.beginnings == ("adroit_", "dexart_", "metaworld_") and "bench_tasks" not in sys.modules
+    assert {row.name for row in found.values() if row.name.startswith(found.beginnings)} == {row.name for row in OWN}
+    assert found.beginnings == Tasks(OWN).beginnings
 
 
 def test_an_unknown_name_lists_those_of_packages(install):
@@ -104,6 +113,15 @@ def test_an_unknown_name_lists_those_of_packages(install):
         (
             f"{ROW}def tasks(): return [replace(TOY, name='bench_lambda', make_env=lambda num_points: None)]",
             "bench_lambda: make_env, make_expert and success_rule have to be functions or classes of a module",
+        ),
+        *(
+            (f"{ROW}def tasks(): return [replace(TOY, name='bench_lambda', {kinds})]", f"bench_lambda, {said}")
+            for kinds, said in (
+                ("action_kinds='velocty:2'", "action_kinds: kind 'velocty' given; it must be one of: velocity"),
+                ("action_kinds='step:3'", "action_kinds: kinds 'step:3' name 3 numbers, but there are 2"),
+                ("state_kinds='joint:2'", "state_kinds: kinds 'joint:2' name 2 numbers, but there are 3"),
+                ("state_kinds=3", "state_kinds: kinds 3 given; name every number in order"),
+            )
         ),
     ],
 )
