@@ -148,10 +148,11 @@ def sampled(
 def said(recording: Recording, found: Survey, wishes: Wishes) -> dict:
     """What a store says about its numbers and its time: kinds and fps, where they are known."""
     given = {"state": wishes.state_kinds, "action": wishes.action_kinds}
-    kinds = {}
-    for key, size in found.sizes.items():
-        if text := given[key] or recording.kinds.get(key, ""):
-            kinds[key] = Layout.parse(text, size).text
+    keys, kinds = {"state": found.keys.state, "action": (found.keys.action,)}, {}
+    for noun, size in found.sizes.items():
+        told = [recording.kinds.get(key, "") for key in keys[noun]]
+        if text := given[noun] or (" ".join(told) if all(told) else ""):
+            kinds[noun] = Layout.parse(text, size).text
     fps = wishes.fps or recording.fps
     return ({"kinds": kinds} if kinds else {}) | ({"fps": fps} if fps else {})
 

@@ -50,9 +50,8 @@ class LeRobotRecording:
         self.rows = {str(row["episode_index"]): row for row in rows}
         self.episodes = [*self.rows]
         self.task = next((str(row["tasks"][0]) for row in rows if row.get("tasks")), "")
-        infos = {"state": "observation.state", "action": "action"}
-        found = {name: (self.features.get(key, {}).get("info") or {}) for name, key in infos.items()}
-        self.kinds = {name: info["kinds"] for name, info in found.items() if isinstance(info.get("kinds"), str)}
+        told = {key: (feature.get("info") or {}).get("kinds") for key, feature in self.features.items()}
+        self.kinds = {key: kinds for key, kinds in told.items() if isinstance(kinds, str)}
         self._files: dict[Path, np.ndarray] = {}
 
     def entries(self, episode: str) -> dict[str, Entry]:

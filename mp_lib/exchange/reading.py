@@ -37,8 +37,8 @@ class Entry:
 class Recording(Protocol):
     """Episodes at a path. Opening reads metadata alone; ``episodes`` are their names, in order.
 
-    ``fps`` is None and ``task`` and ``kinds`` are empty where the files do not say them; ``kinds`` is as of a store's
-    attributes.
+    ``fps`` is None and ``task`` and ``kinds`` are empty where the files do not say them; ``kinds`` says what the
+    numbers under a key are, as ``mp_lib.geometry.kinds.Layout`` reads it.
     """
 
     path: Path
