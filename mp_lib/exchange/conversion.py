@@ -23,6 +23,7 @@ from mp_lib.system.errors import InputError, is_count, shown
 from mp_lib.system.folders import refuse_existing, whole_folder
 from mp_lib.system.paths import from_home
 from mp_lib.system.progress import track
+from mp_lib.system.stopping import Stop
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # of a task, which names files
 MOST_POINTS, MOST_FPS = 10**6, 10**4
@@ -83,7 +84,8 @@ def convert(source: str | Path, demos: str | Path, wishes: Wishes | None = None)
     """Write what lies at ``source`` as a store of demonstrations.
 
     Raises an InputError of one line for what is not read or does not fit, or where ``demos`` is taken, a
-    MissingFileError where nothing is, a MissingExtraError where a package is missing; nothing is left behind then.
+    MissingFileError where nothing is, a MissingExtraError where a package is missing; nothing is left behind then, nor
+    when Ctrl-C or SIGTERM stops it.
     """
     wishes, target = wishes or Wishes(), from_home("demos", demos)
     check_wishes(wishes)
@@ -100,9 +102,9 @@ def convert(source: str | Path, demos: str | Path, wishes: Wishes | None = None)
         "source": recording.path.name,
         **said(recording, found, wishes),
     }
-    counts = Counts()
-    with whole_folder(target) as path, track(sum(found.lengths.values()), f"import {recording.path.name}") as bar:
-        made = None
+    counts, made = Counts(), None
+    count = track(sum(found.lengths.values()), f"import {recording.path.name}")
+    with Stop() as stop, whole_folder(target) as path, count as bar:
         for name, length in found.lengths.items():
             clouds = sampled(recording, name, found, box, wishes.points, counts)
             frames = {key: np.zeros((length, size), np.float32) for key, size in found.sizes.items()}
@@ -112,8 +114,10 @@ def convert(source: str | Path, demos: str | Path, wishes: Wishes | None = None)
                 bar.advance()
             for noun, keys in {"state": found.keys.state, "action": (found.keys.action,)}.items():
                 np.concatenate([rows(recording, name, key, length) for key in keys], 1, out=frames[noun])
-            made = made or ReplayBuffer.create(path, {key: each.shape[1:] for key, each in frames.items()}, attributes)
-            made.append(frames, {"name": name})
+            shapes = {key: each.shape[1:] for key, each in frames.items()}
+            with stop.hold():  # zarr's threads would go on writing into what is removed
+                made = made or ReplayBuffer.create(path, shapes, attributes)
+                made.append(frames, {"name": name})
     made.path = target
     return Conversion(made, found.keys, [*found.notes, *counts.notes(wishes.points)])
 

@@ -17,6 +17,7 @@ from mp_lib.system.files import writing
 from mp_lib.system.folders import refuse_existing, whole_folder
 from mp_lib.system.paths import from_home
 from mp_lib.system.progress import track
+from mp_lib.system.stopping import Stop
 
 KEYS = {"point_cloud": "observation.pointcloud", "state": "observation.state", "action": "action"}
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
@@ -30,7 +31,7 @@ def export(demos: str | Path, folder: str | Path, fps: float | None = None) -> P
 
     Features are observation.pointcloud (N, 3), observation.state (S,) and action (A,), float32, the same to the bit.
     ``fps`` is frames a second, by default the store's own. Raises an InputError where neither says it, or where
-    ``folder`` is taken; nothing is left behind then.
+    ``folder`` is taken; nothing is left behind then, nor when Ctrl-C or SIGTERM stops it.
     """
     require("import", "pyarrow")
     target = from_home("folder", folder)
@@ -43,7 +44,8 @@ def export(demos: str | Path, folder: str | Path, fps: float | None = None) -> P
         raise InputError(f"fps {shown(fps)} given; LeRobot's frames have times: say how many a second, as --fps 25")
     fps = int(fps) if fps == int(fps) else fps
     frames = buffer.read()
-    with whole_folder(target) as path, writing(target), track(buffer.num_episodes, f"export {buffer.path.name}") as bar:
+    count = track(buffer.num_episodes, f"export {buffer.path.name}")
+    with Stop(), whole_folder(target) as path, writing(target), count as bar:
         (path / "meta").mkdir()
         rows = write_frames(path, buffer, frames, fps, bar.advance)
         write_meta(path, buffer, frames, fps, rows)
