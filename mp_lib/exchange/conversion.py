@@ -91,7 +91,7 @@ def convert(source: str | Path, demos: str | Path, wishes: Wishes | None = None)
     check_wishes(wishes)
     refuse_existing(target)
     cameras, box = read_cameras(from_home("cameras", wishes.cameras)) if wishes.cameras else (None, None)
-    box = read_crop("crop", wishes.crop) if wishes.crop else box
+    box = read_crop("crop", wishes.crop) if wishes.crop is not None else box
     recording = open_recording(source, wishes.format)
     episodes = [name for name in recording.episodes if name not in wishes.without]
     if unknown := {*wishes.without} - {*recording.episodes}:

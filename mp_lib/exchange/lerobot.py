@@ -108,15 +108,20 @@ def check_info(path: Path, info: dict) -> tuple[dict[str, dict], float]:
 
 
 def is_feature(feature) -> bool:
-    """Whether it tells a kind and a shape, as features of info.json do."""
+    """Whether it tells a kind and a shape, as features of info.json do, and further facts, if any, by name."""
     if not isinstance(feature, dict) or not isinstance(feature.get("dtype"), str):
+        return False
+    if not isinstance(feature.get("info") or {}, dict):
         return False
     shape = feature.get("shape")
     return isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
 
 
 def episode_rows(path: Path) -> list[dict]:
-    """A row of COLUMNS for every episode, in order; an InputError if they are not 0, 1, 2, ... or do not say where."""
+    """A row of COLUMNS for every episode, in order, ``tasks`` a list of words.
+
+    An InputError if they are not 0, 1, 2, ... or do not say where they lie, or if tasks are something else.
+    """
     import pyarrow.parquet as parquet
 
     files, rows = sorted((path / "meta/episodes").glob("chunk-*/file-*.parquet")), []
@@ -133,6 +138,11 @@ def episode_rows(path: Path) -> list[dict]:
     good = [all(type(row.get(name)) is int and 0 <= row[name] < 2**31 for name in wanted) for row in rows]
     if not all(good) or [row["episode_index"] for row in rows] != [*range(len(rows))]:
         raise InputError(f"{path}: meta/episodes does not say of episodes 0, 1, ... where they lie; {RESTORE}")
+    for row in rows:
+        tasks = row["tasks"] = row.get("tasks") or []
+        if not isinstance(tasks, list) or not all(isinstance(task, str) for task in tasks):
+            where = f"{path}: meta/episodes, episode {row['episode_index']}"
+            raise InputError(f"{where}: tasks is {shown(tasks)}, no list of words; {RESTORE}")
     return rows
 
 

@@ -2,10 +2,13 @@
 
 import json
 
+import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
 
 from mp_lib.exchange.conversion import Wishes, convert
 from mp_lib.exchange.lerobot_export import export
+from mp_lib.system.errors import InputError
 from tests.exchange.layouts import POINTS, made_up, write_store
 
 KINDS = {"state": "position:3 gripper:1", "action": "step:1 gripper:1"}
@@ -23,6 +26,14 @@ def edit_features(folder, **change):
     for key, said in change.items():
         info["features"][key] |= said
     (folder / "meta/info.json").write_text(json.dumps(info))
+
+
+def edit_tasks(folder, *tasks):
+    """Change what meta/episodes says of the tasks of each episode."""
+    file = folder / "meta/episodes/chunk-000/file-000.parquet"
+    rows = pq.read_table(file).to_pylist()
+    table = pa.Table.from_pylist([row | {"tasks": each} for row, each in zip(rows, tasks, strict=True)])
+    pq.write_table(table, file)
 
 
 def attributes_of(folder, **wishes):
@@ -43,3 +54,31 @@ def test_kinds_of_keys_that_are_joined_are_joined(exported):
 def test_numbers_of_which_some_have_no_kind_have_none(exported):
     edit_features(exported, action={"info": None})
     assert "kinds" not in attributes_of(exported, state=["observation.state", "action"])
+
+
+@pytest.mark.parametrize("said", ["x", ["x"], 3, True])
+def test_facts_of_a_feature_that_have_no_names_are_one_line(said, exported):
+    edit_features(exported, action={"info": said})
+    with pytest.raises(InputError, match="info.json: features are no list of kinds and shapes"):
+        attributes_of(exported)
+
+
+@pytest.mark.parametrize("tasks", [3, "pick", [3], [["pick"]], {"pick": 1}])
+def test_tasks_that_are_no_words_are_one_line(tasks, exported):
+    edit_tasks(exported, tasks, tasks, tasks)
+    with pytest.raises(InputError, match="episode 0: tasks is .*, no list of words"):
+        attributes_of(exported)
+
+
+@pytest.mark.parametrize("kinds", [None, "position:3 gripper:1", [3], {"state": None}, {}])
+def test_a_store_without_kinds_of_ours_is_exported_without(kinds, tmp_path):
+    store = write_store(tmp_path / "lab.zarr", made_up(), kinds=kinds)
+    folder = export(store.path, tmp_path / "lerobot", 25)
+    assert not any("info" in each for each in json.loads((folder / "meta/info.json").read_text())["features"].values())
+
+
+def test_kinds_that_do_not_fit_are_not_exported(tmp_path):
+    store = write_store(tmp_path / "lab.zarr", made_up(), kinds={"state": "position:3"})
+    with pytest.raises(InputError, match="lab.zarr, state: kinds .* name 3 numbers, but there are 4"):
+        export(store.path, tmp_path / "lerobot", 25)
+    assert not (tmp_path / "lerobot").exists()
