@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from mp_lib.config import PolicyConfig
+from mp_lib.data.own_tasks import check_sizes
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.exchange.cameras import read_cameras, read_crop
 from mp_lib.exchange.formats import open_recording
@@ -97,11 +98,10 @@ def convert(source: str | Path, demos: str | Path, wishes: Wishes | None = None)
     if unknown := {*wishes.without} - {*recording.episodes}:
         raise InputError(f"{recording.path} has no episode {named([*unknown])}; there are: {named(recording.episodes)}")
     found = survey(recording, episodes, cameras, wishes.point_cloud, wishes.state, wishes.action)
-    attributes = {
-        "task": task_of(recording, wishes, target),
-        "source": recording.path.name,
-        **said(recording, found, wishes),
-    }
+    tasks = [*dict.fromkeys(task for name in found.lengths for task in recording.tasks.get(name, ()))]
+    task, remarks = task_of(tasks, wishes.task, target, found.sizes)
+    found.notes += remarks
+    attributes = {"task": task, "source": recording.path.name, **said(recording, found, wishes)}
     counts, made = Counts(), None
     count = track(sum(found.lengths.values()), f"import {recording.path.name}")
     with Stop() as stop, whole_folder(target) as path, count as bar:
@@ -161,13 +161,29 @@ def said(recording: Recording, found: Survey, wishes: Wishes) -> dict:
     return ({"kinds": kinds} if kinds else {}) | ({"fps": fps} if fps else {})
 
 
-def task_of(recording: Recording, wishes: Wishes, target: Path) -> str:
-    """The name of the task: what is wished, what the files say where that is a name, or the store's."""
-    said = recording.task if NAME.fullmatch(recording.task) else ""
-    task = wishes.task or said or target.name.split(".")[0]
+def task_of(tasks: Sequence[str], wished: str, target: Path, sizes: Mapping[str, int]) -> tuple[str, list[str]]:
+    """The name of the task, and a line each on what one should know of it.
+
+    It is what is wished, the first of ``tasks``, what the files say, where that is a name under which one can train, or
+    the store's. ``sizes`` as of ``Survey``. An InputError for a name that cannot be.
+    """
+    said, notes = tasks[0] if tasks and NAME.fullmatch(tasks[0]) else "", []
+    if said and not wished:
+        try:
+            check_sizes(said, sizes)
+        except InputError as error:
+            notes.append(f"the files call the task {said}, which is left out: {error}")
+            said = ""
+    task = wished or said or target.name.split(".")[0]
     if not NAME.fullmatch(task):
         raise InputError(f"task {shown(task)} given; it has letters, digits, - and _ alone, such as my_arm")
-    return task
+    try:
+        check_sizes(task, sizes)
+    except InputError as error:
+        raise InputError(f"{error}; or give a name of your own as --task") from None
+    if len(tasks) > 1:
+        notes.append(f"episodes of {len(tasks)} tasks are together under the name {task}: {named(tasks)}")
+    return task, notes
 
 
 def check_wishes(wishes: Wishes) -> None:

@@ -46,10 +46,9 @@ class LeRobotRecording:
         self.info = read_json(path / INFO)
         with reading(path / INFO, "what it says"):
             self.features, self.fps = check_info(path / INFO, self.info)
-        rows = episode_rows(path)
-        self.rows = {str(row["episode_index"]): row for row in rows}
+        self.rows = {str(row["episode_index"]): row for row in episode_rows(path)}
         self.episodes = [*self.rows]
-        self.task = next((str(row["tasks"][0]) for row in rows if row.get("tasks")), "")
+        self.tasks = {name: row["tasks"] for name, row in self.rows.items()}
         told = {key: (feature.get("info") or {}).get("kinds") for key, feature in self.features.items()}
         self.kinds = {key: kinds for key, kinds in told.items() if isinstance(kinds, str)}
         self._files: dict[Path, np.ndarray] = {}

@@ -31,8 +31,8 @@ def export(demos: str | Path, folder: str | Path, fps: float | None = None) -> P
     """Write all episodes of a store as a LeRobot data set; returns its folder.
 
     Features are observation.pointcloud (N, 3), observation.state (S,) and action (A,), float32, the same to the bit.
-    ``fps`` is frames a second, by default the store's own. Raises an InputError where neither says it, where the store's
-    kinds do not fit, or where ``folder`` is taken; nothing is left behind then, nor when Ctrl-C or SIGTERM stops it.
+    ``fps`` is frames a second, by default the store's own. Raises an InputError where neither says it, where kinds do
+    not fit, or where ``folder`` is taken; nothing is left behind then, nor when Ctrl-C or SIGTERM stops it.
     """
     require("import", "pyarrow")
     target = from_home("folder", folder)
@@ -141,7 +141,9 @@ def write_meta(
         "splits": {"train": f"0:{buffer.num_episodes}"},
         "data_path": DATA,
         "video_path": None,
-        "features": {KEYS[key]: feature_of(key, values, kinds.get(f"{key}_kinds", "")) for key, values in frames.items()}
+        "features": {
+            KEYS[key]: feature_of(key, values, kinds.get(f"{key}_kinds", "")) for key, values in frames.items()
+        }
         | {key: {"dtype": kind, "shape": [1], "names": None} for key, kind in OWN.items()},
     }
     (path / INFO).write_text(json.dumps(info, indent=4))
