@@ -12,12 +12,8 @@ CROP = ("X0", "Y0", "Z0", "X1", "Y1", "Z1")
 
 
 def bring_in(given: argparse.Namespace) -> None:
-    from mp_lib.data.own_tasks import is_own
     from mp_lib.exchange.conversion import Wishes, convert
-    from mp_lib.sim.tasks import find_task
 
-    if given.task and not is_own(given.task):
-        find_task(given.task)
     chosen = {name: value for name, value in vars(given).items() if name not in ("source", "store", "crop")}
     crop = (given.crop[:3], given.crop[3:]) if given.crop else None
     made = convert(given.source, given.store, Wishes(**chosen, crop=crop))
@@ -35,7 +31,7 @@ IMPORT = (
     option("store", type=given_path, help="path of the store to write, such as my_arm.zarr; it may not exist"),
     option("--format", default="", help="npz, hdf5 or lerobot (default: by what lies there)"),
     option("--points", type=int, help="of a cloud, the farthest of all (default: 512, or all of smaller stored ones)"),
-    option("--task", default="", help="a name of yours (default: the store's)"),
+    option("--task", default="", help="a name of yours (default: what a LeRobot data set says, else the store's)"),
     option("--fps", type=float, help="frames a second (default: what a LeRobot data set says)"),
     option("--point-cloud", default="", metavar="KEY", help="key of the clouds (default: by usual names)"),
     option("--state", nargs="+", default=[], metavar="KEY", help="keys of the state, joined (default: by usual names)"),

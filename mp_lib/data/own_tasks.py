@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -54,6 +55,19 @@ def spec_of(task: str, store: ReplayBuffer, expert: str = "default") -> TaskSpec
     if not is_own(task):
         return replace(find_task(task, expert), **kinds)
     return own_task(task, *(store.shapes[key][0] for key in ("state", "action")), **kinds)
+
+
+def check_sizes(task: str, sizes: Mapping[str, int]) -> None:
+    """Raise an InputError for a name like those of tasks here that is none, or whose numbers are not of these sizes.
+
+    ``sizes`` are the numbers of a "state" and of an "action"; a task of the user's has whatever it has.
+    """
+    if is_own(task):
+        return
+    spec = find_task(task)
+    if sizes["state"] not in (spec.state_dim, *spec.other_states) or sizes["action"] != spec.action_dim:
+        found = f"{task} has {spec.state_dim} numbers a state and {spec.action_dim} an action"
+        raise InputError(f"{found}, these have {sizes['state']} and {sizes['action']}; give what is of that task")
 
 
 def kinds_in(store: ReplayBuffer) -> dict[str, str]:

@@ -25,7 +25,7 @@ from mp_lib.system.errors import InputError, MissingFileError
 
 ERRORS = {each.__name__: each for each in (InputError, MissingFileError, PermissionError, OSError)}
 PATIENCE = 10  # seconds
-FACTS = ("episodes", "fps", "task", "kinds")
+FACTS = ("episodes", "fps", "tasks", "kinds")
 
 
 class Aside:
@@ -41,7 +41,7 @@ class Aside:
         weakref.finalize(self, stop, self.process)
         facts = self.ask("facts")
         self.episodes: list[str] = facts["episodes"]
-        self.fps, self.task, self.kinds = facts["fps"], facts["task"], facts["kinds"]
+        self.fps, self.tasks, self.kinds = facts["fps"], facts["tasks"], facts["kinds"]
         self._entries: tuple[str, dict[str, Entry]] = ("", {})
 
     def entries(self, episode: str) -> dict[str, Entry]:

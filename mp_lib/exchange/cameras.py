@@ -76,7 +76,7 @@ class Camera:
         values, axes = given, 2 if read is read_extrinsics else 1
         if isinstance(given, str):
             where, shape = f"{recording.path}, episode {episode}: {given}", recording.entries(episode)[given].shape
-            values = read(where, recording.read(episode, given, 0, shape[0] if shape else 0))
+            values = read(where, recording.read(episode, given, 0, shape[0]))
             if values.ndim > axes and len(values) < stop:
                 raise InputError(
                     f"{where} has {len(values)} rows, but there are {stop} frames or more; give one a frame"
@@ -131,7 +131,7 @@ def read_cameras(path: Path) -> tuple[Cameras, tuple[np.ndarray, np.ndarray] | N
     if unknown := [name for name in found if name not in ("cameras", "crop")]:
         raise InputError(f"{path} has {', '.join(unknown)}; it has cameras, and crop")
     cameras = tuple(read_camera(f"{path}, camera {place}", row) for place, row in enumerate(rows))
-    return Cameras(cameras), read_crop(f"{path}: crop", found["crop"]) if found.get("crop") else None
+    return Cameras(cameras), read_crop(f"{path}: crop", found["crop"]) if found.get("crop") is not None else None
 
 
 def read_camera(where: str, row: dict) -> Camera:
@@ -155,7 +155,7 @@ def read_camera(where: str, row: dict) -> Camera:
 def read_crop(where: str, given) -> tuple[np.ndarray, np.ndarray]:
     """A box as (low (3,), high (3,)); an InputError if it is none."""
     corners = [given.get(name) for name in ("low", "high")] if isinstance(given, dict) else given
-    low, high = (array_of(f"{where}: a corner", each, ((3,),)) for each in corners)
+    low, high = array_of(where, corners, ((2, 3),))
     if not (low < high).all():
         raise InputError(f"{where} from {low.tolist()} to {high.tolist()}; low is below high, in all of x, y, z")
     return low, high
@@ -176,7 +176,7 @@ def read_extrinsics(where: str, given) -> np.ndarray:
     found = array_of(where, given, ((4, 4), (3, 4), (None, 4, 4), (None, 3, 4)))
     last = np.broadcast_to([0.0, 0, 0, 1], (*found.shape[:-2], 1, 4))
     turn = found[..., :3, :3]
-    rigid = np.abs(turn @ turn.swapaxes(-1, -2) - np.eye(3)).max() < RIGID and (np.linalg.det(turn) > 0).all()
+    rigid = np.abs(turn @ turn.swapaxes(-1, -2) - np.eye(3)).max(initial=0) < RIGID and (np.linalg.det(turn) > 0).all()
     if not rigid or not np.array_equal(found[..., 3:, :], last[..., : found.shape[-2] - 3, :]):
         raise InputError(f"{where} is {shown(given)}; give a rotation, a place in metres, and (0, 0, 0, 1) below")
     return np.concatenate([found[..., :3, :], last], axis=-2)

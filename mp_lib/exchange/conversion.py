@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from mp_lib.config import PolicyConfig
-from mp_lib.data.own_tasks import is_own
+from mp_lib.data.own_tasks import check_sizes, is_own
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.exchange.cameras import read_cameras, read_crop
 from mp_lib.exchange.formats import open_recording
@@ -24,6 +24,7 @@ from mp_lib.system.errors import InputError, is_count, shown
 from mp_lib.system.folders import refuse_existing, whole_folder
 from mp_lib.system.paths import from_home
 from mp_lib.system.progress import track
+from mp_lib.system.stopping import Stop
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # of a task, which names files
 MOST_POINTS, MOST_FPS = 10**6, 10**4
@@ -85,27 +86,27 @@ def convert(source: str | Path, demos: str | Path, wishes: Wishes | None = None)
     """Write what lies at ``source`` as a store of demonstrations.
 
     Raises an InputError of one line for what is not read or does not fit, or where ``demos`` is taken, a
-    MissingFileError where nothing is, a MissingExtraError where a package is missing; nothing is left behind then.
+    MissingFileError where nothing is, a MissingExtraError where a package is missing; nothing is left behind then, nor
+    when Ctrl-C or SIGTERM stops it.
     """
     wishes, target = wishes or Wishes(), from_home("demos", demos)
     check_wishes(wishes)
     refuse_existing(target)
     cameras, box = read_cameras(from_home("cameras", wishes.cameras)) if wishes.cameras else (None, None)
-    box = read_crop("crop", wishes.crop) if wishes.crop else box
+    box = read_crop("crop", wishes.crop) if wishes.crop is not None else box
     recording = open_recording(source, wishes.format)
     episodes = [name for name in recording.episodes if name not in wishes.without]
     if unknown := {*wishes.without} - {*recording.episodes}:
         raise InputError(f"{recording.path} has no episode {named([*unknown])}; there are: {named(recording.episodes)}")
     found = survey(recording, episodes, cameras, wishes.point_cloud, wishes.state, wishes.action)
     points = wishes.points or usual_points(found)
-    attributes = {
-        "task": task_of(recording, wishes, target),
-        "source": recording.path.name,
-        **said(recording, found, wishes),
-    }
-    counts = Counts()
-    with whole_folder(target) as path, track(sum(found.lengths.values()), f"import {recording.path.name}") as bar:
-        made = None
+    tasks = [*dict.fromkeys(task for name in found.lengths for task in recording.tasks.get(name, ()))]
+    task, remarks = task_of(tasks, wishes.task, target, found.sizes)
+    found.notes += remarks
+    attributes = {"task": task, "source": recording.path.name, **said(recording, found, wishes)}
+    counts, made = Counts(), None
+    count = track(sum(found.lengths.values()), f"import {recording.path.name}")
+    with Stop() as stop, whole_folder(target) as path, count as bar:
         for name, length in found.lengths.items():
             clouds = sampled(recording, name, found, box, points, counts)
             frames = {key: np.zeros((length, size), np.float32) for key, size in found.sizes.items()}
@@ -115,8 +116,10 @@ def convert(source: str | Path, demos: str | Path, wishes: Wishes | None = None)
                 bar.advance()
             for noun, keys in {"state": found.keys.state, "action": (found.keys.action,)}.items():
                 np.concatenate([rows(recording, name, key, length) for key in keys], 1, out=frames[noun])
-            made = made or ReplayBuffer.create(path, {key: each.shape[1:] for key, each in frames.items()}, attributes)
-            made.append(frames, {"name": name})
+            shapes = {key: each.shape[1:] for key, each in frames.items()}
+            with stop.hold():  # zarr's threads would go on writing into what is removed
+                made = made or ReplayBuffer.create(path, shapes, attributes)
+                made.append(frames, {"name": name})
     made.path = target
     notes = [*found.notes, *chosen_notes(wishes, points, attributes), *counts.notes(points)]
     return Conversion(made, found.keys, notes)
@@ -168,21 +171,38 @@ def sampled(
 def said(recording: Recording, found: Survey, wishes: Wishes) -> dict:
     """What a store says about its numbers and its time: kinds and fps, where they are known."""
     given = {"state": wishes.state_kinds, "action": wishes.action_kinds}
-    kinds = {}
-    for key, size in found.sizes.items():
-        if text := given[key] or recording.kinds.get(key, ""):
-            kinds[key] = Layout.parse(text, size).text
+    keys, kinds = {"state": found.keys.state, "action": (found.keys.action,)}, {}
+    for noun, size in found.sizes.items():
+        told = [recording.kinds.get(key, "") for key in keys[noun]]
+        if text := given[noun] or (" ".join(told) if all(told) else ""):
+            kinds[noun] = Layout.parse(text, size).text
     fps = wishes.fps or recording.fps
     return ({"kinds": kinds} if kinds else {}) | ({"fps": fps} if fps else {})
 
 
-def task_of(recording: Recording, wishes: Wishes, target: Path) -> str:
-    """The name of the task: what is wished, what the files say where that is a name, or the store's."""
-    said = recording.task if NAME.fullmatch(recording.task) else ""
-    task = wishes.task or said or target.name.split(".")[0]
+def task_of(tasks: Sequence[str], wished: str, target: Path, sizes: Mapping[str, int]) -> tuple[str, list[str]]:
+    """The name of the task, and a line each on what one should know of it.
+
+    It is what is wished, the first of ``tasks``, what the files say, where that is a name under which one can train, or
+    the store's. ``sizes`` as of ``Survey``. An InputError for a name that cannot be.
+    """
+    said, notes = tasks[0] if tasks and NAME.fullmatch(tasks[0]) else "", []
+    if said and not wished:
+        try:
+            check_sizes(said, sizes)
+        except InputError as error:
+            notes.append(f"the files call the task {said}, which is left out: {error}")
+            said = ""
+    task = wished or said or target.name.split(".")[0]
     if not NAME.fullmatch(task):
         raise InputError(f"task {shown(task)} given; it has letters, digits, - and _ alone, such as my_arm")
-    return task
+    try:
+        check_sizes(task, sizes)
+    except InputError as error:
+        raise InputError(f"{error}; or give a name of your own as --task") from None
+    if len(tasks) > 1:
+        notes.append(f"episodes of {len(tasks)} tasks are together under the name {task}: {named(tasks)}")
+    return task, notes
 
 
 def check_wishes(wishes: Wishes) -> None:

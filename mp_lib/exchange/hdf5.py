@@ -1,7 +1,7 @@
 """Recordings in HDF5: robomimic's data/demo_N, ManiSkill's traj_N, or a file an episode.
 
-Only what lies in the file itself is read: links and data that lead out of it are refused by name, and so are filters
-that HDF5 would load from a library of its own.
+Only what lies in the file itself is read: data in other files are refused by name, and so are soft and external links,
+since either may lead into another file, and filters that HDF5 would load from a library of its own.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ NUMBERED = re.compile(r"(.*?)[_-]?\d+")  # an episode's group, such as demo_0, t
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
 DEEPEST = 16  # groups within groups
 MOST_KEYS = 10_000  # of an episode
+LINKS = "links are not read: copy what it leads to in its place"
 OUTSIDE = "only what lies in the file itself is read: h5repack, or copy it into one file"
 
 
 class Hdf5Recording:
     """A ``Recording`` as of ``mp_lib.exchange.reading``."""
 
-    fps, task, kinds = None, "", {}
+    fps, tasks, kinds = None, {}, {}
 
     def __init__(self, path: Path):
         self.path, files = path, files_of(path, ENDINGS)
@@ -49,6 +50,8 @@ class Hdf5Recording:
         """As of ``Recording``."""
         file, group = self.places[episode]
         with reading(file, f"the group {group}"), open_file(file) as content:
+            if group != "/" and not lies_in(content, group):
+                raise InputError(f"{file}: {group} is a link; {LINKS}, or leave it out by --without {episode}")
             return dict(walk(content[group]))
 
     def read(self, episode: str, key: str, start: int, stop: int) -> np.ndarray:
@@ -72,42 +75,53 @@ def open_file(path: Path) -> h5py.File:
 def episode_groups(content: h5py.File) -> list[str]:
     """The groups of a file that are episodes, else its top.
 
-    They are numbered, and nothing else stands in the group "data", or at the top, which they stand in.
+    They are numbered, and nothing else stands in the group "data", or at the top, which they stand in. One that is a
+    link is an episode, too, which ``entries`` refuses.
     """
     import h5py
 
-    places = ["/data", "/"] if isinstance(content.get("data", getlink=True), h5py.HardLink) else ["/"]
-    for place in places:
+    for place in ["/data", "/"] if lies_in(content, "data") else ["/"]:
         group = content[place]
         names = [*group] if isinstance(group, h5py.Group) else []
         found = [NUMBERED.fullmatch(name) for name in names]
         if not names or not all(found) or len({each[1] for each in found}) > 1:
             continue
-        for name in names:
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise InputError(f"{content.filename}: {posixpath.join(place, name)} is a link; {OUTSIDE}")
-        if all(group.get(name, getclass=True) is h5py.Group for name in names):
+        if all(not lies_in(group, name) or group.get(name, getclass=True) is h5py.Group for name in names):
             return [posixpath.join(place, name) for name in in_order(names)]
     return ["/"]
 
 
-def walk(group: h5py.Group, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Entry]]:
-    """(key, entry) of what lies in a group and its groups; links that lead elsewhere have a fault."""
+def lies_in(group: h5py.Group, name: str) -> bool:
+    """Whether a name in a group is there and no soft or external link, which to ask for more is to follow."""
     import h5py
 
-    if depth > DEEPEST or len(group) > MOST_KEYS:
-        raise InputError(f"{group.file.filename}: {group.name} holds more than an episode does; {RESTORE}")
-    for name in group:
-        link, key = group.get(name, getlink=True), prefix + name
-        if not isinstance(link, h5py.HardLink):
-            where = getattr(link, "filename", "") or getattr(link, "path", "")
-            yield key, Entry((), "link", f"is a link to {where}; {OUTSIDE}")
-            continue
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            yield from walk(item, f"{key}/", depth + 1)
-        elif isinstance(item, h5py.Dataset):
-            yield key, Entry(item.shape or (), str(item.dtype), fault_of(item))
+    return isinstance(group.get(name, getlink=True), h5py.HardLink)
+
+
+def walk(top: h5py.Group) -> Iterator[tuple[str, Entry]]:
+    """(key, entry) of what lies in a group and its groups; what is a link has a fault.
+
+    An InputError if that is more than an episode holds. All that is met counts, however often: a group may stand in
+    many others, so that a small file has paths without end.
+    """
+    import h5py
+
+    groups, met = [(top, "", 0)], 0
+    for group, prefix, depth in groups:
+        met += len(group)
+        if depth > DEEPEST or met > MOST_KEYS:
+            raise InputError(f"{top.file.filename}: {top.name} holds more than an episode does; {RESTORE}")
+        for name in group:
+            link, key = group.get(name, getlink=True), prefix + name
+            if not isinstance(link, h5py.HardLink):
+                where = getattr(link, "filename", "") or getattr(link, "path", "")
+                yield key, Entry((), "link", f"is a link to {where}; {LINKS}")
+                continue
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                groups.append((item, f"{key}/", depth + 1))
+            elif isinstance(item, h5py.Dataset):
+                yield key, Entry(item.shape or (), str(item.dtype), fault_of(item))
 
 
 def fault_of(array: h5py.Dataset) -> str:

@@ -46,13 +46,11 @@ class LeRobotRecording:
         self.info = read_json(path / INFO)
         with reading(path / INFO, "what it says"):
             self.features, self.fps = check_info(path / INFO, self.info)
-        rows = episode_rows(path)
-        self.rows = {str(row["episode_index"]): row for row in rows}
+        self.rows = {str(row["episode_index"]): row for row in episode_rows(path)}
         self.episodes = [*self.rows]
-        self.task = next((str(row["tasks"][0]) for row in rows if row.get("tasks")), "")
-        infos = {"state": "observation.state", "action": "action"}
-        found = {name: (self.features.get(key, {}).get("info") or {}) for name, key in infos.items()}
-        self.kinds = {name: info["kinds"] for name, info in found.items() if isinstance(info.get("kinds"), str)}
+        self.tasks = {name: row["tasks"] for name, row in self.rows.items()}
+        told = {key: (feature.get("info") or {}).get("kinds") for key, feature in self.features.items()}
+        self.kinds = {key: kinds for key, kinds in told.items() if isinstance(kinds, str)}
         self._files: dict[Path, np.ndarray] = {}
 
     def entries(self, episode: str) -> dict[str, Entry]:
@@ -109,15 +107,20 @@ def check_info(path: Path, info: dict) -> tuple[dict[str, dict], float]:
 
 
 def is_feature(feature) -> bool:
-    """Whether it tells a kind and a shape, as features of info.json do."""
+    """Whether it tells a kind and a shape, as features of info.json do, and further facts, if any, by name."""
     if not isinstance(feature, dict) or not isinstance(feature.get("dtype"), str):
+        return False
+    if not isinstance(feature.get("info") or {}, dict):
         return False
     shape = feature.get("shape")
     return isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
 
 
 def episode_rows(path: Path) -> list[dict]:
-    """A row of COLUMNS for every episode, in order; an InputError if they are not 0, 1, 2, ... or do not say where."""
+    """A row of COLUMNS for every episode, in order, ``tasks`` a list of words.
+
+    An InputError if they are not 0, 1, 2, ... or do not say where they lie, or if tasks are something else.
+    """
     import pyarrow.parquet as parquet
 
     files, rows = sorted((path / "meta/episodes").glob("chunk-*/file-*.parquet")), []
@@ -134,6 +137,11 @@ def episode_rows(path: Path) -> list[dict]:
     good = [all(type(row.get(name)) is int and 0 <= row[name] < 2**31 for name in wanted) for row in rows]
     if not all(good) or [row["episode_index"] for row in rows] != [*range(len(rows))]:
         raise InputError(f"{path}: meta/episodes does not say of episodes 0, 1, ... where they lie; {RESTORE}")
+    for row in rows:
+        tasks = row["tasks"] = row.get("tasks") or []
+        if not isinstance(tasks, list) or not all(isinstance(task, str) for task in tasks):
+            where = f"{path}: meta/episodes, episode {row['episode_index']}"
+            raise InputError(f"{where}: tasks is {shown(tasks)}, no list of words; {RESTORE}")
     return rows
 
 

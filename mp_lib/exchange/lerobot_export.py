@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mp_lib.data.own_tasks import kinds_in
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.exchange.conversion import MOST_FPS
 from mp_lib.exchange.lerobot import DATA, INFO, OWN
@@ -17,6 +18,7 @@ from mp_lib.system.files import writing
 from mp_lib.system.folders import refuse_existing, whole_folder
 from mp_lib.system.paths import from_home
 from mp_lib.system.progress import track
+from mp_lib.system.stopping import Stop
 
 KEYS = {"point_cloud": "observation.pointcloud", "state": "observation.state", "action": "action"}
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
@@ -29,8 +31,8 @@ def export(demos: str | Path, folder: str | Path, fps: float | None = None) -> P
     """Write all episodes of a store as a LeRobot data set; returns its folder.
 
     Features are observation.pointcloud (N, 3), observation.state (S,) and action (A,), float32, the same to the bit.
-    ``fps`` is frames a second, by default the store's own. Raises an InputError where neither says it, or where
-    ``folder`` is taken; nothing is left behind then.
+    ``fps`` is frames a second, by default the store's own. Raises an InputError where neither says it, where kinds do
+    not fit, or where ``folder`` is taken; nothing is left behind then, nor when Ctrl-C or SIGTERM stops it.
     """
     require("import", "pyarrow")
     target = from_home("folder", folder)
@@ -42,11 +44,12 @@ def export(demos: str | Path, folder: str | Path, fps: float | None = None) -> P
     if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps <= MOST_FPS:
         raise InputError(f"fps {shown(fps)} given; LeRobot's frames have times: say how many a second, as --fps 25")
     fps = int(fps) if fps == int(fps) else fps
-    frames = buffer.read()
-    with whole_folder(target) as path, writing(target), track(buffer.num_episodes, f"export {buffer.path.name}") as bar:
+    kinds, frames = kinds_in(buffer), buffer.read()
+    count = track(buffer.num_episodes, f"export {buffer.path.name}")
+    with Stop(), whole_folder(target) as path, writing(target), count as bar:
         (path / "meta").mkdir()
         rows = write_frames(path, buffer, frames, fps, bar.advance)
-        write_meta(path, buffer, frames, fps, rows)
+        write_meta(path, buffer, frames, fps, kinds, rows)
     return target
 
 
@@ -109,9 +112,14 @@ def table_of(columns: Mapping[str, np.ndarray]):
 
 
 def write_meta(
-    path: Path, buffer: ReplayBuffer, frames: Mapping[str, np.ndarray], fps: float, rows: list[dict]
+    path: Path,
+    buffer: ReplayBuffer,
+    frames: Mapping[str, np.ndarray],
+    fps: float,
+    kinds: Mapping[str, str],
+    rows: list[dict],
 ) -> None:
-    """Write info.json, the episodes, the one task and the statistics of all frames."""
+    """Write info.json, the episodes, the one task and the statistics of all frames; ``kinds`` as of ``kinds_in``."""
     import pyarrow
     import pyarrow.parquet as parquet
 
@@ -120,7 +128,6 @@ def write_meta(
     ]
     columns = {KEYS[key]: values for key, values in frames.items()}
     columns |= {key: np.concatenate([each[key] for each in indices]) for key in OWN}
-    kinds = buffer.attributes.get("kinds", {})
     info = {
         "codebase_version": "v3.0",
         "robot_type": None,
@@ -134,7 +141,9 @@ def write_meta(
         "splits": {"train": f"0:{buffer.num_episodes}"},
         "data_path": DATA,
         "video_path": None,
-        "features": {KEYS[key]: feature_of(key, values, kinds) for key, values in frames.items()}
+        "features": {
+            KEYS[key]: feature_of(key, values, kinds.get(f"{key}_kinds", "")) for key, values in frames.items()
+        }
         | {key: {"dtype": kind, "shape": [1], "names": None} for key, kind in OWN.items()},
     }
     (path / INFO).write_text(json.dumps(info, indent=4))
@@ -148,10 +157,10 @@ def write_meta(
     parquet.write_table(tasks_of(buffer), path / "meta/tasks.parquet", write_page_checksum=True)
 
 
-def feature_of(key: str, values: np.ndarray, kinds: Mapping[str, str]) -> dict:
+def feature_of(key: str, values: np.ndarray, kinds: str) -> dict:
     """What info.json says of a key; kinds stand under "info", which LeRobot leaves alone."""
     names = ["point", "axis"] if key == "point_cloud" else [f"{key}_{place}" for place in range(values.shape[1])]
-    said = {"info": {"kinds": kinds[key]}} if kinds.get(key) else {}
+    said = {"info": {"kinds": kinds}} if kinds else {}
     return {"dtype": "float32", "shape": [*values.shape[1:]], "names": names, **said}
 
 

@@ -20,7 +20,7 @@ OBJECTS = "holds Python objects, which are not unpickled; save it as an array of
 class NpzRecording:
     """A ``Recording`` as of ``mp_lib.exchange.reading``; arrays of the episode in hand stay in memory."""
 
-    fps, task, kinds = None, "", {}
+    fps, tasks, kinds = None, {}, {}
 
     def __init__(self, path: Path):
         self.path, self.files = path, files_of(path, ENDINGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -37,14 +37,14 @@ class Entry:
 class Recording(Protocol):
     """Episodes at a path. Opening reads metadata alone; ``episodes`` are their names, in order.
 
-    ``fps`` is None and ``task`` and ``kinds`` are empty where the files do not say them; ``kinds`` is as of a store's
-    attributes.
+    ``fps`` is None and ``tasks`` and ``kinds`` are empty where the files do not say them: ``tasks`` has those of an
+    episode, in any words, ``kinds`` what the numbers under a key are, as ``mp_lib.geometry.kinds.Layout`` reads it.
     """
 
     path: Path
     episodes: list[str]
     fps: float | None
-    task: str
+    tasks: Mapping[str, Sequence[str]]
     kinds: dict[str, str]
 
     def entries(self, episode: str) -> Mapping[str, Entry]:

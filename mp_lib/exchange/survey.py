@@ -92,13 +92,13 @@ def sizes_of(where: str, entries: Mapping[str, Entry], keys: Keys) -> dict[str, 
 
 def length_of(where: str, entries: Mapping[str, Entry], keys: Keys) -> tuple[int, bool]:
     """The number of frames, and whether there is one observation more, as behind ManiSkill's last action."""
-    shapes = {key: entries[key].shape for key in (*keys.observed, keys.action)}
+    shapes = {key: entries[key].shape for key in keys.all}
     if flat := [key for key, shape in shapes.items() if not shape]:
-        raise InputError(f"{where}: {', '.join(flat)} is a single number; give a row of numbers a frame")
+        raise InputError(f"{where}: {', '.join(flat)} is a single number; give a row of numbers")
     length = shapes[keys.action][0]
     observed = {shapes[key][0] for key in keys.observed}
     if observed not in ({length}, {length + 1}):
-        shown = ", ".join(f"{key} {shape[0]}" for key, shape in shapes.items())
+        shown = ", ".join(f"{key} {shapes[key][0]}" for key in (*keys.observed, keys.action))
         raise InputError(f"{where} has other numbers of frames ({shown}); leave it out by --without, or cut its arrays")
     return length, observed == {length + 1} and length > 0
 

@@ -231,10 +231,16 @@ WRONG = {
     "other axes": ({"cameras": [{**CAMERA, "axes": "ros"}]}, "unknown axes .* opencv, opengl"),
     "a scale of 0": ({"cameras": [{**CAMERA, "depth_scale": 0}]}, "depth_scale is 0; it is metres a unit"),
     "a scale of text": ({"cameras": [{**CAMERA, "depth_scale": "mm"}]}, "depth_scale is 'mm'"),
-    "half a box": ({"cameras": [CAMERA], "crop": {"low": [0, 0, 0]}}, "crop: a corner is None"),
+    "half a box": ({"cameras": [CAMERA], "crop": {"low": [0, 0, 0]}}, "crop is .*None.; give finite numbers, .2, 3."),
+    "a box of one number": ({"cameras": [CAMERA], "crop": 5}, "crop is 5; give"),
+    "a box of a truth value": ({"cameras": [CAMERA], "crop": True}, "crop is True; give"),
+    "a box of nothing": ({"cameras": [CAMERA], "crop": []}, r"crop is \[\]; give"),
+    "a box of three corners": ({"cameras": [CAMERA], "crop": [[0, 0, 0], [1, 1, 1], [2, 2, 2]]}, "crop is .*; give"),
     "a box of none": ({"cameras": [CAMERA], "crop": {"low": [0, 0, 0], "high": [1, 1, 0]}}, "low is below high"),
     "no key": ({"cameras": [{**CAMERA, "depth": "back"}]}, r"lacks back; there are: .*front \(3, 16, 24\) uint16"),
     "no key of intrinsics": ({"cameras": [{**CAMERA, "intrinsics": "lens"}]}, "lacks lens"),
+    "a key of one number": ({"cameras": [{**CAMERA, "intrinsics": "one"}]}, "episode ep0: one is a single number"),
+    "a key of no pose": ({"cameras": [{**CAMERA, "extrinsics": "poses"}]}, "poses has 0 rows, but there are 3 frames"),
     "colours": ({"cameras": [{**CAMERA, "depth": "rgb"}]}, "give depth images"),
     "8 bits": ({"cameras": [{**CAMERA, "depth": "grey"}]}, "grey is uint8; depth has 16 bits or more"),
     "text": ("cameras", "is damaged"),
@@ -246,6 +252,7 @@ def test_a_file_of_cameras_that_cannot_be_is_one_line(name, tmp_path):
     content, said = WRONG[name]
     (tmp_path / "cameras.json").write_text(content if isinstance(content, str) else json.dumps(content))
     other = {"rgb": np.zeros((LENGTH, 16, 24, 3), np.uint8), "grey": np.ones((LENGTH, 16, 24), np.uint8)}
+    other |= {"one": np.float32(3), "poses": np.zeros((0, 4, 4))}
     with pytest.raises(InputError, match=said) as error:
         clouds_of(tmp_path, {"front": images("front"), **other}, tmp_path / "cameras.json")
     assert "\n" not in str(error.value) and not (tmp_path / "arm.zarr").exists()

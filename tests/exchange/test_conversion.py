@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -15,7 +16,27 @@ from mp_lib.exchange.conversion import Wishes, convert
 from mp_lib.exchange.formats import FORMATS, open_recording
 from mp_lib.system.errors import InputError, MissingFileError
 from tests import ROOT
-from tests.exchange.layouts import ACTION, CLOUD, LAYOUTS, POINTS, STATE, frames_of, joined, made_up, same, write_npz
+from tests.exchange.layouts import (
+    ACTION,
+    CLOUD,
+    LAYOUTS,
+    POINTS,
+    STATE,
+    frames_of,
+    joined,
+    made_up,
+    same,
+    write_npz,
+    write_store,
+)
+
+WAITING = """
+import sys, time
+from mp_lib.__main__ import main
+from mp_lib.exchange import conversion, lerobot_export
+conversion.rows = lerobot_export.write_frames = lambda *_: (print("begun", flush=True), time.sleep(60))
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def test_every_format_is_tried(tmp_path):
@@ -204,6 +225,21 @@ def test_who_stops_it_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         convert(source, tmp_path / "arm.zarr")
     assert os.listdir(tmp_path) == ["source"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("verb", [["import", "source"], ["export", "lab.zarr", "--to", "lerobot", "--fps", "25"]])
+def test_an_import_and_an_export_that_are_told_to_stop_leave_nothing(verb, number, tmp_path):
+    write_npz(tmp_path / "source", made_up())
+    write_store(tmp_path / "lab.zarr", made_up())
+    command = [sys.executable, "-c", WAITING, *verb[:2], "made", *verb[2:]]
+    pipes, variables = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}, os.environ | {"MP_ROOT": str(tmp_path)}
+    with subprocess.Popen(command, cwd=ROOT, env=variables, text=True, **pipes) as process:
+        assert process.stdout.readline() == "begun\n" and [*tmp_path.glob(".made*")]
+        process.send_signal(number)
+        _, said = process.communicate()
+    assert process.returncode == 130 and said.endswith(f"mp_lib {verb[0]}: stopped\n") and "Traceback" not in said
+    assert sorted(os.listdir(tmp_path)) == ["lab.zarr", "source"]
 
 
 def test_what_is_no_recording_is_one_line(tmp_path):

@@ -60,8 +60,8 @@ def nothing(file, _):
 
 
 WANTS = {
-    external_link: "is a link to .*elsewhere.h5; only what lies in the file itself is read",
-    soft_link: "is a link to /door/secret; only what lies in the file itself is read",
+    external_link: "is a link to .*elsewhere.h5; links are not read",
+    soft_link: "is a link to /door/secret; links are not read",
     virtual: "takes its numbers from another file",
     external_storage: "takes its numbers from another file",
     missing_chunks: "has frames that are stored nowhere",
@@ -85,14 +85,17 @@ def test_it_is_refused_by_name(want, elsewhere, tmp_path):
 
 
 @pytest.mark.parametrize("where", ["data/demo_1", "demo_1"])
-def test_episodes_that_lie_in_another_file_are_refused_by_name(where, tmp_path, elsewhere):
+@pytest.mark.parametrize("link", [lambda file: h5py.ExternalLink(file, "/"), lambda _: h5py.SoftLink("/data/demo_0")])
+def test_episodes_that_are_links_are_refused_by_name_and_may_be_left_out(where, link, tmp_path, elsewhere):
     (episode,) = made_up([4])
     with h5py.File(tmp_path / "arm.h5", "w") as file:
         for key, values in episode.items():
             file[f"{'data/' if where.startswith('data/') else ''}demo_0/{key}"] = values
-        file[where] = h5py.ExternalLink(elsewhere, "/")
-    with pytest.raises(InputError, match=f"{where} is a link; only what lies in the file itself is read"):
+        file[where] = link(elsewhere)
+    with pytest.raises(InputError, match=f"{where} is a link; links are not read.* by --without demo_1"):
         convert(tmp_path / "arm.h5", tmp_path / "arm.zarr")
+    made = convert(tmp_path / "arm.h5", tmp_path / "arm.zarr", Wishes(points=POINTS, without=["demo_1"]))
+    assert np.array_equal(made.store.read()[ACTION], episode[ACTION])
 
 
 def test_links_and_filters_that_nobody_asks_for_are_left_alone(elsewhere, tmp_path):
@@ -130,3 +133,28 @@ def test_groups_that_hold_themselves_end(tmp_path):
         file["a/b"] = file["a"]
     with pytest.raises(InputError, match="holds more than an episode does"):
         convert(tmp_path / "arm.h5", tmp_path / "arm.zarr")
+
+
+def test_groups_that_stand_in_many_others_end(tmp_path):
+    """Of 8 names for each of 14 groups there are 8 ** 14 paths."""
+    with h5py.File(tmp_path / "arm.h5", "w") as file:
+        below = file.create_group("group_a")
+        for name in "bcdefghijklmn":
+            group = file.create_group(f"group_{name}")
+            for place in range(8):
+                group[str(place)] = below
+            below = group
+    assert (tmp_path / "arm.h5").stat().st_size < 100_000
+    with pytest.raises(InputError, match="holds more than an episode does"):
+        convert(tmp_path / "arm.h5", tmp_path / "arm.zarr")
+
+
+def test_what_has_two_names_is_read_under_both(tmp_path):
+    (episode,) = made_up([4])
+    with h5py.File(tmp_path / "arm.h5", "w") as file:
+        for key, values in episode.items():
+            file[f"obs/{key}"] = values
+        file["same"] = file["obs"]
+    keys = {"point_cloud": f"same/{CLOUD}", "state": [f"obs/{STATE}"], "action": f"same/{ACTION}"}
+    made = convert(tmp_path / "arm.h5", tmp_path / "arm.zarr", Wishes(points=POINTS, **keys))
+    assert np.array_equal(made.store.read()[ACTION], episode[ACTION])
