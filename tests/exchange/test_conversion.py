@@ -107,13 +107,18 @@ def test_the_largest_stored_cloud_tells_how_many_points_there_are_up_to_the_usua
 
 
 def test_who_names_no_kinds_of_the_action_is_told_what_that_means(tmp_path):
-    source = write_npz(tmp_path / "source", made_up())
+    episodes = [{**each, "one": each[ACTION][:, :1], "four": each[STATE]} for each in made_up()]
+    source = write_npz(tmp_path / "source", episodes)
     said = "no kinds of the action are named, so an arm would be held by its last command, velocities and steps, too"
     for name, wishes, told in (
         ("plain", {}, True),
         ("state", {"state_kinds": "joint:4"}, True),
         ("named", {"action_kinds": "step:1 gripper:1"}, False),
-        ("ours", {"task": "metaworld_reach"}, False),  # whose kinds are known
+        (
+            "ours",
+            {"task": "metaworld_reach", "state": [STATE, STATE, "one"], "action": "four"},
+            False,
+        ),  # kinds are known
     ):
         notes = convert(source, tmp_path / f"{name}.zarr", Wishes(**wishes)).notes
         assert any(note.startswith(said) for note in notes) == told, name
