@@ -1,4 +1,4 @@
-"""Every number of the paper, each with its source; methods by name. Our own scales' stand in ``mp_lib.scales``.
+"""Every number of the paper, each with its source. Methods stand in ``mp_lib.methods``, scales in ``mp_lib.scales``.
 
 Sources: [cfg] the release's config/dp3_mamba.yaml, [dp3] arXiv 2403.03954, [mp] arXiv 2409.07163.
 """
@@ -6,55 +6,18 @@ Sources: [cfg] the release's config/dp3_mamba.yaml, [dp3] arXiv 2403.03954, [mp]
 from __future__ import annotations
 
 import hashlib
-import math
 import re
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 
 from mp_lib.interfaces import look_up
+from mp_lib.methods import METHODS, mixers_of, width_unit
 from mp_lib.scales import numbers_of, recipe_of
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.values import Bound, check_bounds, meaning, read_fields, within
 
-
-@dataclass(frozen=True)
-class Method:
-    """One row of ``METHODS``: the U-Net's widths, its blocks a level, and the mixer of its blocks, if any.
-
-    ``published`` is the method's name in data/paper/published.csv.
-    """
-
-    name: str
-    label: str
-    down_dims: tuple[int, ...]
-    mixer: str | None = None
-    blocks_per_level: int = 2
-    published: str | None = None
-
-
-MAMBA_WIDTHS = (128, 256, 512)  # [cfg] policy.down_dims
-METHODS = {
-    method.name: method
-    for method in (
-        Method("dp3", "DP3", (512, 1024, 2048), published="DP3"),
-        Method("simple_dp3", "Simple DP3", (128, 256, 384), blocks_per_level=1, published="Simple DP3"),
-        Method("dp3_narrow", "DP3, narrow", MAMBA_WIDTHS),
-        Method("dp3_mamba", "Mamba-1", MAMBA_WIDTHS, mixer="mamba1", published="Mamba Policy"),
-        Method("dp3_mamba_v2", "Mamba-2", MAMBA_WIDTHS, mixer="mamba2"),
-        Method("dp3_mamba_bi", "bidirectional", MAMBA_WIDTHS, mixer="bimamba"),
-        Method("dp3_mamba_hydra", "Hydra", MAMBA_WIDTHS, mixer="hydra"),
-    )
-}
-
 CURVE_SEEDS, FINAL_SEEDS = 10_000, 70_000  # first environment seeds of evaluations; those of demonstrations start at 0
 EARLIER_FINAL_SEEDS = 40_000  # those of results from before; some choices were made after looking at them
 EXPLORING_SEEDS = 80_000  # where playing, comparing and looking begin, none of which is in a table
-
-# What follows the state-space half of a Mamba block: attention as in the paper's figure 2, or, as the
-# released code runs, nothing (conditional_unet1d.py:445 is never true).
-ATTENTION = {"paper": ("attention",), "released": ()}
-NO_ATTENTION = ", no attention"  # behind a method's name where it is left out
-
 
 # What share of the demonstrations is held out, at least one of them if any: the release's val_ratio
 # (common/sampler.py:56).
@@ -68,33 +31,6 @@ STARTS = ("released", "standardised")
 # policy that goes on from other weights scales its numbers: by the new data, or as there.
 ACTIONS, NORMALIZERS = ("absolute", "relative"), ("fit", "kept")
 UNNAMED = "none"  # instead of weights to begin with
-
-# Of what number a width has to be a multiple: the groups of the U-Net's norms, which is also the number of attention's
-# heads, and what fills the mixers' heads of 32 and 64 channels of twice the width.
-NORM_GROUPS, HEADS = 8, {"mamba2": 16, "hydra": 32}
-
-
-def width_unit(method: str, attention: str) -> int:
-    """Of what number every width of a method's U-Net has to be a multiple."""
-    return math.lcm(NORM_GROUPS, *(HEADS.get(mixer, 1) for mixer in mixers_of(method, attention)))
-
-
-def mixers_of(method: str, attention: str) -> tuple[str, ...]:
-    """The mixers of a method's blocks in order, e.g. ("mamba2", "attention"); () for DP3's convolutions."""
-    second = look_up(ATTENTION, attention, "attention")
-    first = look_up(METHODS, method, "method").mixer
-    return (first, *second) if first else ()
-
-
-def kinds(methods: Iterable[str] = METHODS) -> list[tuple[str, str]]:
-    """(method, attention) for every attention that a method can have; "" for one that has none either way."""
-    return [(name, attention) for name in methods for attention in (ATTENTION if METHODS[name].mixer else ("",))]
-
-
-def kind_name(method: str, attention: str = "") -> str:
-    """How a method is called in tables and figures, e.g. "Mamba-1, no attention"; another's name stays as it is."""
-    name = METHODS[method].label if method in METHODS else method
-    return f"{name}{NO_ATTENTION}" if attention == "released" else name
 
 
 @dataclass(frozen=True)

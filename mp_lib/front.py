@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mp_lib.config import EXPLORING_SEEDS, METHODS
+from mp_lib.config import EXPLORING_SEEDS
 from mp_lib.insight import choices, duel, playing, prediction, still_views, trained_runs
 from mp_lib.insight import predicted_path as paths
 from mp_lib.insight.trained import Trained, load
 from mp_lib.interfaces import Environment, Obs
 from mp_lib.learning import following, trainings
+from mp_lib.methods import METHODS
 from mp_lib.study import overview
 from mp_lib.system.errors import InputError
 from mp_lib.system.notebook import in_page, stopped_in_one_line

@@ -13,12 +13,13 @@ import pytest
 import mp_lib
 from mp_lib import front
 from mp_lib.acting.actor import Actor
-from mp_lib.config import EXPLORING_SEEDS, FINAL_SEEDS, METHODS
+from mp_lib.config import EXPLORING_SEEDS, FINAL_SEEDS
 from mp_lib.insight.playing import Play
 from mp_lib.insight.prediction import denoise, denoise_from
 from mp_lib.learning import trainings
 from mp_lib.learning.folder import lock_of
 from mp_lib.learning.rollout import rollout
+from mp_lib.methods import METHODS
 from mp_lib.sim.tasks import TASKS
 from mp_lib.system.errors import InputError, Stopped
 from mp_lib.system.files import write_json

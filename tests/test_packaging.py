@@ -8,7 +8,7 @@ import tomllib
 import pytest
 import yaml
 
-from mp_lib.config import METHODS
+from mp_lib.methods import METHODS
 from mp_lib.scales import SCALES, SPECIAL, recipe_of
 from mp_lib.study.designs import DESIGNS
 from tests import ROOT

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from mp_lib.config import METHODS
 from mp_lib.drawing.style import BY_HORIZON, COLUMN, GREY, LIGHT, PAGE, PART_COLORS, label_ends, look_of, panels, styled
+from mp_lib.methods import METHODS
 
 HATCH = "/////"  # attention, which the release carries and never runs
 SPREAD = 0.1  # a matrix whose least entry is more than this share of its largest is even

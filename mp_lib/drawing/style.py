@@ -15,6 +15,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mp_lib.methods import METHODS
+
 COLUMN, PAGE = 3.4, 7.0  # inches: one column and the full width of a two-column page
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
     "#000000 #E69F00 #56B4E9 #009E73 #F0E442 #0072B2 #D55E00 #CC79A7".split()  # noqa: SIM905
@@ -23,15 +25,11 @@ GREY, LIGHT = "#777777", "#DDDDDD"
 # For whatever is no method.
 LINES = ("#332288", "#CC6677", "#117733", "#88CCEE", "#999933", "#882255", "#44AA99", "#DDCC77")
 CHOSEN = "#6A3D9A"  # one episode among others
-COLORS = {
-    "dp3": BLACK,
-    "simple_dp3": GREY,
-    "dp3_narrow": GREEN,
-    "dp3_mamba": ORANGE,
-    "dp3_mamba_v2": RED,
-    "dp3_mamba_bi": PINK,
-    "dp3_mamba_hydra": BLUE,
-}
+PALETTE = (
+    *(BLACK, GREY, GREEN, ORANGE, RED, PINK, BLUE),  # the paper's seven
+    *(SKY, "#8C564B", "#6F4BA8", "#9A9A2E", "#12706B", "#B0305C", "#5C7A29"),  # those beyond it
+)
+COLORS = dict(zip(METHODS, PALETTE, strict=False))
 PART_COLORS = {
     "convolutions": "#8C6D31",
     "FiLM": "#D9C08C",
@@ -43,7 +41,7 @@ PART_COLORS = {
 }
 BY_HORIZON = ("#A8C686", "#6B8F4E", "#3F5E2B", "#1F3312")  # colours of horizons, in their order
 LEADER = {"arrowstyle": "-", "relpos": (0, 0.5), "linewidth": 0.4, "shrinkA": 1, "shrinkB": 3}
-MARKERS = dict(zip(COLORS, "s^vodPX", strict=True)) | {"dp3_mamba_v2": "D"}
+MARKERS = dict(zip(METHODS, "s^voDPX*ph<>8d", strict=False))
 STYLE = {
     "font.size": 7.5,
     "axes.titlesize": 8,

@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from mp_lib.config import MAMBA_WIDTHS, METHODS, mixers_of
 from mp_lib.drawing.style import PART_COLORS
+from mp_lib.methods import MAMBA_WIDTHS, METHODS, mixers_of
 from mp_lib.model.blocks import MixerBlock
 from mp_lib.model.mixers import Attention
 from mp_lib.model.policy import build_denoiser

@@ -19,7 +19,8 @@ from torch.nn import functional
 from mp_lib.drawing.networks import MIXER_LABELS, percent, square
 from mp_lib.insight.specimens import Specimen
 from mp_lib.model.blocks import MixerBlock
-from mp_lib.model.mixers import MIXERS, short_conv
+from mp_lib.model.mixer import short_conv
+from mp_lib.model.mixers import MIXERS
 from mp_lib.model.policy import DiffusionPolicy
 from mp_lib.model.scan import quasiseparable_matrix, selective_scan, ssd_matrix
 from mp_lib.study.sentences import join
@@ -103,12 +104,20 @@ def take_attention(mixer: nn.Module, x: Tensor) -> Mixing:
     return Mixing((torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), dim=-1),), (v,), mixer.proj)
 
 
+def take_mamba3(mixer: nn.Module, x: Tensor) -> Mixing:
+    chosen, z = mixer.choose(x)
+    skip = mixer.skip(torch.ones_like(chosen.x))[..., 0].transpose(1, 2)  # (B, H, L)
+    matrix, heads = mixer.matrix(chosen) + torch.diag_embed(skip), rearrange(chosen.x, "b l h p -> b h l p")
+    return Mixing((matrix,), (heads,), lambda y: mixer.out_proj(y * functional.silu(z)))
+
+
 TAKE_APART: dict[str, Callable[[nn.Module, Tensor], Mixing]] = {  # each repeats its mixer's forward up to the product
     "mamba1": take_mamba1,
     "mamba2": take_mamba2,
     "bimamba": take_bimamba,
     "hydra": take_hydra,
     "attention": take_attention,
+    **dict.fromkeys(("mamba3", "bimamba3"), take_mamba3),
 }
 
 

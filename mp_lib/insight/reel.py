@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mp_lib.config import EXPLORING_SEEDS, METHODS, kind_name
+from mp_lib.config import EXPLORING_SEEDS
 from mp_lib.drawing.pictures import turning
 from mp_lib.insight.episode import Watched, moments_of
 from mp_lib.insight.film_strip import denoising_in_time
@@ -16,6 +16,7 @@ from mp_lib.insight.playing import Played, play
 from mp_lib.insight.trained import Trained, load
 from mp_lib.interfaces import FINE
 from mp_lib.learning.film import write_film
+from mp_lib.methods import METHODS, kind_name
 from mp_lib.model.weights import CHECKPOINT, shipped
 from mp_lib.study.designs import MAMBA
 from mp_lib.study.rows import load_runs

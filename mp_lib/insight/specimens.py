@@ -13,12 +13,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mp_lib.config import ATTENTION, METHODS, TrainConfig, mixers_of, scale_config
+from mp_lib.config import TrainConfig, scale_config
 from mp_lib.data.recording import store_path
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows
 from mp_lib.learning.held_out import windows_of
 from mp_lib.learning.training import policy_config
+from mp_lib.methods import ATTENTION, METHODS, mixers_of
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.policy import DiffusionPolicy, build_policy
 from mp_lib.model.weights import CHECKPOINT

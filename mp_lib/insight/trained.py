@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from mp_lib.config import EXPLORING_SEEDS, METHODS, PolicyConfig, kind_name
+from mp_lib.config import EXPLORING_SEEDS, PolicyConfig
 from mp_lib.interfaces import Environment, TaskSpec, look_up
 from mp_lib.learning.evaluation import load as load_checkpoint
 from mp_lib.learning.folder import FILM, stored_result
+from mp_lib.methods import METHODS, kind_name
 from mp_lib.model.actions import robot_dim
 from mp_lib.model.backends import FrozenPolicy
 from mp_lib.model.weights import CHECKPOINT, find_checkpoint, name_of_weights, shipped

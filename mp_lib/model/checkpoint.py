@@ -19,8 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from mp_lib.config import METHODS, PolicyConfig
+from mp_lib.config import PolicyConfig
 from mp_lib.interfaces import look_up
+from mp_lib.methods import METHODS
 from mp_lib.model.hub_folder import check_config
 from mp_lib.model.official import (
     NEVER_RUN,

@@ -16,8 +16,10 @@ from torch.nn import functional
 
 from mp_lib.model.blocks import Conv1d, ConvBlock, FilmBlock, Mish, MixerBlock
 from mp_lib.model.encoder import PointNet
+from mp_lib.model.mamba3 import BiMamba3, Mamba3
 from mp_lib.model.mixers import Attention, BiMamba, Hydra, Mamba1, Mamba2
 from mp_lib.model.scan import selective_scan_reference, ssd_reference
+from mp_lib.model.trapezoid import Chosen, trapezoidal_reference
 from mp_lib.model.unet import Upsample
 
 
@@ -72,6 +74,20 @@ class LoopHydra(Hydra):
         forward, backward = y.chunk(2)
         skip = repeat(functional.linear(x, self.fc_D.weight, self.D), "b l h -> b l (h p)", p=self.headdim)
         return self.out_proj(self.norm.compose(forward + backward.flip(1) + x * skip, z))
+
+
+class LoopMamba3(Mamba3):
+    """Mamba-3 as the oracle of mamba-ssm 2.3.2.post1's tests computes it, one step after the other."""
+
+    def scan(self, chosen: Chosen) -> Tensor:
+        return trapezoidal_reference(chosen)
+
+
+class LoopBiMamba3(BiMamba3):
+    """The same of the sequence and of the flipped one."""
+
+    def scan(self, chosen: Chosen) -> Tensor:
+        return trapezoidal_reference(chosen) + trapezoidal_reference(chosen.flip()).flip(1)
 
 
 class LibraryAttention(Attention):
@@ -136,6 +152,8 @@ LOOP_FORMS = {
     BiMamba: LoopBiMamba,
     Mamba2: LoopMamba2,
     Hydra: LoopHydra,
+    Mamba3: LoopMamba3,
+    BiMamba3: LoopBiMamba3,
     Attention: LibraryAttention,
 }
 

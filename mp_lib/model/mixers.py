@@ -1,4 +1,4 @@
-"""Sequence mixers (B, L, D) -> (B, L, D): four state-space variants and attention.
+"""Sequence mixers (B, L, D) -> (B, L, D) by name: the paper's four state-space variants, attention, and Mamba-3.
 
 Parameter names and shapes are those of the official implementations, so that official weights load:
 state-spaces/mamba ``mamba_simple.py`` and ``mamba2.py``, the bidirectional Mamba of Vim and VideoMamba
@@ -15,68 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mp_lib.model import fused, native
-from mp_lib.model.depthwise import DepthwiseConv, depthwise_conv
-from mp_lib.model.kernels import conv_by_kernel, scan_kernel
+from mp_lib.model.kernels import scan_kernel
+from mp_lib.model.mamba3 import BiMamba3, Mamba3
+from mp_lib.model.mixer import GatedNorm, Mixer, count_heads, inverse_softplus_dt, short_conv
 from mp_lib.model.scan import apply_matrix, quasiseparable_matrix, selective_scan, ssd_matrix
-from mp_lib.model.tracing import traced
-
-
-def inverse_softplus_dt(size: int, low: float = 1e-3, high: float = 0.1, floor: float = 1e-4) -> Tensor:
-    """Biases (size,) whose softplus is log-uniform in [low, high]: how every variant starts its step sizes dt."""
-    dt = torch.exp(torch.rand(size) * (math.log(high) - math.log(low)) + math.log(low)).clamp(min=floor)
-    return dt + torch.log(-torch.expm1(-dt))
-
-
-def short_conv(x: Tensor, conv: nn.Conv1d, left: int, backwards: bool = False) -> Tensor:
-    """SiLU of a depthwise convolution over L of x (B, L, D), with ``left`` zeros before the sequence.
-
-    ``backwards`` is that of the flipped sequence, flipped back.
-    """
-    weight = conv.weight[:, 0]
-    if backwards:
-        weight, left = weight.flip(1), weight.shape[1] - 1 - left
-    if native.usable(x.shape[-1], x, weight, conv.bias):
-        return native.Conv.apply(x, weight, conv.bias, left)
-    if fused.usable(x, x.shape[1]):
-        return fused.short_conv(x, weight, conv.bias, left)
-    if (y := conv_by_kernel(x, weight, conv.bias, left)) is not None:
-        return y
-    convolve = depthwise_conv if traced() else DepthwiseConv.apply
-    return functional.silu(convolve(x, weight, conv.bias, left))
-
-
-class GatedNorm(nn.Module):
-    """Root-mean-square norm of y (B, L, D) (eps 1e-5) with a gate z: norm(y silu(z)), or norm(y) silu(z).
-
-    ``gate_first`` chooses; it is the opposite of the official ``norm_before_gate``.
-    """
-
-    def __init__(self, size: int, gate_first: bool, eps: float = 1e-5):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(size))
-        self.gate_first, self.eps = gate_first, eps
-
-    def forward(self, y: Tensor, z: Tensor) -> Tensor:
-        if native.usable(y.shape[-1], y, z, self.weight):
-            return native.GatedNorm.apply(y, z, self.weight, self.eps, self.gate_first)
-        if fused.usable(y, y.shape[1]):
-            return fused.gated_norm(y, z, self.weight, self.eps, self.gate_first)
-        return self.compose(y, z)
-
-    def compose(self, y: Tensor, z: Tensor) -> Tensor:
-        """The same of torch's own operations."""
-        gate = functional.silu(z)
-        normed = functional.rms_norm(y * gate if self.gate_first else y, self.weight.shape, self.weight, self.eps)
-        return normed if self.gate_first else normed * gate
-
-
-class Mixer(nn.Module):
-    """A mixer: ``mix`` up to the projection named ``last``, and that projection."""
-
-    last = "out_proj"
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.get_submodule(self.last)(self.mix(x))
 
 
 class Mamba1(Mixer):
@@ -228,11 +170,12 @@ class Attention(Mixer):
         return rearrange(weights @ v, "b h l p -> b l (h p)")
 
 
-def count_heads(channels: int, headdim: int) -> int:
-    """The number of heads of ``headdim`` channels; raise a ValueError if they do not fill the channels."""
-    if headdim < 1 or channels % headdim:
-        raise ValueError(f"{channels} channels cannot be divided into heads of {headdim}; choose a multiple of it")
-    return channels // headdim
-
-
-MIXERS = {"mamba1": Mamba1, "mamba2": Mamba2, "bimamba": BiMamba, "hydra": Hydra, "attention": Attention}
+MIXERS = {
+    "mamba1": Mamba1,
+    "mamba2": Mamba2,
+    "bimamba": BiMamba,
+    "hydra": Hydra,
+    "attention": Attention,
+    "mamba3": Mamba3,
+    "bimamba3": BiMamba3,
+}

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from mp_lib.config import METHODS, PolicyConfig
+from mp_lib.config import PolicyConfig
+from mp_lib.methods import METHODS
 from mp_lib.system.errors import InputError
 from mp_lib.system.unpickle import SAVE_WEIGHTS, Array
 

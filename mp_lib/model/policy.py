@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mp_lib.config import METHODS, PolicyConfig, mixers_of
+from mp_lib.config import PolicyConfig
 from mp_lib.interfaces import look_up
+from mp_lib.methods import METHODS, mixers_of
 from mp_lib.model.actions import executed
 from mp_lib.model.blocks import conv_tail, mixer_tail
 from mp_lib.model.ddim import DDIM

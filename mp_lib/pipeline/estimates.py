@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 
-from mp_lib.config import METHODS, TrainConfig
+from mp_lib.config import TrainConfig
 from mp_lib.data.windows import ActionWindows
 from mp_lib.learning.folder import is_finished
 from mp_lib.learning.group import stepper
 from mp_lib.learning.run import same_threads
 from mp_lib.learning.trainer import Trainer
 from mp_lib.learning.training import policy_config
+from mp_lib.methods import METHODS
 from mp_lib.pipeline.steps import Step
 from mp_lib.pipeline.workload import Workload
 from mp_lib.sim.tasks import TASKS

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mp_lib.config import ATTENTION, FINAL_SEEDS, METHODS, TrainConfig, scale_config
+from mp_lib.config import FINAL_SEEDS, TrainConfig, scale_config
 from mp_lib.data.recording import store_path
 from mp_lib.interfaces import look_up
 from mp_lib.learning.evaluation import evaluation_path
 from mp_lib.learning.folder import PRODUCTS
+from mp_lib.methods import ATTENTION, METHODS
 from mp_lib.pipeline.groups import stacks
 from mp_lib.pipeline.pages import Pages
 from mp_lib.pipeline.parameters import NUMBERS, PARAMETER_FOR

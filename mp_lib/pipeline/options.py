@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mp_lib.config import ATTENTION, METHODS
 from mp_lib.interfaces import NAMED_HERE, look_up
+from mp_lib.methods import ATTENTION, METHODS
 from mp_lib.scales import SCALES
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mp_lib.config import METHODS
 from mp_lib.insight import reel
+from mp_lib.methods import METHODS
 from mp_lib.model.weights import KEPT
 from mp_lib.pipeline.steps import Step
 from mp_lib.study import claims

@@ -10,10 +10,11 @@ import json
 import shlex
 from collections.abc import Mapping
 
-from mp_lib.config import BOUNDS, METHODS, PolicyConfig, TrainConfig, scale_config
+from mp_lib.config import BOUNDS, PolicyConfig, TrainConfig, scale_config
 from mp_lib.data.own_tasks import is_own
 from mp_lib.interfaces import look_up
 from mp_lib.learning.trainings import began
+from mp_lib.methods import METHODS
 from mp_lib.model.backends import BACKENDS
 from mp_lib.model.step_forms import FORMS, settle_form
 from mp_lib.scales import SCALES

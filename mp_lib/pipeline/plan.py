@@ -10,7 +10,8 @@ from functools import partial
 
 import torch
 
-from mp_lib.config import METHODS, TrainConfig
+from mp_lib.config import TrainConfig
+from mp_lib.methods import METHODS
 from mp_lib.pipeline.estimates import OWN, Estimate, Estimator, measure_step
 from mp_lib.pipeline.schedule import due_steps, makespan, shortest, spell
 from mp_lib.pipeline.steps import KINDS, Step

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from mp_lib.config import METHODS, kind_name, kinds
+from mp_lib.methods import METHODS, kind_name, kinds
 from mp_lib.model.policy import build_denoiser
 from mp_lib.model.unet import UNet1D
 from mp_lib.study.sentences import count, join

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mp_lib.config import METHODS, mixers_of, scale_config
+from mp_lib.config import scale_config
 from mp_lib.interfaces import look_up
+from mp_lib.methods import METHODS, mixers_of
 from mp_lib.scales import SCALES, SUITES
 from mp_lib.sim.tasks import TASKS
 

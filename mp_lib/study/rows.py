@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mp_lib.config import EARLIER_FINAL_SEEDS, FINAL_SEEDS, METHODS, TrainConfig, scale_config
+from mp_lib.config import EARLIER_FINAL_SEEDS, FINAL_SEEDS, TrainConfig, scale_config
 from mp_lib.interfaces import look_up
 from mp_lib.learning.folder import OTHER_DEMOS
 from mp_lib.learning.result import How
+from mp_lib.methods import METHODS
 from mp_lib.model.weights import CHECKPOINT
 from mp_lib.statistics import wilson_interval
 from mp_lib.study.overview import protocol

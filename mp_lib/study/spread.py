@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from mp_lib.config import METHODS
 from mp_lib.learning.evaluation import evaluate, evaluation_path
+from mp_lib.methods import METHODS
 from mp_lib.model.weights import CHECKPOINT
 from mp_lib.statistics import variances_of_a_run
 from mp_lib.study.runs import choose_runs

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from mp_lib.config import METHODS
 from mp_lib.interfaces import look_up
+from mp_lib.methods import METHODS
 from mp_lib.system.errors import InputError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from mp_lib.config import METHODS
+from mp_lib.methods import METHODS
 from mp_lib.model.policy import DiffusionPolicy
 from mp_lib.system.precision import use_precision
 from mp_lib.timing.subjects import Subject

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mp_lib.config import ATTENTION, METHODS, kinds
 from mp_lib.interfaces import look_up
+from mp_lib.methods import ATTENTION, METHODS, kinds
 
 if TYPE_CHECKING:
     from mp_lib.timing.subjects import Subject

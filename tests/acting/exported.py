@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from mp_lib.config import METHODS, PolicyConfig
+from mp_lib.config import PolicyConfig
+from mp_lib.methods import METHODS
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.noise import chunk_noise
 from mp_lib.model.policy import build_policy

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from mp_lib.config import METHODS, kinds
 from mp_lib.drawing import chunks, networks, pictures, plots, schematic, style, success
 from mp_lib.drawing.figures import publish, show
 from mp_lib.insight import anatomy, film_strip
 from mp_lib.insight.episode import Watched
+from mp_lib.methods import METHODS, kinds
 from mp_lib.model.mixers import MIXERS
 
 TASKS = ["metaworld_drawer-open", "metaworld_assembly", "metaworld_stick-push", "metaworld_reach"]

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 import torch
 
-from mp_lib.config import METHODS, mixers_of
 from mp_lib.insight import anatomy
+from mp_lib.methods import METHODS, mixers_of
 from mp_lib.model.policy import build_denoiser
 
 

@@ -9,11 +9,12 @@ import torch
 import zarr
 
 from mp_lib.__main__ import main
-from mp_lib.config import METHODS, PolicyConfig
+from mp_lib.config import PolicyConfig
 from mp_lib.data.recording import collect
 from mp_lib.exchange.conversion import Wishes, convert
 from mp_lib.insight.inspection import inspect
 from mp_lib.learning.folder import PRODUCTS
+from mp_lib.methods import METHODS
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
 from mp_lib.system.errors import InputError

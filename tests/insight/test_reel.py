@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mp_lib.config import METHODS
 from mp_lib.insight import reel
 from mp_lib.insight.reel import STARS, cast
+from mp_lib.methods import METHODS
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.study.designs import MAMBA
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from mp_lib.config import METHODS
 from mp_lib.geometry.kinds import Layout
 from mp_lib.geometry.relative import Relative
 from mp_lib.learning.group import Group, stepper
+from mp_lib.methods import METHODS
 from mp_lib.model import graphs
 from mp_lib.model.step_forms import NEEDS
 from tests.learning.own_run import KINDS

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from mp_lib.config import METHODS, PolicyConfig, scale_config
+from mp_lib.config import PolicyConfig, scale_config
 from mp_lib.data.windows import ActionWindows
 from mp_lib.learning.trainer import Trainer
+from mp_lib.methods import METHODS
 from mp_lib.model.checkpoint import load_tensors
 
 FEW = ["simple_dp3", "dp3_mamba_v2", "dp3_mamba_bi"]

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from mp_lib.config import ATTENTION, METHODS, PolicyConfig
+from mp_lib.config import PolicyConfig
 from mp_lib.interfaces import Obs
 from mp_lib.learning.rollout import rollout
+from mp_lib.methods import ATTENTION, METHODS
 from mp_lib.model import backends
 from mp_lib.model.backends import BACKENDS, GraphPolicy, freeze
 from mp_lib.model.policy import build_policy

@@ -6,7 +6,8 @@ The arithmetic runs on every processor, slowly without instructions for it; whic
 import pytest
 import torch
 
-from mp_lib.config import ATTENTION, METHODS, PolicyConfig
+from mp_lib.config import PolicyConfig
+from mp_lib.methods import ATTENTION, METHODS
 from mp_lib.model import bfloat16
 from mp_lib.model.backends import freeze, scoring_backend
 from mp_lib.model.bfloat16 import ONCE, ROUNDED, SMALLEST, round_layers

@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mp_lib.config import METHODS, PolicyConfig
+from mp_lib.config import PolicyConfig
+from mp_lib.methods import METHODS
 from mp_lib.model.checkpoint import from_official, load_policy
 from mp_lib.model.official_config import FIXED, find, settings_of, task_in
 from mp_lib.model.policy import DiffusionPolicy, build_policy

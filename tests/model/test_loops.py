@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 
-from mp_lib.config import METHODS, PolicyConfig
+from mp_lib.config import PolicyConfig
+from mp_lib.methods import METHODS
 from mp_lib.model import fused
 from mp_lib.model.loops import LOOP_FORMS, use_loops
 from mp_lib.model.mixers import MIXERS

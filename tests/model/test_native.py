@@ -12,7 +12,8 @@ from mp_lib.model import native
 from mp_lib.model.blocks import add_kept
 from mp_lib.model.encoder import PointNet
 from mp_lib.model.loops import add_masked, use_loops
-from mp_lib.model.mixers import MIXERS, GatedNorm
+from mp_lib.model.mixer import GatedNorm
+from mp_lib.model.mixers import MIXERS
 from mp_lib.model.unet import UNet1D
 from mp_lib.system import compiler
 

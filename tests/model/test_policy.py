@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mp_lib.config import ATTENTION, METHODS, PolicyConfig
+from mp_lib.config import PolicyConfig
+from mp_lib.methods import ATTENTION, METHODS
 from mp_lib.model.normalizer import Normalizer
 from mp_lib.model.policy import build_policy
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mp_lib.__main__ import main
-from mp_lib.config import METHODS
+from mp_lib.methods import METHODS
 from mp_lib.pipeline import driver
 from mp_lib.pipeline.driver import answered
 from mp_lib.pipeline.experiment import Experiment

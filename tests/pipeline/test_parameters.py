@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from mp_lib.config import METHODS, UNNAMED, scale_config
+from mp_lib.config import UNNAMED, scale_config
+from mp_lib.methods import METHODS
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.parameters import MAY_BE_EMPTY, check_parameters, parameters_of, run_config
 from mp_lib.study.designs import DESIGNS

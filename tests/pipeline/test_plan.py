@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from mp_lib.__main__ import main
-from mp_lib.config import METHODS, scale_config
+from mp_lib.config import scale_config
 from mp_lib.data.recording import store_path
 from mp_lib.data.windows import split_episodes, window_frames
 from mp_lib.learning.folder import PRODUCTS
 from mp_lib.learning.training import policy_config
+from mp_lib.methods import METHODS
 from mp_lib.model.policy import build_policy
 from mp_lib.pipeline.estimates import (
     ALIKE,

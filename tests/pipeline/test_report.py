@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from mp_lib.config import METHODS
 from mp_lib.insight.reel import LIST, Film
+from mp_lib.methods import METHODS
 from mp_lib.pipeline.details import NO_WORDS
 from mp_lib.pipeline.report import build_report
 from mp_lib.pipeline.steps import Step

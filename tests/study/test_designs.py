@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mp_lib.config import METHODS, scale_config
+from mp_lib.config import scale_config
 from mp_lib.drawing.success import DRAWN
 from mp_lib.learning.training import policy_config
+from mp_lib.methods import METHODS
 from mp_lib.model.policy import build_policy
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.options import EXPERIMENTS

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from mp_lib.__main__ import main
-from mp_lib.config import EARLIER_FINAL_SEEDS, FINAL_SEEDS, METHODS
+from mp_lib.config import EARLIER_FINAL_SEEDS, FINAL_SEEDS
 from mp_lib.drawing.display import Markdown
 from mp_lib.learning.evaluation import evaluation_path
 from mp_lib.learning.how import deviation
 from mp_lib.learning.result import How
+from mp_lib.methods import METHODS
 from mp_lib.model.backends import BACKENDS
 from mp_lib.scales import recipe_of
 from mp_lib.sim.tasks import PAPER_TASKS

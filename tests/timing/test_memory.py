@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mp_lib.config import METHODS, PolicyConfig
+from mp_lib.config import PolicyConfig
+from mp_lib.methods import METHODS
 from mp_lib.model.policy import build_policy
 from mp_lib.timing.memory import CARDS, COPIES, TAKEN, peak_megabytes, training_bytes, what_fits
 from mp_lib.timing.subjects import Subject
