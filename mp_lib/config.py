@@ -1,4 +1,4 @@
-"""Every number of the paper, each with its source. Methods stand in ``mp_lib.methods``, scales in ``mp_lib.scales``.
+"""Every number of the paper, each with its source. Methods and scales stand by name in ``mp_lib.presets``.
 
 Sources: [cfg] the release's config/dp3_mamba.yaml, [dp3] arXiv 2403.03954, [mp] arXiv 2409.07163.
 """
@@ -10,8 +10,7 @@ import re
 from dataclasses import asdict, dataclass, fields, replace
 
 from mp_lib.interfaces import look_up
-from mp_lib.methods import METHODS, mixers_of, width_unit
-from mp_lib.scales import numbers_of, recipe_of
+from mp_lib.presets import METHODS, mixers_of, numbers_of, recipe_of, width_unit
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.values import Bound, check_bounds, meaning, read_fields, within
 
@@ -121,7 +120,7 @@ class TrainConfig:
     method: str
     scale: str
     seed: int = 0
-    recipe: int = 1  # which of the scale's, ``mp_lib.scales``
+    recipe: int = 1  # which of the scale's, ``mp_lib.presets``
     attention: str = "paper"
     horizon: int = 16
     n_obs_steps: int = 2

@@ -12,7 +12,7 @@ from mp_lib.insight import predicted_path as paths
 from mp_lib.insight.trained import Trained, load
 from mp_lib.interfaces import Environment, Obs
 from mp_lib.learning import following, trainings
-from mp_lib.methods import METHODS
+from mp_lib.presets import METHODS
 from mp_lib.study import overview
 from mp_lib.system.errors import InputError
 from mp_lib.system.notebook import in_page, stopped_in_one_line
@@ -31,7 +31,7 @@ def runs() -> pd.DataFrame:
 
 
 def methods() -> pd.DataFrame:
-    """The seven methods."""
+    """The methods: a row each, with its structure, and whether it is of the paper's comparison or beyond it."""
     return overview.methods_table()
 
 

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS, STARTS, PolicyConfig, TrainConfig, prefix, scale_config
-from mp_lib.methods import ATTENTION, METHODS, mixers_of
 from mp_lib.model.mixers import MIXERS
 from mp_lib.model.policy import build_denoiser
-from mp_lib.scales import EARLIER, SCALES, SPECIAL, SUITES, numbers_of, recipe_of
+from mp_lib.presets import ATTENTION, EARLIER, METHODS, SCALES, SPECIAL, SUITES, mixers_of, numbers_of, recipe_of
 from mp_lib.system.errors import InputError
 
 TASK = "metaworld_reach"

@@ -17,7 +17,7 @@ import mp_lib
 from mp_lib.commands.table import VERBS
 from mp_lib.pipeline import options
 from mp_lib.pipeline.parameters import parameters_of
-from mp_lib.scales import SCALES
+from mp_lib.presets import SCALES
 from tests import ROOT
 
 NAMED = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "data/*/README.md", "*/README.md"]

@@ -19,7 +19,7 @@ from mp_lib.insight.prediction import denoise, denoise_from
 from mp_lib.learning import trainings
 from mp_lib.learning.folder import lock_of
 from mp_lib.learning.rollout import rollout
-from mp_lib.methods import METHODS
+from mp_lib.presets import METHODS
 from mp_lib.sim.tasks import TASKS
 from mp_lib.system.errors import InputError, Stopped
 from mp_lib.system.files import write_json

@@ -8,8 +8,7 @@ import tomllib
 import pytest
 import yaml
 
-from mp_lib.methods import METHODS
-from mp_lib.scales import SCALES, SPECIAL, recipe_of
+from mp_lib.presets import METHODS, SCALES, SPECIAL, recipe_of
 from mp_lib.study.designs import DESIGNS
 from tests import ROOT
 from tests.test_architecture import imports

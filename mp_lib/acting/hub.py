@@ -10,10 +10,10 @@ from pathlib import Path
 
 from mp_lib.acting.facts import PolicyFacts
 from mp_lib.acting.loading import load_weights, untold
-from mp_lib.methods import METHODS, kind_name
 from mp_lib.model.checkpoint import is_ours_at, load_tensors, save_policy
 from mp_lib.model.hub_folder import CONFIG, LIBRARY, config_of
 from mp_lib.model.weights import HUB_WEIGHTS, SEEN
+from mp_lib.presets import METHODS, kind_name
 from mp_lib.statistics import wilson_interval
 from mp_lib.system.errors import one_line
 from mp_lib.system.files import write_atomically, write_json

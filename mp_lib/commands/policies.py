@@ -11,8 +11,7 @@ from dataclasses import asdict
 from mp_lib.commands.verb import Verb, option
 from mp_lib.config import EXPLORING_SEEDS
 from mp_lib.interfaces import look_up
-from mp_lib.methods import ATTENTION, METHODS
-from mp_lib.scales import SCALES
+from mp_lib.presets import ATTENTION, METHODS, SCALES
 from mp_lib.system.errors import InputError, one_line, shown
 from mp_lib.system.paths import given_path
 

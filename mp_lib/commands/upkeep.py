@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from mp_lib.commands.verb import Verb, option
 from mp_lib.config import FINAL_SEEDS
-from mp_lib.scales import SCALES
+from mp_lib.presets import SCALES
 from mp_lib.system.errors import InputError, shown
 
 

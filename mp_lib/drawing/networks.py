@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from mp_lib.drawing.style import BY_HORIZON, COLUMN, GREY, LIGHT, PAGE, PART_COLORS, label_ends, look_of, panels, styled
-from mp_lib.methods import METHODS
+from mp_lib.presets import METHODS
 
 HATCH = "/////"  # attention, which the release carries and never runs
 SPREAD = 0.1  # a matrix whose least entry is more than this share of its largest is even

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from mp_lib.drawing.style import CHOSEN, COLUMN, GREY, PAGE, kinds_in, label_ends, look_of, panels, styled
-from mp_lib.methods import METHODS, NO_ATTENTION, kind_name
+from mp_lib.presets import METHODS, NO_ATTENTION, kind_name
 
 CURVES = {"loss": "loss", "success": "success (%)"}
 

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mp_lib.methods import METHODS
+from mp_lib.presets import METHODS
 
 COLUMN, PAGE = 3.4, 7.0  # inches: one column and the full width of a two-column page
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from mp_lib.drawing.plots import plain_log
 from mp_lib.drawing.style import BLACK, COLUMN, GREY, PAGE, grid, kinds_in, label_ends, look_of, panels, spread, styled
-from mp_lib.methods import METHODS, kind_name
+from mp_lib.presets import METHODS, kind_name
 
 PUBLISHED = {"color": BLACK, "marker": "|", "linestyle": "", "markersize": 9, "markeredgewidth": 1.2}
 TICKS = [0, 25, 50, 75, 100]  # of success in percent

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from mp_lib.drawing.style import PART_COLORS
-from mp_lib.methods import MAMBA_WIDTHS, METHODS, mixers_of
 from mp_lib.model.blocks import MixerBlock
 from mp_lib.model.mixers import Attention
 from mp_lib.model.policy import build_denoiser
 from mp_lib.model.unet import UNet1D
+from mp_lib.presets import MAMBA_WIDTHS, METHODS, mixers_of
 from mp_lib.study.efficiency import ACTION_DIM, COND_DIM, call, count_parameters, sketch_denoiser
 from mp_lib.study.sentences import join
 

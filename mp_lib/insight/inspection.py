@@ -13,7 +13,7 @@ from mp_lib.learning.folder import is_finished, stored_result
 from mp_lib.model.actions import robot_dim
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.weights import CHECKPOINT, HUB_WEIGHTS, WEIGHTS, checkpoint_in
-from mp_lib.scales import SCALES
+from mp_lib.presets import SCALES
 from mp_lib.sim.tasks import TASKS
 from mp_lib.study.sentences import join, of_held_out, of_rate
 from mp_lib.system.errors import InputError

@@ -12,8 +12,8 @@ from torch import Tensor
 from mp_lib.drawing.networks import percent, square
 from mp_lib.insight.mixing import blind_to_later, later_share, own_share, told
 from mp_lib.insight.specimens import Specimen
-from mp_lib.methods import METHODS
 from mp_lib.model.unet import UNet1D
+from mp_lib.presets import METHODS
 from mp_lib.study.sentences import join
 from mp_lib.system.progress import tracked
 

@@ -16,8 +16,8 @@ from mp_lib.insight.playing import Played, play
 from mp_lib.insight.trained import Trained, load
 from mp_lib.interfaces import FINE
 from mp_lib.learning.film import write_film
-from mp_lib.methods import METHODS, kind_name
 from mp_lib.model.weights import CHECKPOINT, shipped
+from mp_lib.presets import METHODS, PAPER_METHODS, kind_name
 from mp_lib.study.designs import MAMBA
 from mp_lib.study.rows import load_runs
 from mp_lib.study.sentences import of_ending
@@ -28,7 +28,8 @@ LIST = "films.json"  # beside the films: a row a film, as of ``Film``
 EPISODES = ("episode-1.mp4", "episode-2.mp4")  # one a policy
 FAILURE, CLOUD, DENOISING = "failure.mp4", "cloud.mp4", "denoising.mp4"
 STARS = tuple(reversed(MAMBA))  # Hydra first
-RIVALS = tuple(name for name, method in METHODS.items() if not method.mixer)  # DP3 first
+RIVALS = tuple(name for name in PAPER_METHODS if not METHODS[name].mixer)  # DP3 first
+ORDER = tuple(dict.fromkeys((*STARS, *RIVALS, *METHODS)))
 MOST_TRIES = 3  # episodes that failed in an evaluation, until one fails again: rounding decides close calls
 WIDE = {"width": FINE.shape[1], "height": FINE.shape[0]}
 
@@ -49,7 +50,7 @@ def cast(runs: Iterable[Mapping]) -> list[Mapping]:
     Hydra and DP3 where they are among them, else whichever comes next, of the lowest seed; a single one if there is no
     pair on one task, none if there is no run.
     """
-    ranked = sorted(runs, key=lambda run: ((*STARS, *RIVALS).index(run["method"]), run["seed"]))
+    ranked = sorted(runs, key=lambda run: (ORDER.index(run["method"]), run["seed"]))
     stars = [run for run in ranked if run["method"] in STARS]
     pairs = [
         [star, rival]

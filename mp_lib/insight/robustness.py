@@ -13,7 +13,7 @@ from mp_lib.insight.playing import remark_on
 from mp_lib.insight.trained import Trained, load, told_apart
 from mp_lib.interfaces import look_up
 from mp_lib.learning.evaluation import evaluate
-from mp_lib.methods import kind_name
+from mp_lib.presets import kind_name
 from mp_lib.sim.changes import CHANGES, Disturbance
 from mp_lib.sim.tasks import find_task
 from mp_lib.statistics import Estimate, contrast, wilson_interval

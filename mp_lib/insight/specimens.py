@@ -19,10 +19,10 @@ from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.windows import ActionWindows
 from mp_lib.learning.held_out import windows_of
 from mp_lib.learning.training import policy_config
-from mp_lib.methods import ATTENTION, METHODS, mixers_of
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.policy import DiffusionPolicy, build_policy
 from mp_lib.model.weights import CHECKPOINT
+from mp_lib.presets import ATTENTION, METHODS, mixers_of
 from mp_lib.sim.tasks import find_task
 from mp_lib.study.runs import choose_runs
 from mp_lib.study.sentences import join

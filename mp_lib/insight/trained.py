@@ -14,11 +14,10 @@ from mp_lib.config import EXPLORING_SEEDS, PolicyConfig
 from mp_lib.interfaces import Environment, TaskSpec, look_up
 from mp_lib.learning.evaluation import load as load_checkpoint
 from mp_lib.learning.folder import FILM, stored_result
-from mp_lib.methods import METHODS, kind_name
 from mp_lib.model.actions import robot_dim
 from mp_lib.model.backends import FrozenPolicy
 from mp_lib.model.weights import CHECKPOINT, find_checkpoint, name_of_weights, shipped
-from mp_lib.scales import SCALES
+from mp_lib.presets import METHODS, SCALES, kind_name
 from mp_lib.sim.tasks import TASKS, find_task
 from mp_lib.study.rows import RESULT, load_runs
 from mp_lib.study.sentences import of_demonstrations, of_ending, of_held_out, of_rate, of_training

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from mp_lib.config import PolicyConfig
 from mp_lib.interfaces import look_up
-from mp_lib.methods import METHODS
 from mp_lib.model.hub_folder import check_config
 from mp_lib.model.official import (
     NEVER_RUN,
@@ -37,6 +36,7 @@ from mp_lib.model.official_config import refuse_other_sizes, settings_of, task_i
 from mp_lib.model.policy import DiffusionPolicy, build_denoiser, build_policy
 from mp_lib.model.unet import UNet1D
 from mp_lib.model.weights import HUB_WEIGHTS
+from mp_lib.presets import METHODS
 from mp_lib.system.errors import InputError, one_line
 from mp_lib.system.files import write_atomically
 from mp_lib.system.unpickle import read_pickled_tensors

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mp_lib.config import PolicyConfig
-from mp_lib.methods import METHODS
+from mp_lib.presets import METHODS
 from mp_lib.system.errors import InputError
 from mp_lib.system.unpickle import SAVE_WEIGHTS, Array
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from mp_lib.config import PolicyConfig
 from mp_lib.interfaces import look_up
-from mp_lib.methods import METHODS, mixers_of
 from mp_lib.model.actions import executed
 from mp_lib.model.blocks import conv_tail, mixer_tail
 from mp_lib.model.ddim import DDIM
@@ -20,6 +19,7 @@ from mp_lib.model.encoder import ObsEncoder
 from mp_lib.model.history import as_tensor, check_finite, prepare
 from mp_lib.model.normalizer import Normalizer
 from mp_lib.model.unet import UNet1D
+from mp_lib.presets import METHODS, mixers_of
 from mp_lib.system.errors import InputError
 
 

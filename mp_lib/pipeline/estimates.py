@@ -21,9 +21,9 @@ from mp_lib.learning.group import stepper
 from mp_lib.learning.run import same_threads
 from mp_lib.learning.trainer import Trainer
 from mp_lib.learning.training import policy_config
-from mp_lib.methods import METHODS
 from mp_lib.pipeline.steps import Step
 from mp_lib.pipeline.workload import Workload
+from mp_lib.presets import METHODS
 from mp_lib.sim.tasks import TASKS
 from mp_lib.study.efficiency import every_timing
 from mp_lib.study.rows import CONFIG, RESULT, StoredConfig, load_kept, run_row

@@ -13,12 +13,11 @@ from mp_lib.data.recording import store_path
 from mp_lib.interfaces import look_up
 from mp_lib.learning.evaluation import evaluation_path
 from mp_lib.learning.folder import PRODUCTS
-from mp_lib.methods import ATTENTION, METHODS
 from mp_lib.pipeline.groups import stacks
 from mp_lib.pipeline.pages import Pages
 from mp_lib.pipeline.parameters import NUMBERS, PARAMETER_FOR
 from mp_lib.pipeline.steps import Step
-from mp_lib.scales import SCALES
+from mp_lib.presets import ATTENTION, METHODS, SCALES
 from mp_lib.sim.tasks import TASKS, check_expert_key
 from mp_lib.study.designs import DESIGNS, Design
 from mp_lib.study.rows import load_kept

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mp_lib.interfaces import NAMED_HERE, look_up
-from mp_lib.methods import ATTENTION, METHODS
-from mp_lib.scales import SCALES
+from mp_lib.presets import ATTENTION, METHODS, SCALES
 
 if TYPE_CHECKING:
     from mp_lib.pipeline.experiment import Experiment

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mp_lib.insight import reel
-from mp_lib.methods import METHODS
 from mp_lib.model.weights import KEPT
 from mp_lib.pipeline.steps import Step
+from mp_lib.presets import METHODS
 from mp_lib.study import claims
 from mp_lib.study.designs import DEFAULT_TASK
 from mp_lib.study.runs import kept_files, patterns

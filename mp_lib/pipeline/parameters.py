@@ -14,10 +14,9 @@ from mp_lib.config import BOUNDS, PolicyConfig, TrainConfig, scale_config
 from mp_lib.data.own_tasks import is_own
 from mp_lib.interfaces import look_up
 from mp_lib.learning.trainings import began
-from mp_lib.methods import METHODS
 from mp_lib.model.backends import BACKENDS
 from mp_lib.model.step_forms import FORMS, settle_form
-from mp_lib.scales import SCALES
+from mp_lib.presets import METHODS, SCALES
 from mp_lib.sim.changes import CHANGES
 from mp_lib.sim.tasks import TASKS
 from mp_lib.system.device import choose_device

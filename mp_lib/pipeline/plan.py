@@ -11,11 +11,11 @@ from functools import partial
 import torch
 
 from mp_lib.config import TrainConfig
-from mp_lib.methods import METHODS
 from mp_lib.pipeline.estimates import OWN, Estimate, Estimator, measure_step
 from mp_lib.pipeline.schedule import due_steps, makespan, shortest, spell
 from mp_lib.pipeline.steps import KINDS, Step
 from mp_lib.pipeline.workload import Workload, checkpoint_bytes, frame_bytes, state_bytes
+from mp_lib.presets import METHODS
 from mp_lib.study.sentences import count
 from mp_lib.system.device import device_name
 from mp_lib.system.paths import root

@@ -10,7 +10,7 @@ from mp_lib.drawing.display import Markdown, show_table
 from mp_lib.drawing.figures import publish, written
 from mp_lib.drawing.success import DRAWN
 from mp_lib.interfaces import look_up
-from mp_lib.methods import METHODS, kind_name
+from mp_lib.presets import METHODS, kind_name
 from mp_lib.study.designs import ABLATIONS, DESIGNS, Design
 from mp_lib.study.evidence import compare
 from mp_lib.study.runs import result_files, runs_of_design

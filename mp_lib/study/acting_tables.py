@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mp_lib.methods import kind_name
+from mp_lib.presets import kind_name
 from mp_lib.statistics import wilson_interval
 from mp_lib.study.acting_rows import AHEAD, IN_TURN, ROLLOUT, Deadlines, Delays, Kept, read_rows
 from mp_lib.study.sentences import join, with_interval

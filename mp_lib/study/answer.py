@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from mp_lib.methods import METHODS
+from mp_lib.presets import METHODS
 from mp_lib.study import claims
 from mp_lib.study.claims import ALIKE, CLAIMS, FAILS, HOLDS, NOTHING, PAPER, RIVAL, UNDECIDED
 from mp_lib.study.runs import telling_runs

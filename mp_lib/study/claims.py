@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mp_lib.methods import METHODS
+from mp_lib.presets import METHODS
 from mp_lib.sim.tasks import PAPER_TASKS
 from mp_lib.statistics import Estimate
 from mp_lib.study import efficiency

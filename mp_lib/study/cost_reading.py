@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mp_lib.methods import kind_name, kinds
+from mp_lib.presets import kind_name, kinds
 from mp_lib.study.efficiency import BACKEND_LABELS, CALL, CHUNK, FEW, MANY, STEP, STEP_ON_GPU, cost_table, pick
 
 TIMED = ("official", "torch", "onnx", "cuda")

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from mp_lib.methods import kinds
 from mp_lib.model.bfloat16 import round_layers
+from mp_lib.presets import kinds
 from mp_lib.study import efficiency
 from mp_lib.study.sentences import join
 from mp_lib.study.tables import markdown

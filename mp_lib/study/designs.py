@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from mp_lib.config import STARTS, TrainConfig, scale_config
 from mp_lib.interfaces import look_up
-from mp_lib.methods import METHODS, PAPER_METHODS
-from mp_lib.scales import SCALES, numbers_of
+from mp_lib.presets import METHODS, PAPER_METHODS, SCALES, numbers_of
 from mp_lib.sim.tasks import PAPER_TASKS, TASKS
 
 DEFAULT_TASK = "metaworld_drawer-open"

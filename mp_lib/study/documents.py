@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mp_lib.methods import METHODS, kind_name
+from mp_lib.presets import METHODS, kind_name
 from mp_lib.study import acting_tables, claims, costs
 from mp_lib.study.runs import choose_runs
 from mp_lib.study.search import search_table

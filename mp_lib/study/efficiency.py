@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from mp_lib.methods import METHODS, kind_name, kinds
 from mp_lib.model.policy import build_denoiser
 from mp_lib.model.unet import UNet1D
+from mp_lib.presets import METHODS, kind_name, kinds
 from mp_lib.study.sentences import count, join
 from mp_lib.timing.benchmark import Measurement, check_horizons
 from mp_lib.timing.table import COLUMNS, KEY, KINDS, kept_path, read_rows

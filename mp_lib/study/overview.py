@@ -6,8 +6,7 @@ import pandas as pd
 
 from mp_lib.config import scale_config
 from mp_lib.interfaces import look_up
-from mp_lib.methods import METHODS, mixers_of
-from mp_lib.scales import SCALES, SUITES
+from mp_lib.presets import METHODS, SCALES, SUITES, mixers_of
 from mp_lib.sim.tasks import TASKS
 
 ANY_TASK = next(iter(TASKS))
@@ -41,6 +40,7 @@ def methods_table() -> pd.DataFrame:
             "blocks a level": method.blocks_per_level,
             "after FiLM": ", ".join(f"{name} + MLP" for name in mixers_of(method.name, "paper")) or "convolution",
             "published as": method.published or "",
+            "comparison": method.group,
         }
         for method in METHODS.values()
     ]

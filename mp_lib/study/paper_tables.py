@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from mp_lib.drawing.display import Markdown, show_table
-from mp_lib.methods import METHODS
+from mp_lib.presets import METHODS
 from mp_lib.sim.tasks import PAPER_TASKS
 from mp_lib.study import efficiency
 from mp_lib.study.designs import DESIGNS, MAMBA

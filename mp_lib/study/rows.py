@@ -18,8 +18,8 @@ from mp_lib.config import EARLIER_FINAL_SEEDS, FINAL_SEEDS, TrainConfig, scale_c
 from mp_lib.interfaces import look_up
 from mp_lib.learning.folder import OTHER_DEMOS
 from mp_lib.learning.result import How
-from mp_lib.methods import METHODS
 from mp_lib.model.weights import CHECKPOINT
+from mp_lib.presets import METHODS
 from mp_lib.statistics import wilson_interval
 from mp_lib.study.overview import protocol
 from mp_lib.system.files import read_json

@@ -11,8 +11,7 @@ import pandas as pd
 from mp_lib.config import BOUNDS, prefix
 from mp_lib.interfaces import look_up
 from mp_lib.learning.folder import OTHER_DEMOS
-from mp_lib.methods import ATTENTION, METHODS
-from mp_lib.scales import SCALES, recipe_of
+from mp_lib.presets import ATTENTION, METHODS, SCALES, recipe_of
 from mp_lib.sim.tasks import TASKS, check_expert_key
 from mp_lib.study.designs import Design
 from mp_lib.study.rows import (

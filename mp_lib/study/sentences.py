@@ -9,7 +9,7 @@ import pandas as pd
 
 from mp_lib.learning.folder import stored_result
 from mp_lib.learning.result import UNSAID, RunResult
-from mp_lib.scales import recipe_of
+from mp_lib.presets import recipe_of
 from mp_lib.sim.tasks import remarks_on
 from mp_lib.statistics import wilson_interval
 from mp_lib.study.overview import protocol

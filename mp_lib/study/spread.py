@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from mp_lib.learning.evaluation import evaluate, evaluation_path
-from mp_lib.methods import METHODS
 from mp_lib.model.weights import CHECKPOINT
+from mp_lib.presets import METHODS
 from mp_lib.statistics import variances_of_a_run
 from mp_lib.study.runs import choose_runs
 from mp_lib.system.files import read_json, write_atomically

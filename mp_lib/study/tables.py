@@ -6,7 +6,7 @@ import pandas as pd
 
 from mp_lib.learning.beginning import words_of
 from mp_lib.learning.result import RunResult
-from mp_lib.methods import METHODS, kind_name
+from mp_lib.presets import METHODS, kind_name
 from mp_lib.sim.tasks import TASKS, remarks_on
 from mp_lib.study.evidence import interquartile_rate, rate
 from mp_lib.study.overview import protocol

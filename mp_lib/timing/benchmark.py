@@ -17,7 +17,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from mp_lib.interfaces import look_up
-from mp_lib.methods import METHODS
+from mp_lib.presets import METHODS
 from mp_lib.system.errors import InputError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from mp_lib.methods import METHODS
 from mp_lib.model.policy import DiffusionPolicy
+from mp_lib.presets import METHODS
 from mp_lib.system.precision import use_precision
 from mp_lib.timing.subjects import Subject
 from mp_lib.timing.workloads import MAKERS

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mp_lib.interfaces import look_up
-from mp_lib.methods import ATTENTION, METHODS, kinds
+from mp_lib.presets import ATTENTION, METHODS, kinds
 
 if TYPE_CHECKING:
     from mp_lib.timing.subjects import Subject

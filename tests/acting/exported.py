@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from mp_lib.config import PolicyConfig
-from mp_lib.methods import METHODS
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.noise import chunk_noise
 from mp_lib.model.policy import build_policy
+from mp_lib.presets import METHODS
 
 KINDS = {"state_kinds": "position:3 quaternion:4 gripper:1", "action_kinds": "position:3 quaternion:4 gripper:1"}
 

@@ -16,7 +16,7 @@ from mp_lib.acting.facts import facts_of
 from mp_lib.acting.loading import load_weights
 from mp_lib.geometry.kinds import Layout
 from mp_lib.geometry.relative import Relative
-from mp_lib.methods import METHODS
+from mp_lib.presets import METHODS
 from tests import ROOT
 from tests.acting.exported import KINDS, by_torch, make_policy, observed, save_run
 

@@ -12,8 +12,8 @@ from mp_lib.drawing import chunks, networks, pictures, plots, schematic, style, 
 from mp_lib.drawing.figures import publish, show
 from mp_lib.insight import anatomy, film_strip
 from mp_lib.insight.episode import Watched
-from mp_lib.methods import METHODS, kinds
 from mp_lib.model.mixers import MIXERS
+from mp_lib.presets import METHODS, kinds
 
 TASKS = ["metaworld_drawer-open", "metaworld_assembly", "metaworld_stick-push", "metaworld_reach"]
 KINDS = kinds()

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from mp_lib.insight import anatomy
-from mp_lib.methods import METHODS, mixers_of
 from mp_lib.model.policy import build_denoiser
+from mp_lib.presets import METHODS, mixers_of
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -10,7 +10,7 @@ from mp_lib.drawing.display import Markdown
 from mp_lib.drawing.success import by_signal
 from mp_lib.insight import encoder_start
 from mp_lib.insight.encoder_start import object_signal, signals
-from mp_lib.methods import METHODS
+from mp_lib.presets import METHODS
 from mp_lib.sim.tasks import find_task
 from mp_lib.study.designs import DESIGNS
 from mp_lib.study.runs import runs_of_design

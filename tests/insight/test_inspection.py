@@ -14,9 +14,9 @@ from mp_lib.data.recording import collect
 from mp_lib.exchange.conversion import Wishes, convert
 from mp_lib.insight.inspection import inspect
 from mp_lib.learning.folder import PRODUCTS
-from mp_lib.methods import METHODS
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
+from mp_lib.presets import METHODS
 from mp_lib.system.errors import InputError
 from mp_lib.system.paths import run_path
 from tests.conftest import TOY

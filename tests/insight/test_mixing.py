@@ -9,9 +9,9 @@ from mp_lib.config import PolicyConfig
 from mp_lib.drawing.networks import MIXER_LABELS
 from mp_lib.insight import mixing
 from mp_lib.insight.mixing import TAKE_APART
-from mp_lib.methods import METHODS
 from mp_lib.model.mixers import MIXERS
 from mp_lib.model.policy import build_policy
+from mp_lib.presets import METHODS
 
 HORIZON, ACTIONS, WIDTHS = 16, 3, (32, 64, 64)
 OWNERS = {row.mixer: row.name for row in METHODS.values() if row.mixer} | {"attention": "dp3_mamba_v2"}

@@ -6,8 +6,8 @@ import torch
 
 from mp_lib.insight import receptive_field
 from mp_lib.insight.receptive_field import receptive_field as field_of
-from mp_lib.methods import METHODS
 from mp_lib.model.policy import build_denoiser
+from mp_lib.presets import METHODS
 
 HORIZON, ACTIONS, COND = 8, 3, 10
 

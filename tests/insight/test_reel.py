@@ -5,8 +5,8 @@ import pytest
 
 from mp_lib.insight import reel
 from mp_lib.insight.reel import STARS, cast
-from mp_lib.methods import METHODS
 from mp_lib.pipeline.experiment import Experiment
+from mp_lib.presets import METHODS
 from mp_lib.study.designs import MAMBA
 
 
@@ -31,6 +31,8 @@ def test_hydra_is_filmed_beside_dp3_in_whatever_order_runs_ended():
         (runs("dp3_narrow", "dp3_mamba_bi"), ["dp3_mamba_bi", "dp3_narrow"]),
         (runs("dp3_mamba_hydra"), ["dp3_mamba_hydra"]),
         (runs("simple_dp3", "dp3"), ["dp3"]),
+        (runs("dp3_mamba_v3", "dp3"), ["dp3"]),
+        (runs("dp3_mamba_v3"), ["dp3_mamba_v3"]),
         ([], []),
     ],
 )

@@ -16,9 +16,9 @@ from mp_lib.config import FINAL_SEEDS, scale_config
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.insight import mixing, receptive_field, specimens
 from mp_lib.learning.training import policy_config
-from mp_lib.methods import METHODS
 from mp_lib.model.checkpoint import load_policy, save_policy
 from mp_lib.model.policy import build_policy
+from mp_lib.presets import METHODS
 from mp_lib.sim.tasks import find_task
 from mp_lib.system.paths import demos_path, run_path
 

@@ -6,9 +6,9 @@ import torch
 from mp_lib.geometry.kinds import Layout
 from mp_lib.geometry.relative import Relative
 from mp_lib.learning.group import Group, stepper
-from mp_lib.methods import METHODS
 from mp_lib.model import graphs
 from mp_lib.model.step_forms import NEEDS
+from mp_lib.presets import METHODS
 from tests.learning.own_run import KINDS
 from tests.learning.test_trainer import differences, everything, make_trainer, make_windows
 

@@ -10,8 +10,8 @@ from mp_lib.config import PolicyConfig, scale_config
 from mp_lib.data.windows import ActionWindows
 from mp_lib.learning.streams import BATCHES, NOISE, WEIGHTS, Streams
 from mp_lib.learning.trainer import Trainer
-from mp_lib.methods import METHODS
 from mp_lib.model.checkpoint import load_tensors, save_tensors
+from mp_lib.presets import METHODS
 
 POLICY = PolicyConfig("simple_dp3", 3, 2, horizon=4, n_action_steps=3, num_points=8, down_dims=(32, 32, 32))
 LENGTHS = {"horizon": 4, "n_obs_steps": 2, "n_action_steps": 3}

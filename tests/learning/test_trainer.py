@@ -9,8 +9,8 @@ import torch
 from mp_lib.config import PolicyConfig, scale_config
 from mp_lib.data.windows import ActionWindows
 from mp_lib.learning.trainer import Trainer
-from mp_lib.methods import METHODS
 from mp_lib.model.checkpoint import load_tensors
+from mp_lib.presets import METHODS
 
 FEW = ["simple_dp3", "dp3_mamba_v2", "dp3_mamba_bi"]
 CPU = torch.device("cpu")

@@ -10,10 +10,10 @@ import torch
 from mp_lib.config import PolicyConfig
 from mp_lib.interfaces import Obs
 from mp_lib.learning.rollout import rollout
-from mp_lib.methods import ATTENTION, METHODS
 from mp_lib.model import backends
 from mp_lib.model.backends import BACKENDS, GraphPolicy, freeze
 from mp_lib.model.policy import build_policy
+from mp_lib.presets import ATTENTION, METHODS
 from tests.conftest import TOY
 
 EXPORTS = [("simple_dp3", "paper", "onnx"), ("simple_dp3", "paper", "torch")]

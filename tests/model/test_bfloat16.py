@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from mp_lib.config import PolicyConfig
-from mp_lib.methods import ATTENTION, METHODS
 from mp_lib.model import bfloat16
 from mp_lib.model.backends import freeze, scoring_backend
 from mp_lib.model.bfloat16 import ONCE, ROUNDED, SMALLEST, round_layers
 from mp_lib.model.policy import build_policy
+from mp_lib.presets import ATTENTION, METHODS
 from mp_lib.system.errors import InputError
 from tests.model.test_backends import history, make_policy
 

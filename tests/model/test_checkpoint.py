@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 
 import mp_lib
 from mp_lib.config import PolicyConfig
-from mp_lib.methods import METHODS
 from mp_lib.model.checkpoint import load_policy, load_tensors, save_policy, save_tensors
 from mp_lib.model.policy import build_policy
+from mp_lib.presets import METHODS
 from mp_lib.system import files
 
 TINY = PolicyConfig(

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 
 from mp_lib.config import PolicyConfig
-from mp_lib.methods import METHODS
 from mp_lib.model.checkpoint import from_official, load_policy
 from mp_lib.model.official_config import FIXED, find, settings_of, task_in
 from mp_lib.model.policy import DiffusionPolicy, build_policy
+from mp_lib.presets import METHODS
 from mp_lib.system.errors import InputError
 from mp_lib.system.unpickle import read_pickled_tensors
 from tests.model.test_official import make_policy, narrow, official_state_dict, save_as_released

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from mp_lib.config import PolicyConfig
-from mp_lib.methods import METHODS
 from mp_lib.model import fused
 from mp_lib.model.loops import LOOP_FORMS, use_loops
 from mp_lib.model.mixers import MIXERS
 from mp_lib.model.policy import build_policy
+from mp_lib.presets import METHODS
 
 LENGTHS = (1, 2, 3, 4, 8, 16, 37, 64, 256)
 

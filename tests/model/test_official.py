@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from mp_lib.config import PolicyConfig
-from mp_lib.methods import METHODS
 from mp_lib.model.checkpoint import from_official
 from mp_lib.model.policy import build_denoiser, build_policy
+from mp_lib.presets import METHODS
 from mp_lib.system.unpickle import read_pickled_tensors
 
 MAMBAS = [name for name, method in METHODS.items() if method.mixer]

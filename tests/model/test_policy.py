@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from mp_lib.config import PolicyConfig
-from mp_lib.methods import ATTENTION, METHODS
 from mp_lib.model.normalizer import Normalizer
 from mp_lib.model.policy import build_policy
+from mp_lib.presets import ATTENTION, METHODS
 
 EVERY = [(method, attention) for method in METHODS for attention in ATTENTION]
 SETTINGS = [(16, 2, 8), (4, 2, 3), (4, 1, 4), (32, 16, 16), (8, 1, 1)]  # (T, To, Ta)

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from mp_lib.methods import ATTENTION, METHODS, PAPER_METHODS, mixers_of
 from mp_lib.model import blocks, unet
 from mp_lib.model.blocks import FEW_ROWS, MLP, ConditionedBlock, Conv1d, ConvBlock, MixerBlock, add_kept, conv_tail
 from mp_lib.model.loops import add_masked
 from mp_lib.model.policy import build_denoiser
 from mp_lib.model.unet import StepEmbedding, UNet1D, Upsample
+from mp_lib.presets import ATTENTION, METHODS, PAPER_METHODS, mixers_of
 
 EVERY = [(method, attention) for method in METHODS for attention in ATTENTION]
 COND = 256

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from mp_lib.__main__ import main
-from mp_lib.methods import METHODS
 from mp_lib.pipeline import driver
 from mp_lib.pipeline.driver import answered
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.report import build_report
+from mp_lib.presets import METHODS
 from mp_lib.study.designs import DESIGNS, REPORT
 from tests import ROOT
 from tests.pipeline.conftest import run_pipeline

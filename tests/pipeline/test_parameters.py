@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from mp_lib.config import UNNAMED, scale_config
-from mp_lib.methods import METHODS
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.parameters import MAY_BE_EMPTY, check_parameters, parameters_of, run_config
+from mp_lib.presets import METHODS
 from mp_lib.study.designs import DESIGNS
 from mp_lib.system.errors import InputError
 from tests import ROOT

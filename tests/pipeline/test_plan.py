@@ -16,7 +16,6 @@ from mp_lib.data.recording import store_path
 from mp_lib.data.windows import split_episodes, window_frames
 from mp_lib.learning.folder import PRODUCTS
 from mp_lib.learning.training import policy_config
-from mp_lib.methods import METHODS
 from mp_lib.model.policy import build_policy
 from mp_lib.pipeline.estimates import (
     ALIKE,
@@ -32,6 +31,7 @@ from mp_lib.pipeline.estimates import (
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.plan import Outlook
 from mp_lib.pipeline.workload import Workload, count_parameters
+from mp_lib.presets import METHODS
 from mp_lib.sim.tasks import TASKS
 from mp_lib.study.designs import DESIGNS
 from mp_lib.study.efficiency import every_timing

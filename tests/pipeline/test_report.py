@@ -15,10 +15,10 @@ import pytest
 from bs4 import BeautifulSoup
 
 from mp_lib.insight.reel import LIST, Film
-from mp_lib.methods import METHODS
 from mp_lib.pipeline.details import NO_WORDS
 from mp_lib.pipeline.report import build_report
 from mp_lib.pipeline.steps import Step
+from mp_lib.presets import METHODS
 from mp_lib.study.answer import Answer, answer
 from mp_lib.study.claims import ALIKE, CLAIMS, FAILS, HOLDS, NOTHING, UNDECIDED
 from mp_lib.study.designs import DESIGNS, REPORT

@@ -14,7 +14,7 @@ import pytest
 
 from mp_lib.interfaces import look_up
 from mp_lib.learning.simulators import Simulators
-from mp_lib.scales import SCALES, numbers_of
+from mp_lib.presets import SCALES, numbers_of
 from mp_lib.sim import tasks
 from mp_lib.sim.plugins import GROUP, Tasks
 from mp_lib.sim.tasks import TASKS

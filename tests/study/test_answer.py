@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mp_lib.methods import METHODS
+from mp_lib.presets import METHODS
 from mp_lib.study.answer import KINDS, MARKS, answer
 from mp_lib.study.claims import ALIKE, CLAIMS, FAILS, HOLDS, NOTHING, UNDECIDED
 

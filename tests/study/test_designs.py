@@ -9,11 +9,10 @@ import pytest
 from mp_lib.config import scale_config
 from mp_lib.drawing.success import DRAWN
 from mp_lib.learning.training import policy_config
-from mp_lib.methods import METHODS
 from mp_lib.model.policy import build_policy
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.options import EXPERIMENTS
-from mp_lib.scales import SCALES
+from mp_lib.presets import METHODS, SCALES
 from mp_lib.sim.tasks import PAPER_TASKS, TASKS
 from mp_lib.study.designs import ABLATIONS, DESIGNS, REPORT
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mp_lib.scales import recipe_of
+from mp_lib.presets import recipe_of
 from mp_lib.sim.tasks import PAPER_TASKS
 from mp_lib.statistics import contrast, stratified_interval
 from mp_lib.study.claims import ALIKE, FAILS, HOLDS, NOTHING, UNDECIDED, finding, findings, together, with_reach

@@ -4,7 +4,7 @@ import pytest
 
 from mp_lib.config import EARLIER_FINAL_SEEDS, scale_config
 from mp_lib.pipeline.experiment import Experiment
-from mp_lib.scales import EARLIER, recipe_of
+from mp_lib.presets import EARLIER, recipe_of
 from mp_lib.study import sentences
 from mp_lib.study.claims import basis_of
 from mp_lib.study.designs import DESIGNS

@@ -15,9 +15,8 @@ from mp_lib.drawing.display import Markdown
 from mp_lib.learning.evaluation import evaluation_path
 from mp_lib.learning.how import deviation
 from mp_lib.learning.result import How
-from mp_lib.methods import METHODS
 from mp_lib.model.backends import BACKENDS
-from mp_lib.scales import recipe_of
+from mp_lib.presets import METHODS, recipe_of
 from mp_lib.sim.tasks import PAPER_TASKS
 from mp_lib.study import ablations, claims, paper_tables, tables
 from mp_lib.study.designs import ABLATIONS, DESIGNS

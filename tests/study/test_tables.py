@@ -17,7 +17,7 @@ from mp_lib.model import bfloat16
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
 from mp_lib.model.weights import find_checkpoint
-from mp_lib.scales import SCALES
+from mp_lib.presets import SCALES
 from mp_lib.sim.tasks import TASKS
 from mp_lib.study import efficiency, overview, paper_tables, sentences, tables
 from mp_lib.study.rows import count_unreadable, load_runs

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mp_lib.methods import METHODS
+from mp_lib.presets import METHODS
 from mp_lib.sim.tasks import TASKS
 from mp_lib.system.names import nearest
 

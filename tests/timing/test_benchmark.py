@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from mp_lib.__main__ import main
 from mp_lib.commands.policies import WHAT
 from mp_lib.config import PolicyConfig
-from mp_lib.methods import METHODS
 from mp_lib.model.policy import build_policy
+from mp_lib.presets import METHODS
 from mp_lib.timing import benchmark, floors, workloads
 from mp_lib.timing.subjects import ACTION_DIM, STATE_DIM, Subject, inputs_of
 

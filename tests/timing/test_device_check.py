@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, requires
 import pytest
 import torch
 
-from mp_lib.methods import METHODS
+from mp_lib.presets import METHODS
 from mp_lib.system.precision import use_precision
 from mp_lib.timing.sheets import STACK
 from mp_lib.timing.subjects import Subject

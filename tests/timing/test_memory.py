@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mp_lib.config import PolicyConfig
-from mp_lib.methods import METHODS
 from mp_lib.model.policy import build_policy
+from mp_lib.presets import METHODS
 from mp_lib.timing.memory import CARDS, COPIES, TAKEN, peak_megabytes, training_bytes, what_fits
 from mp_lib.timing.subjects import Subject
 from mp_lib.timing.workloads import MAKERS

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from mp_lib.methods import METHODS
+from mp_lib.presets import METHODS
 from mp_lib.study.efficiency import read_table
 from mp_lib.timing import table, workloads
 from mp_lib.timing.sheets import Sheet, chosen_sheets
