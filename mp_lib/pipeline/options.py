@@ -13,9 +13,7 @@ from mp_lib.presets import ATTENTION, METHODS, SCALES
 if TYPE_CHECKING:
     from mp_lib.pipeline.experiment import Experiment
 
-EXPERIMENTS = (
-    "first, main, variants, width, attention, horizon, demonstrations, denoising, size, start, recordings, score"
-)
+EXPERIMENTS = "first, main, variants, mamba3, width, attention, horizon, demonstrations, denoising, size, start, recordings, score"
 ENGINES = ("papermill", "snakemake")
 
 

@@ -13,6 +13,8 @@ from mp_lib.sim.tasks import PAPER_TASKS, TASKS
 DEFAULT_TASK = "metaworld_drawer-open"
 A_TASK_OF_EACH_SUITE = (DEFAULT_TASK, "adroit_hammer", "dexart_laptop")
 SHORT_TASKS = tuple(task for task in PAPER_TASKS if not task.startswith("dexart"))  # ten demonstrations, not a hundred
+# Where neither all methods nor none succeed at quick (``mp_lib.study.tables.telling_table`` of the kept rows).
+TELLING_TASKS = ("adroit_hammer", "adroit_pen", *SHORT_TASKS[3:])
 CONTRASTED = ("dp3", "dp3_narrow", "dp3_mamba", "dp3_mamba_hydra")  # where all seven would take too long
 MAMBA = tuple(name for name in PAPER_METHODS if METHODS[name].mixer)
 VARIANTS = tuple(name for name, method in METHODS.items() if method.mixer)
@@ -134,6 +136,13 @@ DESIGNS = {
             "State-space variants",
             "Does it matter which state-space model the blocks hold?",
             ("dp3", *VARIANTS),
+        ),
+        Design(
+            "mamba3",
+            "Mamba-3",
+            "Does Mamba-3, which came after the paper, do better than its variants?",
+            ("dp3", "dp3_narrow", "dp3_mamba_v2", "dp3_mamba_hydra", "dp3_mamba_v3"),
+            tasks=ONE_TASK | {"quick": TELLING_TASKS},
         ),
         Design(
             "width",

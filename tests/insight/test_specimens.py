@@ -17,9 +17,11 @@ from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.insight import mixing, receptive_field, specimens
 from mp_lib.learning.training import policy_config
 from mp_lib.model.checkpoint import load_policy, save_policy
+from mp_lib.model.mixers import MIXERS
 from mp_lib.model.policy import build_policy
 from mp_lib.presets import METHODS
 from mp_lib.sim.tasks import find_task
+from mp_lib.study.designs import VARIANTS
 from mp_lib.system.paths import demos_path, run_path
 
 TASK = "metaworld_drawer-open"
@@ -96,7 +98,7 @@ def test_attention_is_looked_at_where_it_runs():
     released = train("dp3_mamba_hydra", attention="released")
     found = of_mixers()
     assert found["hydra"].checkpoint == released and found["attention"].checkpoint is None
-    assert of_mixers("dp3")["attention"].method == "dp3_mamba_hydra"
+    assert of_mixers("dp3")["attention"].method == VARIANTS[-1]
 
 
 def test_inputs_are_recorded_windows_noised():
@@ -127,10 +129,10 @@ def test_tables_say_whose_weights_they_are_and_are_exact():
         train(method)
     chosen = specimens.one_a_mixer("smoke", TASK, "dp3_mamba")
     table = mixing.mixing_table(chosen)
-    assert len(table) == 5 * 16**2 and table["weight"].between(0, 1).all() and table["error"].max() < 1e-12
-    assert set(table["weights"]) == {each.weights for each in chosen} and len(specimens.files(chosen)) == 5
+    assert len(table) == len(MIXERS) * 16**2 and table["weight"].between(0, 1).all() and table["error"].max() < 1e-12
+    assert set(table["weights"]) == {each.weights for each in chosen} and len(specimens.files(chosen)) == len(MIXERS)
     later = table[table["source"] > table["to"]].groupby("mixer")["weight"].max()
-    assert set(later.index[later == 0]) == {"mamba1", "mamba2"}
+    assert set(later.index[later == 0]) == {"mamba1", "mamba2", "mamba3"}
     fields = receptive_field.field_table(specimens.one_a_method("smoke", TASK), 1)
     np.testing.assert_allclose(fields.groupby(["method", "to"])["share"].sum(), 1, rtol=1e-5)
     assert list(fields["method"].unique()) == list(METHODS) and (fields["gradient"] >= 0).all()
