@@ -10,7 +10,7 @@ import re
 from dataclasses import asdict, dataclass, fields, replace
 
 from mp_lib.interfaces import look_up
-from mp_lib.presets import METHODS, mixers_of, numbers_of, recipe_of, width_unit
+from mp_lib.presets import METHODS, U_NETS, mixers_of, numbers_of, recipe_of, width_unit
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.values import Bound, check_bounds, meaning, read_fields, within
 
@@ -70,6 +70,8 @@ class PolicyConfig:
             )
         widths = METHODS[self.method].down_dims if self.down_dims is None else self.down_dims
         object.__setattr__(self, "down_dims", widths)
+        if self.method not in U_NETS and len(widths) != 1:
+            raise InputError(f"down_dims {widths} given; those of {self.method} must be one number")
         if self.blocks_per_level is None:
             object.__setattr__(self, "blocks_per_level", METHODS[self.method].blocks_per_level)
         if self.horizon % 2 ** (len(widths) - 1):
@@ -126,9 +128,11 @@ class TrainConfig:
     n_obs_steps: int = 2
     n_action_steps: int = 8
     num_points: int = 512
-    width_divisor: int = 1  # all widths of the U-Net are divided by it
+    width_divisor: int = 1  # all widths of the U-Net are divided by it; other networks are small as they are
     blocks_per_level: int | None = None  # of the U-Net; None: the method's own
+    num_train_steps: int = 100  # of diffusion; [cfg] noise_scheduler
     num_inference_steps: int = 10
+    train_points: int | None = None  # of each cloud that a training step sees, drawn anew each time; None: all
     num_demos: int | None = None  # None: the paper's number for the task's suite
     demo_episodes: tuple[int, ...] | None = None  # which of a store that is given; None: the first num_demos, or all
     demo_seed: int = 0  # the first environment seed that they are recorded on
@@ -157,6 +161,8 @@ class TrainConfig:
         read_fields(self)
         if not mixers_of(self.method, self.attention):
             object.__setattr__(self, "attention", "paper")  # there is none either way: one run, not two
+        if self.method in METHODS and self.method not in U_NETS:
+            object.__setattr__(self, "width_divisor", 1)  # small as it is
         numbers_of(self.scale, self.task, self.recipe)  # that there are such
         if (self.num_epochs is None) == (self.num_steps is None):
             raise InputError(f"num_epochs {self.num_epochs} and num_steps {self.num_steps} given; set exactly one")

@@ -170,13 +170,15 @@ class TaskSpec:
     its goal is met in at least ``min_success_steps`` steps; ``max_steps`` counts policy steps. Where ``ends_at_goal``,
     an episode is over as soon as its goal is met, also while it is recorded. ``action_meaning`` says what the numbers
     of an action are, and in which units; ``action_kinds`` of which kinds they are in order, such as "step:3 gripper:1",
-    or is empty. ``placed`` says what stands elsewhere in every episode, within a range; it is empty where nothing does.
-    ``remark`` says how the task differs from the paper's, so that published numbers are not comparable; it is empty
-    where they are. ``expert_remark`` says how the expert differs. Both stand beside numbers that rest on them.
-    ``other_experts`` can be had by ``with_expert``, ``other_objects`` by ``with_objects``. ``other_states`` are sizes
-    of state that stores of others have, and that ``make_env`` takes as ``state_dim``. ``revision`` is raised when a
-    seed gives another episode or other clouds than before, so that demonstrations of both are not mixed. ``package`` is
-    the installed package that declares the task; it is empty for this project's own.
+    or is empty. ``hand_in_cloud`` (3, S + 1) leads from a state, and 1, to where the hand is in the frame of the
+    clouds; empty where the state does not tell. ``placed`` says what stands elsewhere in every episode, within a
+    range; it is empty where nothing does. ``remark`` says how the task differs from the paper's, so that published
+    numbers are not comparable; it is empty where they are. ``expert_remark`` says how the expert differs. Both
+    stand beside numbers that rest on them. ``other_experts`` can be had by ``with_expert``, ``other_objects`` by
+    ``with_objects``. ``other_states`` are sizes of state that stores of others have, and that ``make_env`` takes as
+    ``state_dim``. ``revision`` is raised when a seed gives another episode or other clouds than before, so that
+    demonstrations of both are not mixed. ``package`` is the installed package that declares the task; it is empty
+    for this project's own.
     """
 
     name: str
@@ -194,6 +196,7 @@ class TaskSpec:
     action_meaning: str = ""
     state_kinds: str = ""
     action_kinds: str = ""
+    hand_in_cloud: tuple[tuple[float, ...], ...] = ()
     placed: str = ""
     remark: str = ""
     expert_remark: str = ""

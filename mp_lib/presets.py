@@ -17,7 +17,10 @@ from mp_lib.system.errors import InputError
 
 @dataclass(frozen=True)
 class Method:
-    """One row of ``METHODS``: the U-Net's widths, its blocks a level, and the mixer of its blocks, if any.
+    """One row of ``METHODS``: the network's widths, its blocks a level, and the mixer of its blocks, if any.
+
+    ``frame`` is what it is built in, one of ``mp_lib.model.policy.FRAMES``: the U-Net, whose ``mixer`` may be followed
+    by attention, or the pocket frame, which has one width, and of whose blocks ``core`` is the mixer.
 
     ``published`` is the method's name in data/paper/published.csv. ``group`` says in whose comparison it stands:
     "paper", the seven of which the paper's claims are asked, the baseline that it lacks among them; or "beyond".
@@ -30,6 +33,13 @@ class Method:
     blocks_per_level: int = 2
     published: str | None = None
     group: str = "paper"
+    frame: str = "unet"
+    core: str | None = None
+
+
+def pocket(name: str, label: str, width: int, core: str) -> Method:
+    """A row of the pocket frame: three blocks of one width."""
+    return Method(f"pocket_{name}", label, (width,), blocks_per_level=3, group="beyond", frame="pocket", core=core)
 
 
 MAMBA_WIDTHS = (128, 256, 512)  # [cfg] policy.down_dims
@@ -45,9 +55,15 @@ METHODS = {
         Method("dp3_mamba_hydra", "Hydra", MAMBA_WIDTHS, mixer="hydra"),
         Method("dp3_mamba_v3", "Mamba-3", MAMBA_WIDTHS, mixer="mamba3", group="beyond"),
         Method("dp3_mamba_v3_bi", "Mamba-3, both ways", MAMBA_WIDTHS, mixer="bimamba3", group="beyond"),
+        # In the pocket frame the mixer is exchanged at equal parameters, which the widths make up for.
+        pocket("mamba", "pocket Mamba", 64, "state_space"),
+        pocket("attention", "pocket attention", 72, "attention"),
+        pocket("convolution", "pocket convolution", 66, "convolution"),
+        pocket("identity", "pocket, no mixing", 84, "identity"),
     )
 }
 PAPER_METHODS = tuple(name for name, method in METHODS.items() if method.group == "paper")
+U_NETS = tuple(name for name, method in METHODS.items() if method.frame == "unet")
 
 # What follows the state-space half of a Mamba block: attention as in the paper's figure 2, or, as the
 # released code runs, nothing (conditional_unet1d.py:445 is never true).
@@ -56,11 +72,14 @@ NO_ATTENTION = ", no attention"  # behind a method's name where it is left out
 
 # Of what number a width has to be a multiple: the groups of the U-Net's norms, which is also the number of attention's
 # heads, and what fills the mixers' heads of 32 and 64 channels of twice the width.
+CORE_UNITS = {"state_space": 16, "attention": 4, "convolution": 2, "identity": 2}  # likewise, and sines and cosines
 NORM_GROUPS, HEADS = 8, {"mamba2": 16, "hydra": 32, "mamba3": 32, "bimamba3": 32}
 
 
 def width_unit(method: str, attention: str) -> int:
     """Of what number every width of a method's U-Net has to be a multiple."""
+    if core := look_up(METHODS, method, "method").core:
+        return CORE_UNITS[core]
     return math.lcm(NORM_GROUPS, *(HEADS.get(mixer, 1) for mixer in mixers_of(method, attention)))
 
 
@@ -101,6 +120,19 @@ SCALES: dict[str, dict] = {
     },
     "quick": SMALL
     | {"recipe": 2, "num_steps": 1200, "learning_rate": 7e-4, "warmup_steps": 50, "start": "standardised"},
+    # Ours as well, chosen for pocket_mamba: docs/experiments.md. Two diffusion steps, in training, too.
+    "pocket": {
+        "train_points": 128,
+        "num_train_steps": 2,
+        "num_inference_steps": 2,
+        "batch_size": 64,
+        "num_epochs": None,
+        "num_steps": 2000,
+        "learning_rate": 1e-3,
+        "warmup_steps": 100,
+        "start": "standardised",
+        "eval_every_epochs": None,
+    },
     "standard": {"num_epochs": 300, "eval_every_epochs": 20},
     "paper": {},
 }

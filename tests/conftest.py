@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from mp_lib.interfaces import AS_USUAL, USUAL, Branch, Obs, SuccessRule, TaskSpec
+from mp_lib.presets import METHODS, U_NETS
 
 
 class ToyEnv:
@@ -82,6 +83,11 @@ class StaggeredEnv(ToyEnv):
     def step(self, action):
         super().step(action)
         return self.steps > self.seed % 12
+
+
+def small_widths(method):
+    """Widths of a small network of a method: a quarter of its own, or of the pocket frame 16."""
+    return tuple(width // 4 for width in METHODS[method].down_dims) if method in U_NETS else (16,)
 
 
 def positions(film):

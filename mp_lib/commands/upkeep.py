@@ -100,7 +100,8 @@ IMITATE = (
     option("--seed", type=int, default=0, help="of weights, noise and batches (default: 0)"),
     option("--episodes", type=int, default=50, help="to judge the student by (default: 50)"),
 )
-KEEP = (option("--scales", nargs="+", default=["quick", "standard", "paper"], help=f"of: {', '.join(SCALES)}"),)
+KEPT_SCALES = [name for name in SCALES if name != "smoke"]
+KEEP = (option("--scales", nargs="+", default=KEPT_SCALES, help=f"of: {', '.join(SCALES)}"),)
 KEEP_SPREAD = (option("--scale", default="quick", help=f"one of: {', '.join(SCALES)} (default: quick)"),)
 KEEP_ACTING = (
     option("policies", nargs="*", help="whose success is kept if chunks come late (default: none, but deadlines)"),

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
 from mp_lib.config import TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.geometry.kinds import Layout
@@ -38,7 +40,15 @@ def own_task(name: str, state_dim: int, action_dim: int, state_kinds: str = "", 
         success_rule=ANY_STEP,
         state_kinds=state_kinds,
         action_kinds=action_kinds,
+        hand_in_cloud=hand_of(state_kinds, state_dim),
     )
+
+
+def hand_of(state_kinds: str, state_dim: int) -> tuple[tuple[float, ...], ...]:
+    """``TaskSpec.hand_in_cloud`` where clouds are in the frame of a state's first place in space; empty without one."""
+    parts = Layout.parse(state_kinds).parts if state_kinds else ()
+    places = [part.start for part in parts if part.kind.name == "position" and part.size == 3]
+    return tuple(map(tuple, np.eye(state_dim + 1)[places[0] : places[0] + 3].tolist())) if places else ()
 
 
 def refuse_simulation(name: str, *_, **__) -> None:

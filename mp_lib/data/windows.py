@@ -22,7 +22,7 @@ SHAPES = {"point_cloud": "(F, N, 3)", "state": "(F, S)", "action": "(F, A)"}
 
 
 class ActionWindows(torch.utils.data.Dataset):
-    """All windows of the given episodes over frames in RAM.
+    """All windows of the given episodes over frames in RAM; ``hand`` is the task's ``hand_in_cloud``, if it has one.
 
     ``arrays``: point_cloud (F, N, 3), state (F, S), action (F, A); ``episode_ends`` (E,); the rest as of
     ``window_frames``. A window begins To-1 steps before "now": its first To frames are observed, the actions of all T
@@ -37,9 +37,11 @@ class ActionWindows(torch.utils.data.Dataset):
         *,
         n_obs_steps: int,
         relative: Relative | None = None,
+        hand: Sequence[Sequence[float]] = (),
         **lengths,
     ):
         self.n_obs_steps = n_obs_steps
+        self.hand = torch.tensor(hand) if len(hand) else None
         frames = window_frames(episode_ends, n_obs_steps=n_obs_steps, **lengths)
         found = {key: frames_of(arrays, key, shape, int(np.max(episode_ends))) for key, shape in SHAPES.items()}
         self.recorded = found["action"]  # (F, A), as they are executed

@@ -10,7 +10,9 @@ from torch import nn
 
 from mp_lib.drawing.style import PART_COLORS
 from mp_lib.model.blocks import MixerBlock
+from mp_lib.model.mamba3 import BiMamba3
 from mp_lib.model.mixers import Attention
+from mp_lib.model.pocket import Convolution, Identity, PocketDenoiser
 from mp_lib.model.policy import build_denoiser
 from mp_lib.model.unet import UNet1D
 from mp_lib.presets import MAMBA_WIDTHS, METHODS, mixers_of
@@ -20,9 +22,17 @@ from mp_lib.study.sentences import join
 PARTS = tuple(PART_COLORS)
 
 
-def parts_of(denoiser: UNet1D) -> dict[str, list[nn.Parameter]]:
+def parts_of(denoiser: UNet1D | PocketDenoiser) -> dict[str, list[nn.Parameter]]:
     """The parameters of each of ``PARTS``; "rest" is embedding of the step, resampling, 1x1 residuals, output."""
     parts: dict[str, list[nn.Parameter]] = {part: [] for part in PARTS}
+    SORTED[type(denoiser)](denoiser, parts)
+    named = {id(parameter) for parameters in parts.values() for parameter in parameters}
+    parts["rest"] = [parameter for parameter in denoiser.parameters() if id(parameter) not in named]
+    return parts
+
+
+def sort_u_net(denoiser: UNet1D, parts: dict[str, list[nn.Parameter]]) -> None:
+    """Add what a U-Net has of all parts but the rest."""
     for block in denoiser.conditioned_blocks():
         parts["FiLM"] += block.cond_encoder.parameters()
         for piece in block.blocks:
@@ -32,9 +42,18 @@ def parts_of(denoiser: UNet1D) -> dict[str, list[nn.Parameter]]:
                 parts[mlp] += [*piece.norm2.parameters(), *piece.mlp.parameters()]
             else:
                 parts["convolutions"] += piece.parameters()
-    named = {id(parameter) for parameters in parts.values() for parameter in parameters}
-    parts["rest"] = [parameter for parameter in denoiser.parameters() if id(parameter) not in named]
-    return parts
+
+
+def sort_pocket(denoiser: PocketDenoiser, parts: dict[str, list[nn.Parameter]]) -> None:
+    """Add what a denoiser of the pocket frame has of all parts but the rest; its modulation stands under FiLM."""
+    parts["FiLM"] += [*denoiser.of_cond.parameters(), *denoiser.of_step.parameters()]
+    for block in denoiser.blocks:
+        for part, piece in zip(OF_CORES[type(block.mixer)], (block.mixer, block.mlp), strict=False):
+            parts[part] += piece.parameters()
+
+
+OF_CORES = {BiMamba3: PARTS[2:4], Attention: PARTS[4:6], Convolution: PARTS[:1], Identity: ()}
+SORTED: dict[type, Callable] = {UNet1D: sort_u_net, PocketDenoiser: sort_pocket}
 
 
 def parameters_by_part() -> pd.DataFrame:
@@ -51,7 +70,7 @@ def sequence_lengths(method: str, horizons: tuple[int, ...] = (4, 16)) -> pd.Dat
     """Rows (horizon, block, length, channels): what each conditioned block sees, measured while one call runs."""
     denoiser, seen, rows = sketch_denoiser(method), [], []
     for block in denoiser.conditioned_blocks():
-        block.register_forward_hook(lambda _, inputs, output: seen.append(output.shape[:0:-1]))
+        block.register_forward_hook(lambda _, inputs, output: seen.append(denoiser.length_and_channels(output)))
     for horizon in horizons:
         seen.clear()
         with torch.device("meta"):

@@ -12,13 +12,14 @@ from mp_lib.model.backends import FrozenPolicy
 
 
 @torch.no_grad()
-def features_won(policy: FrozenPolicy, cloud: np.ndarray) -> np.ndarray:
+def features_won(policy: FrozenPolicy, cloud: np.ndarray, state: np.ndarray) -> np.ndarray:
     """Of how many of the encoder's features each point of a cloud (M, 3) is the maximum: (M,) int.
 
-    The cloud is in the task's frame, as observations have it, with its padding, which may win, too. Of equal points one
-    wins.
+    The cloud is in the task's frame, as observations have it, with its padding, which may win, too; ``state`` (S,) is
+    what was seen with it. Of equal points one wins.
     """
     whole = policy.policy
-    points = torch.from_numpy(np.ascontiguousarray(cloud, np.float32)).to(policy.device)
-    winners = whole.obs_encoder.extractor.strongest(whole.normalizer.normalize("point_cloud", points[None]))
+    seen = {"point_cloud": torch.tensor(cloud)[None], "state": torch.tensor(state)[None]}
+    given = [whole.normalizer.normalize(key, each.float().to(policy.device)) for key, each in seen.items()]
+    winners = whole.obs_encoder.extractor.strongest(whole.obs_encoder.views(*given))
     return np.bincount(winners[0].cpu().numpy(), minlength=len(cloud))

@@ -59,7 +59,8 @@ def object_signal(config: TrainConfig) -> float:
     with torch.random.fork_rng():
         policy = Trainer(config, policy_config(config, spec), windows_of(config, store, spec)[0], CPU).policy.eval()
     starts = [0, *store.episode_ends[:-1]]
-    clouds = store.read(config.num_points, ["point_cloud"])["point_cloud"]
-    first = torch.from_numpy(clouds[[starts[episode] for episode in store.demo_episodes]])
-    features = policy.obs_encoder.extractor(policy.normalizer.normalize("point_cloud", first))
+    frames, keys = [starts[episode] for episode in store.demo_episodes], ("point_cloud", "state")
+    read = store.read(config.num_points, keys)
+    first = [policy.normalizer.normalize(key, torch.from_numpy(read[key][frames])) for key in keys]
+    features = policy.obs_encoder.extractor(policy.obs_encoder.views(*first))
     return float(features.std(0).mean())

@@ -109,7 +109,8 @@ class Scene:
         n, executed = fans[0].chunks.shape[1], first.config.n_action_steps
         path = self.memo.get(("done", look.call), lambda: self.paths_of(look.call, call.done[None]))
         cloud, hidden = self.cloud_and_hidden(look)
-        won = self.memo.get(("won", first, seen_by(look)), lambda: features_won(first.policy, cloud))
+        state = call.history[-1].state
+        won = self.memo.get(("won", first, seen_by(look)), lambda: features_won(first.policy, cloud, state))
         real = np.any(cloud != 0, axis=1)
         return Seen(
             look=look,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mp_lib.learning.streams import NOISE
-from mp_lib.learning.trainer import Trainer
+from mp_lib.learning.trainer import Trainer, drawn_points
 from mp_lib.model import graphs
 from mp_lib.model.stacking import flat_views, stack
 
@@ -125,6 +125,8 @@ class Group:
             batches.append(table.batch())
         noise, step, kept = map(torch.stack, zip(*draws, strict=True))
         cloud, state, actions, weights = map(torch.stack, zip(*batches, strict=True))
+        if count := self.trainers[0].config.train_points:
+            cloud = drawn_points(cloud, count, self.tables[0].generator)
         policy = self.policy
         cond = policy.obs_encoder(cloud, state)
         predicted = policy.model(policy.ddim.add_noise(actions, noise, step), step, cond, kept)

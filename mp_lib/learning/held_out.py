@@ -65,6 +65,7 @@ def windows_of(config: TrainConfig, store: ReplayBuffer, spec: TaskSpec) -> tupl
     An InputError if there are no windows of the one or the other; of the latter it names the episodes.
     """
     lengths = {key: getattr(config, key) for key in ("horizon", "n_obs_steps", "n_action_steps")}
+    lengths["hand"] = spec.hand_in_cloud
     lengths["relative"] = relative_of(config.actions, spec.state_kinds, spec.action_kinds)
     arrays, ends = store.read(config.num_points), store.episode_ends
     trained_on, held_out = split_of(config, store.demo_episodes, spec)

@@ -35,7 +35,7 @@ def standardise_features(policy: DiffusionPolicy, windows: ActionWindows) -> Non
     frames = torch.linspace(0, len(values["state"]) - 1, min(FRAMES, len(values["state"]))).long()
     cloud, state = (policy.normalizer.normalize(key, values[key][frames]) for key in ("point_cloud", "state"))
     extractor, state_mlp = encoder.extractor, encoder.state_mlp
-    of_cloud = extractor.in_parts(extractor, cloud)
+    of_cloud = extractor.in_parts(extractor, encoder.views(cloud, state))
     for last, features in ((extractor.final_projection[-1], of_cloud), (state_mlp[-1], state_mlp(state))):
         deviation, mean = torch.std_mean(features, dim=0, correction=0)
         scale = torch.where(deviation > 1e-6 * features.abs().max(), 1 / deviation, 1.0)

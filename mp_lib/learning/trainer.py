@@ -26,6 +26,12 @@ from mp_lib.system.code_cache import keep_compiled_code
 from mp_lib.system.errors import InputError
 
 
+def drawn_points(clouds: torch.Tensor, count: int, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Of clouds (…, N, 3) the same ``count`` places of all, drawn at random; all where there are no more."""
+    keys = torch.rand(clouds.shape[-2], device=clouds.device, generator=generator)
+    return clouds[..., keys.argsort()[:count], :]
+
+
 class Trainer:
     """Trains one policy on windows of demonstrations.
 
@@ -49,6 +55,7 @@ class Trainer:
         torch.manual_seed(self.streams.seed(WEIGHTS, 0))
         self.policy = build_policy(policy_config)
         self.policy.normalizer.fit(windows.values())
+        self.policy.obs_encoder.fit(self.policy.normalizer, windows.hand)
         if init:
             go_on_from(self.policy, init, config.normalizer)
         else:
@@ -70,6 +77,8 @@ class Trainer:
         torch.manual_seed(self.streams.seed(NOISE, self.step))
         (settings,) = self.optimizer.param_groups
         settings["lr"] = self.learning_rate(self.step)
+        if self.config.train_points:
+            batch["point_cloud"] = drawn_points(batch["point_cloud"], self.config.train_points)
         loss = self.policy.loss(batch)
         loss.backward()
         self.optimizer.step()

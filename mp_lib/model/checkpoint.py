@@ -36,7 +36,7 @@ from mp_lib.model.official_config import refuse_other_sizes, settings_of, task_i
 from mp_lib.model.policy import DiffusionPolicy, build_denoiser, build_policy
 from mp_lib.model.unet import UNet1D
 from mp_lib.model.weights import HUB_WEIGHTS
-from mp_lib.presets import METHODS
+from mp_lib.presets import METHODS, U_NETS
 from mp_lib.system.errors import InputError, one_line
 from mp_lib.system.files import write_atomically
 from mp_lib.system.unpickle import read_pickled_tensors
@@ -216,14 +216,14 @@ def nearest_method(weights: Mapping[str, Tensor], settings: Mapping[str, int]) -
     """The method that names and shapes of weights fit, or fit best; of two that they fit, that of their widths."""
     sizes = infer_sizes({name.removeprefix("model."): each for name, each in weights.items()})
     found, last = {}, None
-    for method, row in METHODS.items():
+    for method in U_NETS:
         try:
             with torch.device("meta"):
                 module = blank(weights, method, settings)
         except ValueError as error:  # a mixer may not be had at these widths
             last = error
             continue
-        found[method] = len(misfits(module, weights)), sizes["down_dims"] != row.down_dims
+        found[method] = len(misfits(module, weights)), sizes["down_dims"] != METHODS[method].down_dims
         if found[method] == (0, False):
             return method
     if not found:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +16,12 @@ from mp_lib.interfaces import look_up
 from mp_lib.model.actions import executed
 from mp_lib.model.blocks import conv_tail, mixer_tail
 from mp_lib.model.ddim import DDIM
-from mp_lib.model.encoder import ObsEncoder
+from mp_lib.model.encoder import HandEncoder, ObsEncoder
 from mp_lib.model.history import as_tensor, check_finite, prepare
 from mp_lib.model.normalizer import Normalizer
+from mp_lib.model.pocket import PocketDenoiser
 from mp_lib.model.unet import UNet1D
-from mp_lib.presets import METHODS, mixers_of
+from mp_lib.presets import CORE_UNITS, METHODS, Method, mixers_of
 from mp_lib.system.errors import InputError
 
 
@@ -31,23 +33,44 @@ def build_denoiser(
     step_embed_dim: int = 128,
     attention: str = "paper",
     blocks_per_level: int | None = None,
-) -> UNet1D:
-    """The U-Net of a method: forward(actions (B, T, A), step (B,), cond (B, C)) -> (B, T, A).
+) -> UNet1D | PocketDenoiser:
+    """The denoiser of a method: forward(actions (B, T, A), step (B,), cond (B, C)) -> (B, T, A).
 
     ``down_dims`` and ``blocks_per_level`` None mean the method's own. ``attention`` is "paper" (Mamba+MLP, then
     Attention+MLP) or "released" (attention never executed); DP3's methods have none either way.
     Raises a ValueError that lists the choices for an unknown method or attention.
     """
-    row = look_up(METHODS, method, "method")
-    mixers = mixers_of(method, attention)
-    return UNet1D(
-        action_dim,
-        cond_dim,
-        row.down_dims if down_dims is None else tuple(down_dims),
-        mixer_tail(mixers) if mixers else conv_tail,
-        step_embed_dim,
-        blocks_per_level or row.blocks_per_level,
-    )
+    row, mixers = look_up(METHODS, method, "method"), mixers_of(method, attention)
+    widths = row.down_dims if down_dims is None else tuple(down_dims)
+    blocks = blocks_per_level or row.blocks_per_level
+    build = FRAMES[row.frame].build
+    return build(row, mixers, action_dim, cond_dim, widths, step_embed_dim, blocks)
+
+
+def build_unet(
+    row: Method, mixers: Sequence[str], action_dim: int, cond_dim: int, widths: tuple, embed: int, blocks: int
+) -> UNet1D:
+    """A U-Net of these mixers, or of convolutions."""
+    return UNet1D(action_dim, cond_dim, widths, mixer_tail(mixers) if mixers else conv_tail, embed, blocks)
+
+
+def build_pocket(
+    row: Method, mixers: Sequence[str], action_dim: int, cond_dim: int, widths: tuple, embed: int, blocks: int
+) -> PocketDenoiser:
+    """A stack of blocks of the row's core; a ValueError for more widths than one, or one that heads do not divide."""
+    if len(widths) != 1 or widths[0] < 1 or widths[0] % CORE_UNITS[row.core]:
+        raise ValueError(f"down_dims {widths} given; {row.name} has one, a multiple of {CORE_UNITS[row.core]}")
+    return PocketDenoiser(action_dim, cond_dim, widths[0], row.core, blocks, embed)
+
+
+class Frame(NamedTuple):
+    """What methods of a kind are built of: encoder, and denoiser."""
+
+    encoder: type[ObsEncoder]
+    build: Callable[..., nn.Module]
+
+
+FRAMES = {"unet": Frame(ObsEncoder, build_unet), "pocket": Frame(HandEncoder, build_pocket)}
 
 
 class DiffusionPolicy(nn.Module):
@@ -60,7 +83,7 @@ class DiffusionPolicy(nn.Module):
     def __init__(self, config: PolicyConfig):
         super().__init__()
         self.config = config
-        self.obs_encoder = ObsEncoder(config.state_dim)
+        self.obs_encoder = FRAMES[METHODS[config.method].frame].encoder(config.state_dim)
         self.model = build_denoiser(
             config.method,
             config.action_dim,

@@ -132,6 +132,14 @@ class UNet1D(nn.Module):
         levels = (*self.down_modules, self.mid_modules, *self.up_modules)
         return [block for level in levels for block in level if isinstance(block, ConditionedBlock)]
 
+    def length_and_channels(self, output: Tensor) -> tuple[int, int]:
+        """Of what a block has given: the steps that it sees, and its width."""
+        return output.shape[2], output.shape[1]
+
+    def cond_weights(self, cond_dim: int) -> list[Tensor]:
+        """What ``cond_modulation`` multiplies a condition of that size with."""
+        return [block.cond_encoder[1].weight[:, -cond_dim:] for block in self.conditioned_blocks()]
+
     def step_modulation(self, steps: Tensor) -> Tensor:
         """What diffusion steps (K,) add to every block's scales and biases: (K, F), the constants included.
 

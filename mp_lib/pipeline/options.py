@@ -13,7 +13,10 @@ from mp_lib.presets import ATTENTION, METHODS, SCALES
 if TYPE_CHECKING:
     from mp_lib.pipeline.experiment import Experiment
 
-EXPERIMENTS = "first, main, variants, mamba3, width, attention, horizon, demonstrations, denoising, size, start, recordings, score"
+EXPERIMENTS = (
+    "first, main, variants, mamba3, pocket, core, width, attention, horizon, demonstrations, denoising, size, start, "
+    "recordings, score"
+)
 ENGINES = ("papermill", "snakemake")
 
 

@@ -16,6 +16,7 @@ from mp_lib.system.paths import figures_path, notebooks_path, package
 MEASURED_ANEW = {  # in 06_efficiency
     "smoke": (),
     "quick": ("dp3_mamba_hydra",),
+    "pocket": ("pocket_mamba",),
     **dict.fromkeys(("standard", "paper"), tuple(METHODS)),
 }
 

@@ -29,6 +29,12 @@ def by_backend(*backends: str, **where) -> dict[str, pd.DataFrame]:
     return {each: efficiency.pick(rows, backend=each).set_index(["method", "attention"]) for each in backends}
 
 
+def kinds_in(*known: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The kinds of methods of which all of these have rows, in their usual order."""
+    shared = set.intersection(*map(set, known))
+    return [kind for kind in kinds() if kind in shared]
+
+
 def below(*tables: pd.DataFrame) -> str:
     """The line below a table from the benchmark: where, at which commit and how evenly its rows were measured."""
     rows = pd.concat(tables)
@@ -72,7 +78,7 @@ def horizons() -> str:
         for row in kept.itertuples()
     }
     lengths = sorted({*kept["horizon"]})
-    rows = [(kind, [cells[*kind, length] for length in lengths]) for kind in kinds()]
+    rows = [(kind, [cells[*kind, length] for length in lengths]) for kind in kinds_in({key[:2] for key in cells})]
     return by_kind([f"horizon {length}" for length in lengths], rows) + below(kept)
 
 
@@ -84,7 +90,10 @@ def backends() -> str:
         for what, where in asked.items()
         for name, table in by_backend("torch", "onnx", **where).items()
     }
-    rows = [(kind, [milliseconds(table, kind, ".0f") for table in by.values()]) for kind in kinds()]
+    rows = [
+        (kind, [milliseconds(table, kind, ".0f") for table in by.values()])
+        for kind in kinds_in(*(table.index for table in by.values()))
+    ]
     return by_kind(by, rows) + below(*by.values())
 
 
@@ -93,7 +102,7 @@ def steps() -> str:
     by, rows = by_backend("torch", "matrix_products", **efficiency.STEP), []
     ours, products = (table["median_seconds"] for table in by.values())
     unit = ours["simple_dp3", ""]
-    for kind in kinds():
+    for kind in kinds_in(ours.index, products.index):
         times = [f"{ours[kind]:.2f} s", f"{ours[kind] / unit:.1f}", f"{products[kind] / unit:.1f}"]
         rows.append((kind, [*times, f"{1 / by['torch'].loc[kind, 'ratio_to_official']:.1f} times"]))
     names = [
@@ -114,7 +123,8 @@ def floors() -> str:
         "matrix_products": "bare products",
     }
     by = by_backend(*names, **efficiency.CALL)
-    rows = [(kind, [milliseconds(table, kind, ".1f") for table in by.values()]) for kind in kinds()]
+    shared = kinds_in(*(table.index for table in by.values()))
+    rows = [(kind, [milliseconds(table, kind, ".1f") for table in by.values()]) for kind in shared]
     return by_kind(names.values(), rows) + below(*by.values())
 
 
@@ -126,7 +136,7 @@ def weights() -> str:
         policy = Subject(*kind, 16).sketch()
         before = size(denoiser_weights(policy.model))
         after = size(denoiser_weights(round_layers(policy).model))
-        rows.append((kind, [f"{before / 1e6:.0f}", f"{after / 1e6:.0f}"]))
+        rows.append((kind, [f"{each / 1e6:.{int(each < 1e7)}f}" for each in (before, after)]))
     return by_kind(["float32", "`bfloat16`"], rows)
 
 

@@ -15,6 +15,12 @@ A_TASK_OF_EACH_SUITE = (DEFAULT_TASK, "adroit_hammer", "dexart_laptop")
 SHORT_TASKS = tuple(task for task in PAPER_TASKS if not task.startswith("dexart"))  # ten demonstrations, not a hundred
 # Where neither all methods nor none succeed at quick (``mp_lib.study.tables.telling_table`` of the kept rows).
 TELLING_TASKS = ("adroit_hammer", "adroit_pen", *SHORT_TASKS[3:])
+# The ten of HDP3 (arXiv 2605.01581), of which six are the paper's.
+POCKET_TASKS = (
+    *SHORT_TASKS,
+    *(f"metaworld_{task}" for task in ("hand-insert", "pick-place-wall", "push", "reach-wall")),
+)
+POCKETS = tuple(name for name, method in METHODS.items() if method.frame == "pocket")
 CONTRASTED = ("dp3", "dp3_narrow", "dp3_mamba", "dp3_mamba_hydra")  # where all seven would take too long
 MAMBA = tuple(name for name in PAPER_METHODS if METHODS[name].mixer)
 VARIANTS = tuple(name for name, method in METHODS.items() if method.mixer)
@@ -22,10 +28,10 @@ VARIANTS = tuple(name for name, method in METHODS.items() if method.mixer)
 MARGIN = 0.05  # differences below which two methods count as alike: as many points as the paper claims at most
 MOST_TRAININGS = 8  # of a method on a task, where more would be needed to tell methods apart
 
-SEEDS = {"smoke": (0,), "quick": (0, 1, 2), "standard": (0, 1, 2), "paper": (0, 1, 2)}
+SEEDS = dict.fromkeys(SCALES, (0, 1, 2)) | {"smoke": (0,)}
 FIVE = (0, 1, 2, 3, 4)
 BETWEEN_RECORDINGS = 100  # environment seeds, of which ten or so give ten demonstrations
-ONE_TASK = {"smoke": (DEFAULT_TASK,), "quick": (DEFAULT_TASK,), "standard": SHORT_TASKS, "paper": SHORT_TASKS}
+ONE_TASK = dict.fromkeys(SCALES, (DEFAULT_TASK,)) | dict.fromkeys(("standard", "paper"), SHORT_TASKS)
 TWO_TASKS = ONE_TASK | {"quick": (DEFAULT_TASK, "adroit_hammer")}
 
 
@@ -145,6 +151,22 @@ DESIGNS = {
             tasks=ONE_TASK | {"quick": TELLING_TASKS},
         ),
         Design(
+            "pocket",
+            "A policy for the pocket",
+            "How often does a policy of less than half a million parameters succeed?",
+            ("pocket_mamba", "simple_dp3"),
+            tasks=dict.fromkeys(SCALES, POCKET_TASKS) | {"smoke": (DEFAULT_TASK,)},
+            reference="pocket_mamba",
+        ),
+        Design(
+            "core",
+            "Whether the state space matters",
+            "Does the state-space mixer of a small policy help, or would attention, convolution or no mixing do?",
+            POCKETS,
+            tasks=dict.fromkeys(SCALES, TELLING_TASKS) | {"smoke": (DEFAULT_TASK,)},
+            reference="pocket_mamba",
+        ),
+        Design(
             "width",
             "Convolution of the same width",
             "Is a DP3 of Mamba Policy's widths as good, without any state-space block?",
@@ -184,7 +206,7 @@ DESIGNS = {
             CONTRASTED,
             varied="denoising steps",
             drawn="conditions",
-            arms=arms_over((1, 2, 4, 10), lambda steps: {"num_inference_steps": steps}),
+            arms=arms_over((1, 2, 4, 10), lambda steps: {"num_train_steps": 100, "num_inference_steps": steps}),
             reference="10",
             after_training=True,
         ),

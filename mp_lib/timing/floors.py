@@ -13,7 +13,7 @@ from mp_lib.model.policy import DiffusionPolicy
 from mp_lib.timing.subjects import Subject, inputs_of
 
 MIXING_LAYERS = ("dt_proj", "dt_proj_b", "fc_D", "conv1d", "conv1d_b")  # parts of what mixes the steps
-MADE_ONCE = ("cond_encoder", "diffusion_step_encoder")  # parts of what makes the modulation
+MADE_ONCE = ("cond_encoder", "diffusion_step_encoder", "of_cond", "of_step")  # parts of what makes the modulation
 # A training step reads them for the prediction, for the gradient and in AdamW, there with gradient and two moments.
 READS_OF_A_STEP, READS_OF_A_GRADIENT = 6, 2
 
@@ -29,9 +29,8 @@ def bytes_read(policy: DiffusionPolicy, what: str) -> int:
 
     Weights that fit into a cache may be read from there, so a chunk of a small method can be below its floor.
     """
-    encoder, blocks = [*policy.obs_encoder.parameters()], policy.model.conditioned_blocks()
-    cond_dim = policy.config.n_obs_steps * policy.obs_encoder.size
-    once = size([*encoder, *(block.cond_encoder[1].weight[:, -cond_dim:] for block in blocks)])
+    encoder = [*policy.obs_encoder.parameters()]
+    once = size([*encoder, *policy.model.cond_weights(policy.config.n_obs_steps * policy.obs_encoder.size)])
     call = size(denoiser_weights(policy.model))
     chunk = once + policy.config.num_inference_steps * call
     read = {

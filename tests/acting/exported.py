@@ -7,7 +7,7 @@ from mp_lib.config import PolicyConfig
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.noise import chunk_noise
 from mp_lib.model.policy import build_policy
-from mp_lib.presets import METHODS
+from tests.conftest import small_widths
 
 KINDS = {"state_kinds": "position:3 quaternion:4 gripper:1", "action_kinds": "position:3 quaternion:4 gripper:1"}
 
@@ -15,7 +15,7 @@ KINDS = {"state_kinds": "position:3 quaternion:4 gripper:1", "action_kinds": "po
 def make_policy(method="simple_dp3", state_dim=9, action_dim=4, **numbers):
     """A policy of a method at small widths with a normaliser that has a constant and a still number."""
     torch.manual_seed(0)
-    widths = tuple(width // 4 for width in METHODS[method].down_dims)
+    widths = small_widths(method)
     numbers = {"down_dims": widths, "num_points": 32} | numbers
     policy = build_policy(PolicyConfig(method, state_dim, action_dim, **numbers)).eval()
     state, action = torch.randn(50, state_dim), torch.randn(50, action_dim) / 3 + 0.1

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from mp_lib.insight.critical_points import features_won
+from tests.conftest import TOY
 from tests.insight.toy_policy import toy_policy
 
-POINTS = 60
+POINTS, STATE = 60, np.zeros(TOY.state_dim, np.float32)
 
 
 @pytest.fixture
@@ -27,11 +28,11 @@ def feature(policy, cloud):
 
 
 def test_every_feature_is_won_once(policy, cloud):
-    assert features_won(policy, cloud).sum() == policy.policy.obs_encoder.extractor.mlp[-2].normalized_shape[0]
+    assert features_won(policy, cloud, STATE).sum() == policy.policy.obs_encoder.extractor.mlp[-2].normalized_shape[0]
 
 
 def test_without_those_that_win_none_the_policy_sees_the_same(policy, cloud):
-    won = features_won(policy, cloud)
+    won = features_won(policy, cloud, STATE)
     assert 0 < np.count_nonzero(won) < POINTS
     np.testing.assert_allclose(feature(policy, cloud[won > 0]), feature(policy, cloud), atol=1e-6)
     for winner in np.flatnonzero(won):

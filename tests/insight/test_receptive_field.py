@@ -7,7 +7,7 @@ import torch
 from mp_lib.insight import receptive_field
 from mp_lib.insight.receptive_field import receptive_field as field_of
 from mp_lib.model.policy import build_denoiser
-from mp_lib.presets import METHODS
+from mp_lib.presets import METHODS, U_NETS
 
 HORIZON, ACTIONS, COND = 8, 3, 10
 
@@ -17,7 +17,8 @@ def test_a_row_is_what_autograd_says_of_single_entries(method, monkeypatch):
     monkeypatch.setattr(receptive_field, "ROWS", 7)  # does not divide the number of entries
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        denoiser = build_denoiser(method, ACTIONS, COND, (32, 64, 64)).double().eval().requires_grad_(False)
+        widths = (32, 64, 64) if method in U_NETS else (32,)
+        denoiser = build_denoiser(method, ACTIONS, COND, widths).double().eval().requires_grad_(False)
         actions, cond = torch.randn(2, HORIZON, ACTIONS).double(), torch.randn(2, COND).double()
     step = torch.tensor([3.0, 50.0]).double()
     found = field_of(denoiser, actions, step, cond)

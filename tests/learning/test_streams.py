@@ -11,7 +11,7 @@ from mp_lib.data.windows import ActionWindows
 from mp_lib.learning.streams import BATCHES, NOISE, WEIGHTS, Streams
 from mp_lib.learning.trainer import Trainer
 from mp_lib.model.checkpoint import load_tensors, save_tensors
-from mp_lib.presets import METHODS
+from mp_lib.presets import U_NETS
 
 POLICY = PolicyConfig("simple_dp3", 3, 2, horizon=4, n_action_steps=3, num_points=8, down_dims=(32, 32, 32))
 LENGTHS = {"horizon": 4, "n_obs_steps": 2, "n_action_steps": 3}
@@ -43,7 +43,7 @@ def test_no_two_streams_or_items_are_alike():
 
 
 OTHERS = {
-    **{f"method {method}": (replace(POLICY, method=method), None, 0) for method in METHODS if method != POLICY.method},
+    **{f"method {method}": (replace(POLICY, method=method), None, 0) for method in U_NETS if method != POLICY.method},
     "attention": (replace(POLICY, attention="released"), None, 0),
     "horizon": (replace(POLICY, horizon=8), None, 0),
     "seed": (POLICY, None, 1),

@@ -14,7 +14,7 @@ from mp_lib.model import backends
 from mp_lib.model.backends import BACKENDS, GraphPolicy, freeze
 from mp_lib.model.policy import build_policy
 from mp_lib.presets import ATTENTION, METHODS
-from tests.conftest import TOY
+from tests.conftest import TOY, small_widths
 
 EXPORTS = [("simple_dp3", "paper", "onnx"), ("simple_dp3", "paper", "torch")]
 SLOW = [
@@ -27,7 +27,7 @@ SLOW = [
 
 def make_policy(method, attention="paper"):
     torch.manual_seed(0)
-    widths = tuple(width // 4 for width in METHODS[method].down_dims)
+    widths = small_widths(method)
     return build_policy(PolicyConfig(method, 9, 4, attention=attention, down_dims=widths, num_points=32)).eval()
 
 

@@ -20,6 +20,7 @@ from mp_lib.model.checkpoint import load_policy, load_tensors, save_policy, save
 from mp_lib.model.policy import build_policy
 from mp_lib.presets import METHODS
 from mp_lib.system import files
+from tests.conftest import small_widths
 
 TINY = PolicyConfig(
     "simple_dp3", 3, 2, horizon=4, n_action_steps=3, down_dims=(8, 8, 8), step_embed_dim=8, num_points=8
@@ -45,7 +46,7 @@ def same_tensors(first, second):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_policy_comes_back_to_the_bit(tmp_path, method):
     torch.manual_seed(0)
-    widths = tuple(width // 4 for width in METHODS[method].down_dims)
+    widths = small_widths(method)
     policy = build_policy(
         PolicyConfig(method, 3, 2, attention="released", down_dims=widths, num_points=8, num_inference_steps=3)
     )

@@ -16,7 +16,7 @@ from mp_lib.config import PolicyConfig
 from mp_lib.model.checkpoint import from_official, load_policy
 from mp_lib.model.official_config import FIXED, find, settings_of, task_in
 from mp_lib.model.policy import DiffusionPolicy, build_policy
-from mp_lib.presets import METHODS
+from mp_lib.presets import U_NETS
 from mp_lib.system.errors import InputError
 from mp_lib.system.unpickle import read_pickled_tensors
 from tests.model.test_official import make_policy, narrow, official_state_dict, save_as_released
@@ -131,11 +131,13 @@ def test_three_observed_steps_are_read_and_must_agree_with_the_weights():
     assert from_official(weights).config.horizon == 8  # nobody says; a multiple of 4 that three observed steps fit
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", U_NETS)
 def test_the_method_is_known_by_names_and_shapes(method):
     policy = from_official(weights_of(method))
     # The two DP3 differ in widths alone; a quarter of the one's are the other's, a quarter of those are nobody's.
-    assert policy.config.method == {"dp3": "dp3_narrow", "dp3_narrow": "dp3"}.get(method, method)
+    # Both directions of Mamba-3 have the weights of one.
+    alike = {"dp3": "dp3_narrow", "dp3_narrow": "dp3", "dp3_mamba_v3_bi": "dp3_mamba_v3"}
+    assert policy.config.method == alike.get(method, method)
     expected = build_policy(PolicyConfig(method, 9, 4, attention="released", down_dims=narrow(method))).model
     bare = from_official(make_policy(method).model.state_dict())
     assert bare.state_dict().keys() == expected.state_dict().keys()

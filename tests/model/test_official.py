@@ -13,7 +13,7 @@ import torch
 from mp_lib.config import PolicyConfig
 from mp_lib.model.checkpoint import from_official
 from mp_lib.model.policy import build_denoiser, build_policy
-from mp_lib.presets import METHODS
+from mp_lib.presets import METHODS, U_NETS
 from mp_lib.system.unpickle import read_pickled_tensors
 
 MAMBAS = [name for name, method in METHODS.items() if method.mixer]
@@ -55,7 +55,7 @@ def save_as_released(path, policy, **more):
     )
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", U_NETS)
 def test_policy_file_gives_the_same_actions_as_its_weights(method, tmp_path):
     policy = make_policy(method)
     save_as_released(tmp_path / "x.ckpt", policy)
@@ -82,7 +82,7 @@ def test_attention_is_named_as_never_run(method, tmp_path, caplog):
     assert len(weights) == policy.import_report["loaded"] + len(policy.import_report["left_out"])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", U_NETS)
 def test_bare_unet_gives_a_denoiser(method):
     policy = make_policy(method)
     denoiser = from_official(policy.model.state_dict(), method)

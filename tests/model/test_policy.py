@@ -6,7 +6,7 @@ import torch
 from mp_lib.config import PolicyConfig
 from mp_lib.model.normalizer import Normalizer
 from mp_lib.model.policy import build_policy
-from mp_lib.presets import ATTENTION, METHODS
+from mp_lib.presets import ATTENTION, METHODS, U_NETS
 
 EVERY = [(method, attention) for method in METHODS for attention in ATTENTION]
 SETTINGS = [(16, 2, 8), (4, 2, 3), (4, 1, 4), (32, 16, 16), (8, 1, 1)]  # (T, To, Ta)
@@ -24,7 +24,7 @@ def make_policy(method="dp3_mamba_v2", attention="paper", horizon=4, n_obs_steps
         n_obs_steps=n_obs_steps,
         n_action_steps=n_action_steps,
         num_points=8,
-        down_dims=(32, 32),
+        down_dims=(32, 32) if method in U_NETS else (32,),
     )
     policy = build_policy(config).eval()
     batch = make_batch(config, 20)

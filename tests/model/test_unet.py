@@ -9,7 +9,7 @@ from mp_lib.model.blocks import FEW_ROWS, MLP, ConditionedBlock, Conv1d, ConvBlo
 from mp_lib.model.loops import add_masked
 from mp_lib.model.policy import build_denoiser
 from mp_lib.model.unet import StepEmbedding, UNet1D, Upsample
-from mp_lib.presets import ATTENTION, METHODS, PAPER_METHODS, mixers_of
+from mp_lib.presets import ATTENTION, METHODS, PAPER_METHODS, U_NETS, mixers_of
 
 EVERY = [(method, attention) for method in METHODS for attention in ATTENTION]
 COND = 256
@@ -50,7 +50,8 @@ def count(module):
 def narrow(method, attention="paper", action_dim=5, cond_dim=24):
     """The denoiser with small widths, in evaluation mode: no drop-path."""
     torch.manual_seed(0)
-    return build_denoiser(method, action_dim, cond_dim, (32, 64, 96), step_embed_dim=32, attention=attention).eval()
+    widths = (32, 64, 96) if method in U_NETS else (32,)
+    return build_denoiser(method, action_dim, cond_dim, widths, step_embed_dim=32, attention=attention).eval()
 
 
 def inputs(horizon, action_dim=5, cond_dim=24, batch=3):
@@ -101,7 +102,7 @@ def test_at_horizon_4_most_decays_learn_nothing(method):
     assert idle == {f"{level}.{block}" for level in levels for block in (0, 1)}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", U_NETS)
 def test_released_has_no_attention_and_paper_has_one_a_mixer(method):
     mixers = [type(module).__name__ for module in narrow(method, "released").modules()]
     assert "Attention" not in mixers
@@ -116,7 +117,7 @@ def test_released_has_no_attention_and_paper_has_one_a_mixer(method):
 @pytest.mark.parametrize(
     ("horizon", "lengths"), [(4, [4, 4, 2, 2, *6 * [1], 2, 2]), (16, [16, 16, 8, 8, *6 * [4], 8, 8])]
 )
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", U_NETS)
 def test_the_lengths_that_the_blocks_see(method, horizon, lengths):
     model, seen = narrow(method), []
     for module in model.modules():
@@ -146,8 +147,9 @@ def test_a_horizon_that_halving_does_not_fit_is_refused(horizon):
 
 
 def test_an_unknown_method_or_attention_lists_the_choices():
-    with pytest.raises(ValueError, match=f"unknown method 'mamba'; choose one of: {', '.join(METHODS)}"):
+    with pytest.raises(ValueError, match="unknown method 'mamba'; choose one of: dp3_mamba, ") as raised:
         build_denoiser("mamba", 4, COND)
+    assert all(name in str(raised.value) for name in METHODS)
     with pytest.raises(ValueError, match=f"unknown attention 'none'; choose one of: {', '.join(ATTENTION)}"):
         build_denoiser("dp3_mamba", 4, COND, attention="none")
 

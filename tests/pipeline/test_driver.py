@@ -23,7 +23,7 @@ from tests.pipeline.conftest import run_pipeline
 @pytest.mark.parametrize(
     ("arguments", "listed"),
     [
-        (["huge"], "smoke, quick, standard, paper"),
+        (["huge"], "smoke, quick, pocket, standard, paper"),
         (["smoke", "--task", "metaworld_drawer"], "metaworld_drawer-open"),
         (["smoke", "--methods", "mamba"], "dp3_mamba_hydra"),
         (["smoke", "--attention", "none"], "released"),

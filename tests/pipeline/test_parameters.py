@@ -10,7 +10,6 @@ import pytest
 from mp_lib.config import UNNAMED, scale_config
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.parameters import MAY_BE_EMPTY, check_parameters, parameters_of, run_config
-from mp_lib.presets import METHODS
 from mp_lib.study.designs import DESIGNS
 from mp_lib.system.errors import InputError
 from tests import ROOT
@@ -60,7 +59,7 @@ IMPOSSIBLE = [
     ("03_train", {"seed": [5, 6]}, "it is one int, such as 5; by papermill: -p seed 5$"),
     *((book, {name: 10**30}, f"{name} 10* given; it must be at least") for book, name in EVERY if name in HUGE),
     *((book, {name: value}, "choose one of: ") for book, name in SINGLE for value in ("", None)),
-    ("06_efficiency", {"anew": "mamba"}, f"unknown method 'mamba'; choose one of: {', '.join(METHODS)}"),
+    ("06_efficiency", {"anew": "mamba"}, "unknown method 'mamba'; choose one of: dp3_mamba, pocket_mamba, "),
 ]
 
 

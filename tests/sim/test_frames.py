@@ -155,3 +155,15 @@ def test_environments_have_all_that_is_asked_of_one(make_env, task):
     asked = {name for name in vars(Environment) if not name.startswith("_")} | {*Environment.__annotations__}
     assert {"to_world", "eye", "hand", "branch", "depth_backend"} <= asked
     assert all(hasattr(env, name) for name in asked)
+
+
+@one_a_suite
+def test_a_state_tells_where_the_hand_is_in_the_cloud(task):
+    if not TASKS[task].hand_in_cloud:
+        pytest.skip("states have angles alone")
+    env = TASKS[task].make_env(num_points=64)
+    for steps in (0, 40):
+        advance(env, task, 0, steps)
+        place = np.array(TASKS[task].hand_in_cloud) @ [*env.observe().state, 1]
+        assert np.linalg.norm(env.to_world(place) - env.hand()) < 0.05
+    env.close()

@@ -201,7 +201,7 @@ def test_ablations_show_what_was_run_and_name_the_command_for_what_was_not(tmp_p
     heads = [each.data for each in shown if isinstance(each, Markdown)]
     assert len(heads) == len(ABLATIONS)
     for name, head in zip(ABLATIONS, heads, strict=True):
-        assert ("Not run yet" in head) == (name not in ("attention", "variants", "width"))
+        assert ("Not run yet" in head) == (name not in ("attention", "variants", "mamba3", "width"))
         assert f"--experiment {name}" in head or "run here" in head
     assert (tmp_path / "figures" / "07_attention_smoke.pdf").exists()
     table = ablations.arm_table(DESIGNS["attention"], runs_of_design(DESIGNS["attention"], "smoke"))
@@ -293,7 +293,7 @@ def test_the_papers_tables_have_a_row_a_task_that_was_run_and_what_is_typed_in_a
 
 def test_keeping_refuses_an_unknown_scale_in_one_line(capsys):
     assert main(["keep", "--scales", "huge"]) == 2
-    assert "unknown scale 'huge'; choose one of: smoke, quick, standard, paper" in capsys.readouterr().err
+    assert "unknown scale 'huge'; choose one of: smoke, quick, pocket, standard, paper" in capsys.readouterr().err
     assert not kept_path().exists()
 
 

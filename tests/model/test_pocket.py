@@ -1,0 +1,72 @@
+"""The pocket frame: small, the same for every core, and an encoder that sees from the hand."""
+
+import pytest
+import torch
+
+from mp_lib.config import PolicyConfig
+from mp_lib.model.encoder import HandEncoder
+from mp_lib.model.normalizer import Normalizer
+from mp_lib.model.pocket import CORES
+from mp_lib.model.policy import build_policy
+from mp_lib.presets import CORE_UNITS, METHODS
+from mp_lib.sim.tasks import TASKS
+
+POCKETS = [name for name, row in METHODS.items() if row.frame == "pocket"]
+MOST = 500_000  # parameters of a pocket policy, its encoder included
+
+
+def count(module):
+    return sum(each.numel() for each in module.parameters())
+
+
+def make(method, state_dim=9, action_dim=4):
+    torch.manual_seed(0)
+    return build_policy(PolicyConfig(method, state_dim, action_dim, num_train_steps=2, num_inference_steps=2))
+
+
+def test_every_core_has_a_method_and_a_unit():
+    assert {METHODS[name].core for name in POCKETS} == {*CORES} == {*CORE_UNITS}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_pocket_policy_is_small_and_as_large_with_every_core(task):
+    with torch.device("meta"):
+        counts = {name: count(make(name, TASKS[task].state_dim, TASKS[task].action_dim)) for name in POCKETS}
+    assert max(counts.values()) <= MOST
+    assert max(counts.values()) < 1.025 * min(counts.values())
+
+
+@pytest.mark.parametrize("method", POCKETS)
+def test_only_without_mixing_a_step_sees_no_other(method):
+    denoiser = make(method).model
+    actions = torch.randn(1, 16, 4, requires_grad=True)
+    denoiser(actions, torch.zeros(1), torch.randn(1, 384))[0, 8].sum().backward()
+    reached = actions.grad[0].abs().amax(-1) > 0
+    expected = {"identity": 1, "convolution": 13}.get(METHODS[method].core, 16)  # three times two steps to each side
+    assert int(reached.sum()) == expected and reached[8]
+
+
+def fitted(hand):
+    torch.manual_seed(0)
+    encoder, normalizer = HandEncoder(5), Normalizer({"point_cloud": 3, "state": 5})
+    clouds, states = torch.randn(40, 30, 3) * torch.tensor([0.2, 1.0, 3.0]) + 4, torch.randn(40, 5) - 2
+    normalizer.fit({"point_cloud": clouds, "state": states})
+    encoder.fit(normalizer, hand)
+    return encoder, normalizer, clouds, states
+
+
+def test_points_are_told_as_seen_from_the_hand_in_metres():
+    hand = torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
+    encoder, normalizer, clouds, states = fitted(hand)
+    views = encoder.views(normalizer.normalize("point_cloud", clouds), normalizer.normalize("state", states))
+    away = clouds - (states @ hand[:, :-1].T + hand[:, -1])[:, None]
+    torch.testing.assert_close(views[..., :3], normalizer.normalize("point_cloud", clouds))
+    torch.testing.assert_close(views[..., 3:6], torch.tanh(away / 0.1), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(views[..., 6:], torch.tanh(away / 0.4), rtol=1e-4, atol=1e-3)
+
+
+def test_without_a_hand_they_are_told_from_the_middle():
+    encoder, normalizer, clouds, states = fitted(None)
+    views = encoder.views(normalizer.normalize("point_cloud", clouds), normalizer.normalize("state", states))
+    middle = (clouds.flatten(0, 1).amax(0) + clouds.flatten(0, 1).amin(0)) / 2
+    torch.testing.assert_close(views[..., 6:], torch.tanh((clouds - middle) / 0.4), rtol=1e-4, atol=1e-4)
