@@ -121,12 +121,13 @@ class Group:
         """The loss of every run (K,) on its next batch."""
         draws, batches = [], []
         for trainer, table in zip(self.trainers, self.tables, strict=True):
+            cloud, *others = table.batch()
+            if count := trainer.config.train_points:
+                cloud = drawn_points(cloud, count, table.generator)
+            batches.append((cloud, *others))
             draws.append(trainer.policy.draw(trainer.config.batch_size, table.generator))
-            batches.append(table.batch())
         noise, step, kept = map(torch.stack, zip(*draws, strict=True))
         cloud, state, actions, weights = map(torch.stack, zip(*batches, strict=True))
-        if count := self.trainers[0].config.train_points:
-            cloud = drawn_points(cloud, count, self.tables[0].generator)
         policy = self.policy
         cond = policy.obs_encoder(cloud, state)
         predicted = policy.model(policy.ddim.add_noise(actions, noise, step), step, cond, kept)

@@ -37,4 +37,5 @@ class Training(NamedTuple):
 
     def shape(self) -> tuple:
         """What runs have in common that can be trained as one."""
-        return policy_config(self.config, self.spec.with_state(self.store.shapes["state"][0])), self.config.batch_size
+        policy = policy_config(self.config, self.spec.with_state(self.store.shapes["state"][0]))
+        return policy, self.config.batch_size, self.config.train_points

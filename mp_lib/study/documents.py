@@ -13,7 +13,7 @@ import pandas as pd
 from mp_lib.presets import METHODS, kind_name
 from mp_lib.study import acting_tables, claims, costs
 from mp_lib.study.runs import choose_runs
-from mp_lib.study.search import search_table
+from mp_lib.study.search import pocket_table, search_table
 from mp_lib.study.sentences import count, join
 from mp_lib.study.spread import spread_table
 from mp_lib.study.tables import episodes_cell, markdown, success_cell, success_table
@@ -132,6 +132,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "minutes": minutes,
     "spread": spread,
     "search": lambda: markdown(search_table()),
+    "search-pocket": lambda: markdown(pocket_table()),
     "chunks": costs.chunks,
     "horizons": costs.horizons,
     "backends": costs.backends,

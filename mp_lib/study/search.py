@@ -56,3 +56,15 @@ def search_table() -> pd.DataFrame:
             cells[f"`{task}`"] = f"{own.mean():.0f} ({told}{count(len(own), 'training')})" if len(own) else ""
         rows.append({"lever": what} | cells)
     return pd.DataFrame(rows)
+
+
+def pocket_table() -> pd.DataFrame:
+    """The search for pocket_mamba: a row a try, in its order, and on each task its success in percent.
+
+    A row of data/results/search_pocket.csv is one training and how many of 50 episodes succeeded, on environment seeds
+    from 20000 on.
+    """
+    found = pd.read_csv(supplied(results_path("search_pocket.csv")))
+    found["rate"] = (100 * found["successes"] / found["episodes"]).round().astype(int).astype(str)
+    wide = found.pivot_table(index="what", columns="task", values="rate", aggfunc=", ".join, sort=False, fill_value="")
+    return wide.loc[list(dict.fromkeys(found["what"]))].rename(columns="`{}`".format).rename_axis("try").reset_index()

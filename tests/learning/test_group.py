@@ -87,6 +87,22 @@ def test_a_group_of_one_trains_as_the_plain_trainer(method):
     close(one, plain)
 
 
+def test_points_are_drawn_as_alone():
+    """Each of a group draws its own; a training that takes all points draws none."""
+    few = {"train_points": 5}
+    plain, one = make_trainer("simple_dp3", device=DEVICE, **few), grouped("simple_dp3", **few)
+    steps = plain.steps_per_epoch - 1
+    expected = torch.stack([plain.update() for _ in range(steps)])
+    torch.testing.assert_close(train([one], steps)[:, 0], expected, rtol=1e-5, atol=1e-6)
+    pair = [grouped("simple_dp3", seed=seed, **few) for seed in (0, 1)]
+    together = train(pair, steps)
+    torch.testing.assert_close(together[:, 0], expected, rtol=1e-5, atol=1e-6)
+    alone = train([grouped("simple_dp3", seed=1, **few)], steps)
+    torch.testing.assert_close(together[:, 1:], alone, rtol=1e-5, atol=1e-6)
+    whole = make_trainer("simple_dp3", device=DEVICE)
+    assert not torch.equal(torch.stack([whole.update() for _ in range(steps)]), expected)
+
+
 def test_relative_actions_are_drawn_as_alone():
     """Their rows are those of the windows, which are more than the frames."""
     plain, one = (make_trainer(device=DEVICE, form=form, windows=relative_windows()) for form in ("torch", "cuda"))

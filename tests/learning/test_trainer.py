@@ -10,7 +10,7 @@ from mp_lib.config import PolicyConfig, scale_config
 from mp_lib.data.windows import ActionWindows
 from mp_lib.learning.trainer import Trainer
 from mp_lib.model.checkpoint import load_tensors
-from mp_lib.presets import METHODS
+from mp_lib.presets import METHODS, U_NETS
 
 FEW = ["simple_dp3", "dp3_mamba_v2", "dp3_mamba_bi"]
 CPU = torch.device("cpu")
@@ -29,7 +29,8 @@ def make_windows(frames=30, **more):
 def make_trainer(method="simple_dp3", seed=0, device=CPU, form="torch", windows=None, **changes):
     usual = {"batch_size": 8, "num_steps": 20, "warmup_steps": 2, "horizon": 4, "n_action_steps": 3, "num_points": 8}
     config = scale_config("smoke", "toy", method, seed, **usual | changes)
-    policy_config = PolicyConfig(method, 3, 2, horizon=4, n_action_steps=3, num_points=8, down_dims=(32, 32, 32))
+    widths = (32, 32, 32) if method in U_NETS else (32,)
+    policy_config = PolicyConfig(method, 3, 2, horizon=4, n_action_steps=3, num_points=8, down_dims=widths)
     return Trainer(config, policy_config, windows or make_windows(), device, form)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from mp_lib.drawing import plots
 from mp_lib.drawing.display import show_grouped
+from mp_lib.presets import PAPER_METHODS
 from mp_lib.study import cost_reading, efficiency
 from mp_lib.study.efficiency import read_table
 from mp_lib.timing.benchmark import Measurement
@@ -47,7 +48,7 @@ def test_what_another_device_has_not_measured_is_taken_from_one_that_has(monkeyp
         (efficiency.CHUNK | {"backend": "torch"}, "GPU"),
     ):
         rows = efficiency.measured_rows("median_seconds", **where)
-        assert {*rows["device"]} == {device} and len(rows) == len(efficiency.kinds())
+        assert {*rows["device"]} == {device} and len(rows) == len(efficiency.kinds(PAPER_METHODS))
 
 
 def test_ratios_that_were_not_noted_are_quotients_of_rows_of_one_sheet(made_up):
