@@ -124,7 +124,8 @@ class Group:
             cloud, *others = table.batch()
             if count := trainer.config.train_points:
                 cloud = drawn_points(cloud, count, table.generator)
-            batches.append((cloud, *others))
+            views = trainer.policy.obs_encoder.views  # what is no weight is not stacked
+            batches.append((views(cloud, others[0]), *others))
             draws.append(trainer.policy.draw(trainer.config.batch_size, table.generator))
         noise, step, kept = map(torch.stack, zip(*draws, strict=True))
         cloud, state, actions, weights = map(torch.stack, zip(*batches, strict=True))

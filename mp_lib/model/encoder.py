@@ -84,7 +84,8 @@ class PointNet(nn.Module):
 class ObsEncoder(nn.Module):
     """Observations of To steps to one condition: point_cloud (B, To, N, 3), state (B, To, S) -> (B, To · 128).
 
-    64 features from the cloud and 64 from the state a step, as in DP3.
+    64 features from the cloud and 64 from the state a step, as in DP3. Points that have all ``channels`` are taken as they
+    are.
     """
 
     channels = 3  # of each point
@@ -103,13 +104,13 @@ class ObsEncoder(nn.Module):
         self.size = point_features + out
 
     def forward(self, point_cloud: Tensor, state: Tensor) -> Tensor:
-        batch, num_obs = state.shape[:2]
-        points = self.views(point_cloud.flatten(0, 1), state.flatten(0, 1))
-        cloud = self.extractor(points).unflatten(0, (batch, num_obs))
+        if point_cloud.shape[-1] != self.channels:
+            point_cloud = self.views(point_cloud, state)
+        cloud = self.extractor(point_cloud.flatten(0, 1)).unflatten(0, state.shape[:2])
         return torch.cat([cloud, self.state_mlp(state)], dim=-1).flatten(1)
 
     def views(self, points: Tensor, state: Tensor) -> Tensor:
-        """What the MLP sees of points (M, N, 3) where the state is (M, S): (M, N, channels)."""
+        """What the MLP sees of points (…, N, 3) where the state is (…, S): (…, N, channels)."""
         return points
 
     def fit(self, normalizer: Normalizer, hand: Tensor | None) -> None:
@@ -133,7 +134,7 @@ class HandEncoder(ObsEncoder):
 
     def views(self, points: Tensor, state: Tensor) -> Tensor:
         hand = nn.functional.linear(state, self.hand[:, :-1], self.hand[:, -1])
-        metres = (points - hand[:, None]) * self.unit
+        metres = (points - hand[..., None, :]) * self.unit
         return torch.cat([points, *(torch.tanh(metres / distance) for distance in DISTANCES)], dim=-1)
 
     @torch.no_grad()
