@@ -84,8 +84,8 @@ class PointNet(nn.Module):
 class ObsEncoder(nn.Module):
     """Observations of To steps to one condition: point_cloud (B, To, N, 3), state (B, To, S) -> (B, To · 128).
 
-    64 features from the cloud and 64 from the state a step, as in DP3. Points that have all ``channels`` are taken as they
-    are.
+    64 features from the cloud and 64 from the state a step, as in DP3. Points with all ``channels``
+    are taken as they are.
     """
 
     channels = 3  # of each point

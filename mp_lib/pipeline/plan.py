@@ -22,6 +22,8 @@ from mp_lib.system.paths import root
 
 CLUSTERS = (1, 4, 8, 32)  # GPUs
 
+NAMES = max(map(len, [*KINDS, *(f"training {name}" for name in METHODS)])) + 1  # letters for what is counted
+
 
 @dataclass(frozen=True)
 class Outlook:
@@ -78,7 +80,7 @@ class Outlook:
             for kind in KINDS
             for group in ([f"{kind} {name}" for name in METHODS] if kind == "training" else [kind])
         ]
-        lines = [f"{'':26}{'due':>5}{'there':>7}{'one by one':>14}  from"]
+        lines = [f"{'':{NAMES}}{'due':>5}{'there':>7}{'one by one':>14}  from"]
         for group in order:
             steps, due = ([step for step in each if self.group(step) == group] for each in (self.steps, self.due))
             found = [estimate for step in due if (estimate := self.estimates[step.name])]
@@ -88,7 +90,9 @@ class Outlook:
             sources = ", ".join(dict.fromkeys(estimate.source for estimate in found))
             sources += f" ({unknown} not known)" if unknown and found else ""
             if steps:
-                lines.append(f"{group:26}{len(due):5}{len(steps) - len(due):7}{bound + told:>20}  {sources}".rstrip())
+                lines.append(
+                    f"{group:{NAMES}}{len(due):5}{len(steps) - len(due):7}{bound + told:>20}  {sources}".rstrip()
+                )
         return lines
 
     def hours(self) -> list[str]:

@@ -29,7 +29,7 @@ from mp_lib.pipeline.estimates import (
     measure_step,
 )
 from mp_lib.pipeline.experiment import Experiment
-from mp_lib.pipeline.plan import Outlook
+from mp_lib.pipeline.plan import NAMES, Outlook
 from mp_lib.pipeline.workload import Workload, count_parameters
 from mp_lib.presets import METHODS
 from mp_lib.sim.tasks import TASKS
@@ -208,7 +208,7 @@ def test_every_experiment_can_be_planned(name):
     assert {*found.estimates} == {step.name for step in steps}
     lines = found.text().splitlines()
     assert lines[0].startswith(f"it: {len(steps)} steps, {len(steps)} of them due")
-    counts = [int(line.split()[-len(line[26:].split())]) for line in lines[2 : lines.index("")]]
+    counts = [int(line.split()[-len(line[NAMES:].split())]) for line in lines[2 : lines.index("")]]
     assert sum(counts) == len(steps)
 
 
