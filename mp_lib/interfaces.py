@@ -229,7 +229,8 @@ class TaskSpec:
         """The task with a state of ``size`` numbers: its own or one of ``other_states``, which a ValueError lists."""
         others = {other: partial(self.make_env, state_dim=other) for other in self.other_states}
         make_env = look_up({self.state_dim: self.make_env, **others}, size, f"size of the state of {self.name}:")
-        return replace(self, state_dim=size, make_env=make_env)
+        hand = self.hand_in_cloud if size == self.state_dim else ()  # which of other numbers nobody has said
+        return replace(self, state_dim=size, make_env=make_env, hand_in_cloud=hand)
 
 
 # One word a thing, in configurations, parameters of notebooks and options: what others call it, and its name here.

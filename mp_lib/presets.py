@@ -72,12 +72,12 @@ NO_ATTENTION = ", no attention"  # behind a method's name where it is left out
 
 # Of what number a width has to be a multiple: the groups of the U-Net's norms, which is also the number of attention's
 # heads, and what fills the mixers' heads of 32 and 64 channels of twice the width.
-CORE_UNITS = {"state_space": 16, "attention": 4, "convolution": 2, "identity": 2}  # likewise, and sines and cosines
 NORM_GROUPS, HEADS = 8, {"mamba2": 16, "hydra": 32, "mamba3": 32, "bimamba3": 32}
+CORE_UNITS = {"state_space": 16, "attention": 4, "convolution": 2, "identity": 2}  # likewise, and sines and cosines
 
 
 def width_unit(method: str, attention: str) -> int:
-    """Of what number every width of a method's U-Net has to be a multiple."""
+    """Of what number every width of a method's network has to be a multiple."""
     if core := look_up(METHODS, method, "method").core:
         return CORE_UNITS[core]
     return math.lcm(NORM_GROUPS, *(HEADS.get(mixer, 1) for mixer in mixers_of(method, attention)))

@@ -98,7 +98,8 @@ def shapes(facts: PolicyFacts) -> list[tuple[str, str, str]]:
 def front(name: str, facts: PolicyFacts, result: Mapping, metrics: list[dict]) -> dict:
     """The front matter's keys, as hubs name them (https://huggingface.co/docs/hub/model-cards)."""
     task, demonstrations = facts.task or "unknown", result.get("demonstrations") or {}
-    mixer = METHODS[facts.method].mixer if facts.method in METHODS else None
+    row = METHODS.get(facts.method)
+    is_mamba = row is not None and (row.mixer is not None or row.core == "state_space")
     of = f"{demonstrations['episodes']} demonstrations" if "episodes" in demonstrations else "demonstrations"
     results = {
         "task": {"type": "robotics", "name": task},
@@ -110,7 +111,7 @@ def front(name: str, facts: PolicyFacts, result: Mapping, metrics: list[dict]) -
         "license": "mit",
         "library_name": LIBRARY,
         "pipeline_tag": "robotics",
-        "tags": [*TAGS, *(["mamba"] if mixer else [])],
+        "tags": [*TAGS, *(["mamba"] if is_mamba else [])],
         "datasets": [task],
         **index,
     }

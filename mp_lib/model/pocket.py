@@ -39,21 +39,11 @@ class Convolution(Mixer):
         return self.conv1d(x.transpose(1, 2)).transpose(1, 2) * functional.silu(z)
 
 
-class Identity(nn.Module):
-    """No mixing: each step of the chunk is predicted from the condition and its place alone."""
-
-    def __init__(self, d_model: int):
-        super().__init__()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x
-
-
 CORES: dict[str, Callable[[int], nn.Module]] = {
     "state_space": partial(BiMamba3, d_state=32, headdim=32),
     "attention": partial(Attention, num_heads=4),
     "convolution": Convolution,
-    "identity": Identity,
+    "identity": nn.Identity,  # each step of the chunk is predicted from the condition and its place alone
 }
 
 
@@ -77,8 +67,6 @@ class PocketBlock(nn.Module):
 
 class PocketDenoiser(nn.Module):
     """A denoiser: forward(actions (B, T, A), step (B,), cond (B, C)) -> (B, T, A), for any T."""
-
-    length_multiple = 1
 
     def __init__(self, action_dim: int, cond_dim: int, width: int, core: str, num_blocks: int, step_embed_dim: int):
         super().__init__()
@@ -122,7 +110,7 @@ class PocketDenoiser(nn.Module):
         """What a condition (B, C) adds to the modulation: (B, F)."""
         return self.of_cond(cond)
 
-    def denoise(self, actions: Tensor, modulation: Tensor, kept: Tensor | None = None) -> Tensor:
+    def denoise(self, actions: Tensor, modulation: Tensor) -> Tensor:
         """The predicted sample (B, T, A) of noisy actions (B, T, A) under all blocks' modulation (B, F)."""
         first, *parts = modulation.split([self.width, *len(self.blocks) * [PARTS * self.width]], dim=-1)
         places = self.place(torch.arange(actions.shape[-2], device=actions.device))

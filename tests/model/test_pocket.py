@@ -36,6 +36,12 @@ def test_a_pocket_policy_is_small_and_as_large_with_every_core(task):
     assert max(counts.values()) < 1.025 * min(counts.values())
 
 
+def test_where_the_hand_is_told_it_is_by_all_numbers_of_a_state():
+    specs = [spec.with_state(size) for spec in TASKS.values() for size in (spec.state_dim, *spec.other_states)]
+    assert any(spec.hand_in_cloud for spec in specs)
+    assert all(len(row) == spec.state_dim + 1 for spec in specs for row in spec.hand_in_cloud)
+
+
 @pytest.mark.parametrize("method", POCKETS)
 def test_only_without_mixing_a_step_sees_no_other(method):
     denoiser = make(method).model
