@@ -124,8 +124,9 @@ def test_configurations_are_frozen(make):
     ],
 )
 def test_what_is_unknown_lists_the_choices(make, noun, choices):
-    with pytest.raises(ValueError, match=f"unknown {noun}; choose one of: {', '.join(choices)}"):
+    with pytest.raises(ValueError, match=f"unknown {noun}; choose one of: ") as refused:
         make()
+    assert {*str(refused.value).partition("one of: ")[2].split(", ")} == {*choices}
 
 
 def test_an_unknown_parameter_lists_the_known_ones():

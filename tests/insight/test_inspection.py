@@ -16,7 +16,7 @@ from mp_lib.insight.inspection import inspect
 from mp_lib.learning.folder import PRODUCTS
 from mp_lib.model.checkpoint import save_policy
 from mp_lib.model.policy import build_policy
-from mp_lib.presets import METHODS
+from mp_lib.presets import U_NETS
 from mp_lib.system.errors import InputError
 from mp_lib.system.paths import run_path
 from tests.conftest import TOY
@@ -79,7 +79,7 @@ def test_an_imported_store_says_where_it_comes_from_and_what_its_numbers_are(tmp
     assert not {"frames a second", "kinds of a state", "kinds of an action"} & {*inspect("plain.zarr")}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", U_NETS)
 def test_official_weights_are_told_with_what_is_assumed(method, tmp_path):
     save_as_released(tmp_path / "latest.ckpt", make_policy(method))
     said = inspect("latest.ckpt")

@@ -11,6 +11,7 @@ from mp_lib.model.loops import LOOP_FORMS, use_loops
 from mp_lib.model.mixers import MIXERS
 from mp_lib.model.policy import build_policy
 from mp_lib.presets import METHODS
+from tests.conftest import small_widths
 
 LENGTHS = (1, 2, 3, 4, 8, 16, 37, 64, 256)
 
@@ -90,7 +91,7 @@ def test_loops_reach_every_mixer_of_a_network():
 @pytest.mark.parametrize("method", METHODS)
 def test_slow_twins_of_a_policy_ask_for_no_fused_kernel_and_give_the_same(method, monkeypatch):
     torch.manual_seed(0)
-    policy = build_policy(PolicyConfig(method, 9, 4, down_dims=(32, 64), num_points=32)).train()
+    policy = build_policy(PolicyConfig(method, 9, 4, down_dims=small_widths(method), num_points=32)).train()
     history = {"point_cloud": torch.rand(3, 2, 32, 3), "state": torch.rand(3, 2, 9)}
     given = torch.rand(3, 16, 4), torch.arange(3), policy.encode(**history)
     kept = policy.model.draw_kept(3, policy.device)

@@ -14,7 +14,7 @@ from mp_lib.pipeline import driver
 from mp_lib.pipeline.driver import answered
 from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.report import build_report
-from mp_lib.presets import METHODS
+from mp_lib.presets import PAPER_METHODS
 from mp_lib.study.designs import DESIGNS, REPORT
 from tests import ROOT
 from tests.pipeline.conftest import run_pipeline
@@ -73,7 +73,7 @@ def test_smoke_scale_runs_to_the_report_in_an_empty_root_and_is_skipped_the_seco
     page = report.read_text()
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert page.count("<img") >= 8
-    for method in METHODS:
+    for method in PAPER_METHODS:
         folder = root / "data" / "runs" / f"smoke-metaworld_drawer-open-{method}-seed0"
         assert json.loads((folder / "result.json").read_text())["config"]["method"] == method
         present = {path.name for path in folder.iterdir()}
@@ -83,7 +83,7 @@ def test_smoke_scale_runs_to_the_report_in_an_empty_root_and_is_skipped_the_seco
         } <= present
     second = run_pipeline("smoke", root=root)
     assert second.returncode == 0
-    assert second.stdout.count("there already") == second.stdout.count("] ") > len(METHODS)
+    assert second.stdout.count("there already") == second.stdout.count("] ") > len(PAPER_METHODS)
     assert report.exists()
 
 

@@ -18,7 +18,7 @@ from mp_lib.insight.reel import LIST, Film
 from mp_lib.pipeline.details import NO_WORDS
 from mp_lib.pipeline.report import build_report
 from mp_lib.pipeline.steps import Step
-from mp_lib.presets import METHODS
+from mp_lib.presets import METHODS, PAPER_METHODS
 from mp_lib.study.answer import Answer, answer
 from mp_lib.study.claims import ALIKE, CLAIMS, FAILS, HOLDS, NOTHING, UNDECIDED
 from mp_lib.study.designs import DESIGNS, REPORT
@@ -176,7 +176,7 @@ def test_the_terminal_ends_with_rates_verdicts_and_the_path(smoke_run):
     for claim, line in zip(CLAIMS, lines[-len(CLAIMS) :], strict=True):
         assert f"({claim.letter}) {claim.says}: " in line and line.endswith(VERDICTS)
     rates = [line.split("  ")[1].strip() for line in lines if re.search(r"  \d+ \(\d+ to \d+\)$", line)]
-    assert rates == [method.label for method in METHODS.values()]
+    assert rates == [METHODS[name].label for name in PAPER_METHODS]
 
 
 def test_the_same_results_give_the_same_numbers_to_the_byte(smoke_run):
