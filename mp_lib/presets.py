@@ -37,9 +37,9 @@ class Method:
     core: str | None = None
 
 
-def pocket(name: str, label: str, width: int, core: str) -> Method:
-    """A row of the pocket frame: three blocks of one width."""
-    return Method(f"pocket_{name}", label, (width,), blocks_per_level=3, group="beyond", frame="pocket", core=core)
+def pocket(name: str, label: str, width: int, core: str, blocks: int = 3) -> Method:
+    """A row of the pocket frame: blocks of one width."""
+    return Method(name, label, (width,), blocks_per_level=blocks, group="beyond", frame="pocket", core=core)
 
 
 MAMBA_WIDTHS = (128, 256, 512)  # [cfg] policy.down_dims
@@ -56,10 +56,12 @@ METHODS = {
         Method("dp3_mamba_v3", "Mamba-3", MAMBA_WIDTHS, mixer="mamba3", group="beyond"),
         Method("dp3_mamba_v3_bi", "Mamba-3, both ways", MAMBA_WIDTHS, mixer="bimamba3", group="beyond"),
         # In the pocket frame the mixer is exchanged at equal parameters, which the widths make up for.
-        pocket("mamba", "pocket Mamba", 64, "state_space"),
-        pocket("attention", "pocket attention", 72, "attention"),
-        pocket("convolution", "pocket convolution", 66, "convolution"),
-        pocket("identity", "pocket, no mixing", 84, "identity"),
+        pocket("pocket_mamba", "pocket Mamba", 64, "state_space"),
+        pocket("pocket_attention", "pocket attention", 72, "attention"),
+        pocket("pocket_convolution", "pocket convolution", 66, "convolution"),
+        pocket("pocket_identity", "pocket, no mixing", 84, "identity"),
+        # The denoiser of HDP3 (arXiv 2605.01581), of its size, 2.5 M.
+        pocket("diffusion_mixer", "diffusion mixer", 184, "tokens", blocks=8),
     )
 }
 PAPER_METHODS = tuple(name for name, method in METHODS.items() if method.group == "paper")
@@ -73,7 +75,8 @@ NO_ATTENTION = ", no attention"  # behind a method's name where it is left out
 # Of what number a width has to be a multiple: the groups of the U-Net's norms, which is also the number of attention's
 # heads, and what fills the mixers' heads of 32 and 64 channels of twice the width.
 NORM_GROUPS, HEADS = 8, {"mamba2": 16, "hydra": 32, "mamba3": 32, "bimamba3": 32}
-CORE_UNITS = {"state_space": 16, "attention": 4, "convolution": 2, "identity": 2}  # likewise, and sines and cosines
+# Likewise, and what sines and cosines halve.
+CORE_UNITS = {"state_space": 16, "attention": 4, "convolution": 2, "identity": 2, "tokens": 2}
 
 
 def width_unit(method: str, attention: str) -> int:

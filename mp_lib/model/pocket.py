@@ -8,7 +8,6 @@ added up, so that a chunk computes its condition once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -39,21 +38,43 @@ class Convolution(Mixer):
         return self.conv1d(x.transpose(1, 2)).transpose(1, 2) * functional.silu(z)
 
 
-CORES: dict[str, Callable[[int], nn.Module]] = {
-    "state_space": partial(BiMamba3, d_state=32, headdim=32),
-    "attention": partial(Attention, num_heads=4),
-    "convolution": Convolution,
-    "identity": nn.Identity,  # each step of the chunk is predicted from the condition and its place alone
+class TokenMixing(nn.Module):
+    """An MLP over the steps, the same for each channel (MLP-Mixer, arXiv 2105.01601): (B, L, D) -> (B, L, D).
+
+    A chunk of fewer steps is mixed as if zeros followed; a ValueError for one of more than ``length``.
+    """
+
+    def __init__(self, length: int, hidden: int = 64):
+        super().__init__()
+        self.take_in, self.give_out = nn.Linear(length, hidden), nn.Linear(hidden, length)
+        self.length = length
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = x.shape[1]
+        if steps > self.length:
+            raise ValueError(f"{steps} steps given; this method mixes at most {self.length}, its horizon")
+        hidden = functional.linear(x.transpose(1, 2), self.take_in.weight[:, :steps], self.take_in.bias)
+        mixed = functional.linear(functional.gelu(hidden), self.give_out.weight[:steps], self.give_out.bias[:steps])
+        return mixed.transpose(1, 2)
+
+
+# By channels and horizon. Without mixing, each step is predicted from the condition and its place alone.
+CORES: dict[str, Callable[[int, int], nn.Module]] = {
+    "state_space": lambda channels, _: BiMamba3(channels, d_state=32, headdim=32),
+    "attention": lambda channels, _: Attention(channels, num_heads=4),
+    "convolution": lambda channels, _: Convolution(channels),
+    "identity": lambda _, __: nn.Identity(),
+    "tokens": lambda _, length: TokenMixing(length),
 }
 
 
 class PocketBlock(nn.Module):
     """Mixer and MLP, each behind a norm that is modulated, gated and added: (B, L, D) -> (B, L, D)."""
 
-    def __init__(self, channels: int, core: str, expand: int = 2):
+    def __init__(self, channels: int, core: str, horizon: int, expand: int = 2):
         super().__init__()
         self.norm1, self.norm2 = (nn.LayerNorm(channels, elementwise_affine=False) for _ in range(2))
-        self.mixer = look_up(CORES, core, "core")(channels)
+        self.mixer = look_up(CORES, core, "core")(channels, horizon)
         self.mlp = nn.Sequential(
             nn.Linear(channels, expand * channels), nn.GELU(), nn.Linear(expand * channels, channels)
         )
@@ -66,9 +87,11 @@ class PocketBlock(nn.Module):
 
 
 class PocketDenoiser(nn.Module):
-    """A denoiser: forward(actions (B, T, A), step (B,), cond (B, C)) -> (B, T, A), for any T."""
+    """A denoiser: forward(actions (B, T, A), step (B,), cond (B, C)) -> (B, T, A), for any T, or up to ``horizon``."""
 
-    def __init__(self, action_dim: int, cond_dim: int, width: int, core: str, num_blocks: int, step_embed_dim: int):
+    def __init__(
+        self, action_dim: int, cond_dim: int, width: int, core: str, num_blocks: int, step_embed_dim: int, horizon: int
+    ):
         super().__init__()
         size = (1 + PARTS * num_blocks) * width
         self.take_in = nn.Linear(action_dim, width)
@@ -77,7 +100,7 @@ class PocketDenoiser(nn.Module):
         self.of_step = nn.Sequential(
             *(StepEmbedding(step_embed_dim), nn.Linear(step_embed_dim, STEP), nn.Mish()), nn.Linear(STEP, size)
         )
-        self.blocks = nn.ModuleList(PocketBlock(width, core) for _ in range(num_blocks))
+        self.blocks = nn.ModuleList(PocketBlock(width, core, horizon) for _ in range(num_blocks))
         self.norm = nn.LayerNorm(width)
         self.give_out = nn.Linear(width, action_dim)
         self.width = width

@@ -33,34 +33,36 @@ def build_denoiser(
     step_embed_dim: int = 128,
     attention: str = "paper",
     blocks_per_level: int | None = None,
+    horizon: int = 16,
 ) -> UNet1D | PocketDenoiser:
     """The denoiser of a method: forward(actions (B, T, A), step (B,), cond (B, C)) -> (B, T, A).
 
     ``down_dims`` and ``blocks_per_level`` None mean the method's own. ``attention`` is "paper" (Mamba+MLP, then
-    Attention+MLP) or "released" (attention never executed); DP3's methods have none either way.
+    Attention+MLP) or "released" (attention never executed); DP3's methods have none either way. ``horizon`` is the
+    greatest T, for a method that mixes no more steps than it was made for.
     Raises a ValueError that lists the choices for an unknown method or attention.
     """
     row, mixers = look_up(METHODS, method, "method"), mixers_of(method, attention)
     widths = row.down_dims if down_dims is None else tuple(down_dims)
     blocks = blocks_per_level or row.blocks_per_level
     build = FRAMES[row.frame].build
-    return build(row, mixers, action_dim, cond_dim, widths, step_embed_dim, blocks)
+    return build(row, mixers, action_dim, cond_dim, widths, step_embed_dim, blocks, horizon)
 
 
 def build_unet(
-    row: Method, mixers: Sequence[str], action_dim: int, cond_dim: int, widths: tuple, embed: int, blocks: int
+    row: Method, mixers: Sequence[str], action_dim: int, cond_dim: int, widths: tuple, embed: int, blocks: int, _: int
 ) -> UNet1D:
-    """A U-Net of these mixers, or of convolutions."""
+    """A U-Net of these mixers, or of convolutions, for any horizon."""
     return UNet1D(action_dim, cond_dim, widths, mixer_tail(mixers) if mixers else conv_tail, embed, blocks)
 
 
 def build_pocket(
-    row: Method, mixers: Sequence[str], action_dim: int, cond_dim: int, widths: tuple, embed: int, blocks: int
+    row: Method, _: Sequence[str], action_dim: int, cond_dim: int, widths: tuple, embed: int, blocks: int, horizon: int
 ) -> PocketDenoiser:
     """A stack of blocks of the row's core; a ValueError for more widths than one, or one that heads do not divide."""
     if len(widths) != 1 or widths[0] < 1 or widths[0] % CORE_UNITS[row.core]:
         raise ValueError(f"down_dims {widths} given; {row.name} has one, a multiple of {CORE_UNITS[row.core]}")
-    return PocketDenoiser(action_dim, cond_dim, widths[0], row.core, blocks, embed)
+    return PocketDenoiser(action_dim, cond_dim, widths[0], row.core, blocks, embed, horizon)
 
 
 class Frame(NamedTuple):
@@ -92,6 +94,7 @@ class DiffusionPolicy(nn.Module):
             config.step_embed_dim,
             config.attention,
             config.blocks_per_level,
+            config.horizon,
         )
         self.normalizer = Normalizer({"point_cloud": 3, "state": config.state_dim, "action": config.action_dim})
         self.ddim = DDIM(config.num_train_steps, config.num_inference_steps)

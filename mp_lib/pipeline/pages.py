@@ -8,7 +8,7 @@ from mp_lib.insight import reel
 from mp_lib.model.weights import KEPT
 from mp_lib.pipeline.steps import Step
 from mp_lib.presets import METHODS
-from mp_lib.study import claims
+from mp_lib.study import beyond, claims
 from mp_lib.study.designs import DEFAULT_TASK
 from mp_lib.study.runs import kept_files, patterns
 from mp_lib.system.paths import figures_path, notebooks_path, package
@@ -131,6 +131,7 @@ class Pages:
         results = (product for step in (*needs, *after) for product in step.products if product.suffix == ".json")
         own = (notebooks_path() / f"{notebook}.ipynb", package(), *claims.other_files())
         kept = kept_files() if reads_runs else []
+        read = (pattern for scale in (self.scale, beyond.SCALE, beyond.RIVALS) for pattern in patterns(scale))
         return Step(
             name=f"{self.experiment.name}-{notebook}",
             title=title,
@@ -138,7 +139,7 @@ class Pages:
             executed=self.experiment.folder / f"{notebook}.ipynb",
             parameters=parameters,
             inputs=tuple(dict.fromkeys([*own, *kept, *results])),
-            patterns=patterns(self.scale) if reads_runs else (),
+            patterns=tuple(dict.fromkeys(read)) if reads_runs else (),
             products=tuple(figures_path() / f"{name}.png" for name in figures),
             needs=tuple(step.name for step in needs),
             after=tuple(step.name for step in after),

@@ -234,13 +234,13 @@ def shares(what: str, costs: pd.Series, basis: str) -> Finding:
     return Finding(f"{what}, as a share of DP3's", text, HOLDS if highest < 1 else FAILS, basis, 100 * highest)
 
 
-def claims_table(scale: str, **which) -> pd.DataFrame:
+def claims_table(scale: str, claims: Sequence[Claim] = CLAIMS, **which) -> pd.DataFrame:
     """One row a finding: claim, compared, found, verdict, basis, value, low, high, shown, trainings.
 
-    ``which``: ``expert``, ``kept`` and ``own`` as of ``choose_runs``.
+    ``claims`` are the paper's if none are given. ``which``: ``expert``, ``kept`` and ``own`` as of ``choose_runs``.
     """
     rows = []
-    for claim in CLAIMS:
+    for claim in claims:
         for told in zip(*(claim.judge(scale, **way) for way in both_ways(which)), strict=True):
             rows += [{"claim": f"({claim.letter}) {claim.says}", **vars(line)} for line in side_by_side(told)]
     return pd.DataFrame(rows)
@@ -257,10 +257,10 @@ def side_by_side(told: Sequence[list[Finding]]) -> list[Finding]:
     return [*chosen, *(as_remark(lines[0]) for lines in unlike if lines is not chosen)]
 
 
-def reading_table(table: pd.DataFrame) -> pd.DataFrame:
-    """``claims_table`` as a reader wants it: each claim said once."""
+def reading_table(table: pd.DataFrame, head: str = "Mamba Policy …") -> pd.DataFrame:
+    """``claims_table`` as a reader wants it: each claim said once, below ``head``."""
     shown = table[["claim", "compared", "found", "verdict", "basis"]]
-    names = {"claim": "Mamba Policy …", "found": "found (95 % interval)"}
+    names = {"claim": head, "found": "found (95 % interval)"}
     verdicts = [with_reach(*pair) for pair in zip(table["verdict"], table["shown"], strict=True)]
     first = shown["claim"].mask(shown["claim"].duplicated(), "")
     return shown.assign(claim=first, verdict=verdicts).rename(columns=names)

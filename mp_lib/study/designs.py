@@ -20,7 +20,8 @@ POCKET_TASKS = (
     *SHORT_TASKS,
     *(f"metaworld_{task}" for task in ("hand-insert", "pick-place-wall", "push", "reach-wall")),
 )
-POCKETS = tuple(name for name, method in METHODS.items() if method.frame == "pocket")
+SEARCHED = ("metaworld_pick-place-wall", "metaworld_disassemble", "adroit_pen")  # by the search for its pocket policy
+POCKETS = ("pocket_mamba", "pocket_attention", "pocket_convolution", "pocket_identity")
 CONTRASTED = ("dp3", "dp3_narrow", "dp3_mamba", "dp3_mamba_hydra")  # where all seven would take too long
 MAMBA = tuple(name for name in PAPER_METHODS if METHODS[name].mixer)
 VARIANTS = tuple(name for name, method in METHODS.items() if method.mixer)
@@ -154,7 +155,7 @@ DESIGNS = {
             "pocket",
             "A policy for the pocket",
             "How often does a policy of less than half a million parameters succeed?",
-            ("pocket_mamba", "simple_dp3"),
+            ("pocket_mamba", "simple_dp3", "diffusion_mixer"),
             tasks=dict.fromkeys(SCALES, POCKET_TASKS) | {"smoke": (DEFAULT_TASK,)},
             reference="pocket_mamba",
         ),

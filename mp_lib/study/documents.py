@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import os.path
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from mp_lib.presets import METHODS, kind_name
-from mp_lib.study import acting_tables, claims, costs
+from mp_lib.study import acting_tables, beyond, claims, costs
 from mp_lib.study.runs import choose_runs
 from mp_lib.study.search import pocket_table, search_table
 from mp_lib.study.sentences import count, join
@@ -31,16 +31,26 @@ SHARED = {"device": "{}", "how": "{}", "commit": "commit {}"}  # how a line belo
 
 def verdicts() -> str:
     """The paper's claims, what was found, and the command that judges each again."""
-    table, rows = claims.claims_table(SCALE, own=False), []
-    for claim in claims.CLAIMS:
+    return judged(claims.CLAIMS, "Mamba Policy …")
+
+
+def beyond_the_paper() -> str:
+    """The same of our own questions."""
+    return judged(beyond.QUESTIONS, beyond.HEAD)
+
+
+def judged(asked: Sequence[claims.Claim], head: str) -> str:
+    """Claims, what was found, and the command that judges each again."""
+    table, rows = claims.claims_table(SCALE, asked, own=False), []
+    for claim in asked:
         lines = table[table["claim"].str.startswith(f"({claim.letter})")]
-        judged = [line for line in lines.itertuples() if not line.verdict.startswith("a remark")]
-        found = evidence([(line.compared, line.found or "not run yet") for line in judged])
-        verdict = claims.together([line.verdict for line in judged])
+        counted = [line for line in lines.itertuples() if not line.verdict.startswith("a remark")]
+        found = evidence([(line.compared, line.found or "not run yet") for line in counted])
+        verdict = claims.together([line.verdict for line in counted])
         rows.append((f"({claim.letter}) {claim.says}", f"**{verdict}**", found, f"`{claim.command(SCALE)}`"))
-    text = markdown(pd.DataFrame(rows, columns=["Mamba Policy …", "verdict", "found (95 % interval)", "command"]))
+    text = markdown(pd.DataFrame(rows, columns=[head, "verdict", "found (95 % interval)", "command"]))
     bases = dict.fromkeys(basis for basis in table["basis"] if "training" in basis)
-    return f"{text}\nWhat they rest on: {' | '.join(bases)}.\n"
+    return text + (f"\nWhat they rest on: {' | '.join(bases)}.\n" if bases else "")
 
 
 def evidence(lines: list[tuple[str, str]]) -> str:
@@ -128,6 +138,7 @@ def notes_of(topic: str) -> Callable[[], str]:
 
 TABLES: dict[str, Callable[[], str]] = {
     "verdicts": verdicts,
+    "beyond": beyond_the_paper,
     "success": success,
     "minutes": minutes,
     "spread": spread,

@@ -6,13 +6,15 @@ import torch
 from mp_lib.config import PolicyConfig
 from mp_lib.model.encoder import HandEncoder
 from mp_lib.model.normalizer import Normalizer
-from mp_lib.model.pocket import CORES
+from mp_lib.model.pocket import CORES, TokenMixing
 from mp_lib.model.policy import build_policy
 from mp_lib.presets import CORE_UNITS, METHODS
 from mp_lib.sim.tasks import TASKS
+from mp_lib.study.designs import POCKETS
 
-POCKETS = [name for name, row in METHODS.items() if row.frame == "pocket"]
+IN_FRAME = [name for name, row in METHODS.items() if row.frame == "pocket"]
 MOST = 500_000  # parameters of a pocket policy, its encoder included
+HDP3 = 2_520_000  # parameters of the policy whose denoiser the diffusion mixer is (arXiv 2605.01581, table 3)
 
 
 def count(module):
@@ -25,7 +27,7 @@ def make(method, state_dim=9, action_dim=4):
 
 
 def test_every_core_has_a_method_and_a_unit():
-    assert {METHODS[name].core for name in POCKETS} == {*CORES} == {*CORE_UNITS}
+    assert {METHODS[name].core for name in IN_FRAME} == {*CORES} == {*CORE_UNITS}
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -42,7 +44,24 @@ def test_where_the_hand_is_told_it_is_by_all_numbers_of_a_state():
     assert all(len(row) == spec.state_dim + 1 for spec in specs for row in spec.hand_in_cloud)
 
 
-@pytest.mark.parametrize("method", POCKETS)
+@pytest.mark.parametrize("task", TASKS)
+def test_the_diffusion_mixer_is_of_its_model_s_size(task):
+    with torch.device("meta"):
+        found = count(make("diffusion_mixer", TASKS[task].state_dim, TASKS[task].action_dim))
+    assert found == pytest.approx(HDP3, rel=0.01)
+
+
+def test_it_takes_a_shorter_chunk_as_one_that_zeros_follow_and_refuses_a_longer_one():
+    torch.manual_seed(0)
+    mixing = TokenMixing(8).eval()
+    x = torch.randn(3, 5, 6)
+    padded = torch.cat([x, torch.zeros(3, 3, 6)], dim=1)
+    torch.testing.assert_close(mixing(x), mixing(padded)[:, :5])
+    with pytest.raises(ValueError, match="9 steps given; this method mixes at most 8"):
+        mixing(torch.randn(1, 9, 6))
+
+
+@pytest.mark.parametrize("method", IN_FRAME)
 def test_only_without_mixing_a_step_sees_no_other(method):
     denoiser = make(method).model
     actions = torch.randn(1, 16, 4, requires_grad=True)

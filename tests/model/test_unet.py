@@ -47,11 +47,12 @@ def count(module):
     return sum(each.numel() for each in module.parameters())
 
 
-def narrow(method, attention="paper", action_dim=5, cond_dim=24):
+def narrow(method, attention="paper", action_dim=5, cond_dim=24, horizon=16):
     """The denoiser with small widths, in evaluation mode: no drop-path."""
     torch.manual_seed(0)
     widths = (32, 64, 96) if method in U_NETS else (32,)
-    return build_denoiser(method, action_dim, cond_dim, widths, step_embed_dim=32, attention=attention).eval()
+    sizes = {"step_embed_dim": 32, "attention": attention, "horizon": horizon}
+    return build_denoiser(method, action_dim, cond_dim, widths, **sizes).eval()
 
 
 def inputs(horizon, action_dim=5, cond_dim=24, batch=3):
@@ -132,7 +133,7 @@ def test_the_lengths_that_the_blocks_see(method, horizon, lengths):
 @pytest.mark.parametrize(("method", "attention"), EVERY)
 def test_every_method_works_at_every_horizon(method, attention, horizon):
     actions, step, cond = inputs(horizon)
-    model = narrow(method, attention)
+    model = narrow(method, attention, horizon=horizon)
     with torch.no_grad():
         output = model(actions, step, cond)
         assert output.shape == actions.shape and output.isfinite().all()
