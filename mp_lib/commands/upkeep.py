@@ -80,7 +80,7 @@ def documents(given: argparse.Namespace) -> None:
     from mp_lib.insight import kept_success
     from mp_lib.study.documents import write_documents
 
-    for path in filter(None, [*write_documents(), kept_success.keep()]):
+    for path in [*write_documents(), *kept_success.keep_all()]:
         print(path)
 
 

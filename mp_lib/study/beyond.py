@@ -45,8 +45,7 @@ def judge_size(scale: str, **which) -> Iterable[list[Finding]]:
 
     The tasks on which the search for the policy looked are told apart.
     """
-    runs = runs_of_design(DESIGNS["pocket"], SCALE, **which)
-    pair = [of(runs, POCKET), choose_runs(RIVALS, POCKET_TASKS, [RIVAL], attention="paper", **which)]
+    pair = [of(pocket_runs(**which), method) for method in (POCKET, RIVAL)]
     compared = f"{METHODS[POCKET].label} less {METHODS[RIVAL].label} at scale {RIVALS}"
     found = compare(pair, (1, -1)) if all(map(len, pair)) else None
     if found is None:
@@ -55,6 +54,13 @@ def judge_size(scale: str, **which) -> Iterable[list[Finding]]:
     estimate = found.estimate
     line = (in_points(estimate), no_worse(estimate), basis_of(found, pair))
     yield [Finding(compared, *line, *percents(estimate), trainings=estimate.runs), *rates_apart(pair[0])]
+
+
+def pocket_runs(**which) -> pd.DataFrame:
+    """The runs of scale ``SCALE`` on its ten tasks, and beside such those of DP3 at its own."""
+    runs = choose_runs(SCALE, POCKET_TASKS, **which)
+    rivals = choose_runs(RIVALS, POCKET_TASKS, [RIVAL], attention="paper", **which)
+    return pd.concat([runs, rivals], ignore_index=True) if len(runs) else runs
 
 
 def rates_apart(runs: pd.DataFrame) -> list[Finding]:
@@ -129,7 +135,7 @@ def show(figures: bool = True, **which) -> Iterator:
     evidence = claims_table(SCALE, QUESTIONS, **which)
     yield Markdown(verdict_lines(evidence))
     yield show_table(reading_table(evidence, HEAD))
-    runs = runs_of_design(DESIGNS["core"], SCALE, **which)
+    runs = pocket_runs(**which)
     if len(runs):
         table = success_table(runs)
-        yield publish(by_task(table), "05_core", table, result_files(runs), {**which}, save=figures)
+        yield publish(by_task(table), "05_pocket", table, result_files(runs), {**which}, save=figures)
