@@ -40,7 +40,8 @@ class KeptFigure:
     def table(self) -> pd.DataFrame:
         """Success on those of its tasks that have kept runs, without published rates."""
         runs = self.choose()
-        table = success_table(runs[runs["task"].isin(self.tasks)])
+        runs = runs[runs["task"].isin(self.tasks)]
+        table = success_table(runs) if len(runs) else pd.DataFrame(columns=SHOWN)
         order = table["task"].map({task: place for place, task in enumerate(self.tasks)})
         return table.assign(place=order, published=None).sort_values("place", kind="stable").drop(columns="place")
 
