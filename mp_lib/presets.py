@@ -130,7 +130,7 @@ SCALES: dict[str, dict] = {
         "num_inference_steps": 2,
         "batch_size": 64,
         "num_epochs": None,
-        "num_steps": 2000,
+        "num_steps": 4000,
         "learning_rate": 1e-3,
         "warmup_steps": 100,
         "start": "standardised",
