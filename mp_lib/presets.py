@@ -57,11 +57,11 @@ METHODS = {
         Method("dp3_mamba_v3_bi", "Mamba-3, both ways", MAMBA_WIDTHS, mixer="bimamba3", group="beyond"),
         # In the pocket frame the mixer is exchanged at equal parameters, which the widths make up for.
         pocket("pocket_mamba", "pocket Mamba", 64, "state_space"),
-        pocket("pocket_attention", "pocket attention", 72, "attention"),
-        pocket("pocket_convolution", "pocket convolution", 66, "convolution"),
-        pocket("pocket_identity", "pocket, no mixing", 84, "identity"),
+        pocket("pocket_attention", "pocket attention", 68, "attention"),
+        pocket("pocket_convolution", "pocket convolution", 64, "convolution"),
+        pocket("pocket_identity", "pocket, no mixing", 82, "identity"),
         # The denoiser of HDP3 (arXiv 2605.01581), of its size, 2.5 M.
-        pocket("diffusion_mixer", "diffusion mixer", 184, "tokens", blocks=8),
+        pocket("diffusion_mixer", "diffusion mixer", 182, "tokens", blocks=8),
     )
 }
 PAPER_METHODS = tuple(name for name, method in METHODS.items() if method.group == "paper")

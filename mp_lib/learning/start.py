@@ -34,9 +34,10 @@ def standardise_features(policy: DiffusionPolicy, windows: ActionWindows) -> Non
     encoder, values = policy.obs_encoder, windows.values()
     frames = torch.linspace(0, len(values["state"]) - 1, min(FRAMES, len(values["state"]))).long()
     cloud, state = (policy.normalizer.normalize(key, values[key][frames]) for key in ("point_cloud", "state"))
-    extractor, state_mlp = encoder.extractor, encoder.state_mlp
-    of_cloud = extractor.in_parts(extractor, encoder.views(cloud, state))
-    for last, features in ((extractor.final_projection[-1], of_cloud), (state_mlp[-1], state_mlp(state))):
+    points, state_mlp = encoder.views(cloud, state), encoder.state_mlp
+    of_cloud = [encoder.extractor.in_parts(each, points) for each in encoder.extractors()]
+    last_layers = [*encoder.last_layers(), state_mlp[-1]]
+    for last, features in zip(last_layers, [*of_cloud, state_mlp(state)], strict=True):
         deviation, mean = torch.std_mean(features, dim=0, correction=0)
         scale = torch.where(deviation > 1e-6 * features.abs().max(), 1 / deviation, 1.0)
         last.weight.mul_(scale.reshape(-1, *(last.weight.dim() - 1) * [1]))

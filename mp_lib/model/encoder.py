@@ -16,6 +16,7 @@ from mp_lib.model.normalizer import Normalizer
 from mp_lib.model.tracing import traced
 
 DISTANCES = 0.1, 0.4  # metres from the hand at which what is near, and what is far, is told apart best
+KEY_POINTS, SHARPNESS = 32, 4.0  # how many, and by what a point's score is multiplied before the softmax
 
 
 class PointNet(nn.Module):
@@ -81,6 +82,26 @@ class PointNet(nn.Module):
         return chosen, places.gather(1, winners)
 
 
+class KeyPoints(nn.Module):
+    """Where things are: means of all points, each with weights of its own: (M, N, channels) -> (M, count · averaged).
+
+    Of a point the first ``averaged`` channels are averaged, by a softmax over points of what a small MLP scores it
+    (spatial softmax, Levine et al., arXiv 1504.00702, on a cloud); ``weight`` and ``bias`` scale and shift the means.
+    """
+
+    def __init__(self, channels: int, averaged: int, count: int = KEY_POINTS, hidden: int = 32):
+        super().__init__()
+        layers = nn.Linear(channels, hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, count)
+        self.score = nn.Sequential(*layers)
+        self.size, self.averaged = count * averaged, averaged
+        self.weight, self.bias = nn.Parameter(torch.ones(self.size)), nn.Parameter(torch.zeros(self.size))
+
+    def forward(self, points: Tensor) -> Tensor:
+        shares = (SHARPNESS * self.score(points)).softmax(-2)
+        means = shares.transpose(-1, -2) @ points[..., : self.averaged]
+        return means.flatten(-2) * self.weight + self.bias
+
+
 class ObsEncoder(nn.Module):
     """Observations of To steps to one condition: point_cloud (B, To, N, 3), state (B, To, S) -> (B, To · 128).
 
@@ -106,8 +127,16 @@ class ObsEncoder(nn.Module):
     def forward(self, point_cloud: Tensor, state: Tensor) -> Tensor:
         if point_cloud.shape[-1] != self.channels:
             point_cloud = self.views(point_cloud, state)
-        cloud = self.extractor(point_cloud.flatten(0, 1)).unflatten(0, state.shape[:2])
-        return torch.cat([cloud, self.state_mlp(state)], dim=-1).flatten(1)
+        cloud = [each(point_cloud.flatten(0, 1)).unflatten(0, state.shape[:2]) for each in self.extractors()]
+        return torch.cat([*cloud, self.state_mlp(state)], dim=-1).flatten(1)
+
+    def extractors(self) -> list[nn.Module]:
+        """What gives features of clouds (M, N, channels), in their order."""
+        return [self.extractor]
+
+    def last_layers(self) -> list[nn.Module]:
+        """What scales and shifts each of these features, by ``weight`` and ``bias``."""
+        return [self.extractor.final_projection[-1]]
 
     def views(self, points: Tensor, state: Tensor) -> Tensor:
         """What the MLP sees of points (…, N, 3) where the state is (…, S): (…, N, channels)."""
@@ -129,6 +158,8 @@ class HandEncoder(ObsEncoder):
 
     def __init__(self, state_dim: int):
         super().__init__(state_dim, point_features=128, widths=(64, 64, 128))
+        self.key_points = KeyPoints(self.channels, averaged=6)  # in the cloud, and near the hand
+        self.size += self.key_points.size
         self.register_buffer("hand", torch.zeros(3, state_dim + 1))
         self.register_buffer("unit", torch.ones(3))
 
@@ -136,6 +167,12 @@ class HandEncoder(ObsEncoder):
         hand = nn.functional.linear(state, self.hand[:, :-1], self.hand[:, -1])
         metres = (points - hand[..., None, :]) * self.unit
         return torch.cat([points, *(torch.tanh(metres / distance) for distance in DISTANCES)], dim=-1)
+
+    def extractors(self) -> list[nn.Module]:
+        return [self.extractor, self.key_points]
+
+    def last_layers(self) -> list[nn.Module]:
+        return [*super().last_layers(), self.key_points]
 
     @torch.no_grad()
     def fit(self, normalizer: Normalizer, hand: Tensor | None) -> None:

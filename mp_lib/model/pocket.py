@@ -60,7 +60,7 @@ class TokenMixing(nn.Module):
 
 # By channels and horizon. Without mixing, each step is predicted from the condition and its place alone.
 CORES: dict[str, Callable[[int, int], nn.Module]] = {
-    "state_space": lambda channels, _: BiMamba3(channels, d_state=32, headdim=32),
+    "state_space": lambda channels, _: BiMamba3(channels, d_state=16, headdim=32),
     "attention": lambda channels, _: Attention(channels, num_heads=4),
     "convolution": lambda channels, _: Convolution(channels),
     "identity": lambda _, __: nn.Identity(),

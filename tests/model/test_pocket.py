@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mp_lib.config import PolicyConfig
-from mp_lib.model.encoder import HandEncoder
+from mp_lib.model.encoder import KEY_POINTS, HandEncoder, KeyPoints
 from mp_lib.model.normalizer import Normalizer
 from mp_lib.model.pocket import CORES, TokenMixing
 from mp_lib.model.policy import build_policy
@@ -69,6 +69,17 @@ def test_only_without_mixing_a_step_sees_no_other(method):
     reached = actions.grad[0].abs().amax(-1) > 0
     expected = {"identity": 1, "convolution": 13}.get(METHODS[method].core, 16)  # three times two steps to each side
     assert int(reached.sum()) == expected and reached[8]
+
+
+def test_key_points_are_means_of_points_that_shares_of_one_weigh():
+    torch.manual_seed(0)
+    key_points, points = KeyPoints(9, averaged=6), torch.randn(3, 40, 9)
+    found = key_points(points).unflatten(1, (KEY_POINTS, 6))
+    assert (found <= points[..., :6].amax(1)[:, None]).all() and (found >= points[..., :6].amin(1)[:, None]).all()
+    order = torch.randperm(40)
+    torch.testing.assert_close(key_points(points[:, order]), key_points(points))
+    one = points[:, :1].expand(-1, 40, -1)
+    torch.testing.assert_close(key_points(one).unflatten(1, (KEY_POINTS, 6)), one[:, :KEY_POINTS, :6])
 
 
 def fitted(hand):
