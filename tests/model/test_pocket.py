@@ -63,9 +63,10 @@ def test_it_takes_a_shorter_chunk_as_one_that_zeros_follow_and_refuses_a_longer_
 
 @pytest.mark.parametrize("method", IN_FRAME)
 def test_only_without_mixing_a_step_sees_no_other(method):
-    denoiser = make(method).model
+    policy = make(method)
+    denoiser, cond = policy.model, torch.randn(1, 2 * policy.obs_encoder.size)
     actions = torch.randn(1, 16, 4, requires_grad=True)
-    denoiser(actions, torch.zeros(1), torch.randn(1, 384))[0, 8].sum().backward()
+    denoiser(actions, torch.zeros(1), cond)[0, 8].sum().backward()
     reached = actions.grad[0].abs().amax(-1) > 0
     expected = {"identity": 1, "convolution": 13}.get(METHODS[method].core, 16)  # three times two steps to each side
     assert int(reached.sum()) == expected and reached[8]
