@@ -79,7 +79,7 @@ class PolicyConfig:
         if not widths or any(width % unit for width in widths):
             raise InputError(f"down_dims {widths} given; those of {self.method} must be multiples of {unit}")
         if self.num_inference_steps > self.num_train_steps:
-            allowed = f"1 to num_train_steps, {self.num_train_steps}"
+            allowed = f"1 to {self.num_train_steps}, num_train_steps"
             raise InputError(f"num_inference_steps {self.num_inference_steps} given; it must be {allowed}")
 
 

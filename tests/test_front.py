@@ -1,6 +1,7 @@
 """What one can call after ``import mp_lib``: found by any name, repeatable, shown in words, mistakes in one line."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -19,8 +20,10 @@ from mp_lib.insight.prediction import denoise, denoise_from
 from mp_lib.learning import trainings
 from mp_lib.learning.folder import lock_of
 from mp_lib.learning.rollout import rollout
+from mp_lib.model.weights import shipped
 from mp_lib.presets import METHODS
 from mp_lib.sim.tasks import TASKS
+from mp_lib.study.designs import DEFAULT_TASK
 from mp_lib.system.errors import InputError, Stopped
 from mp_lib.system.files import write_json
 from mp_lib.system.locks import sole_user
@@ -91,8 +94,8 @@ def test_a_policy_is_found_by_method_run_folder_and_file():
         ({"name": 5}, 'name 5 given; it is str, such as "dp3_mamba"'),
         ({"name": TASK}, f'{TASK} is a task and no policy; say of which method: load("dp3_mamba", task="{TASK}")'),
         (
-            {"name": "quick2-metaworld_drawer-open-dp3_mamba-seed9"},
-            "runs with such names: quick2-metaworld_drawer-open",
+            {"name": "pocket-metaworld_drawer-open-pocket_mamba-seed9"},
+            "runs with such names: pocket-metaworld_drawer-open",
         ),
         ({"name": "smoke-metaworld_drawer-open-simple_dp3-seed7"}, "runs with such names: smoke-metaworld_drawer-open"),
     ],
@@ -252,16 +255,24 @@ def test_demonstrations_that_are_not_there_are_told_in_one_line(tmp_path):
         assert found.value._render_traceback_() == [str(found.value)]
 
 
-def test_where_nothing_was_trained_there_is_the_policy_that_comes_with_the_project():
+def test_where_nothing_was_trained_there_are_the_policies_that_come_with_the_project():
     policy = mp_lib.load()
-    assert policy.checkpoint.is_relative_to(ROOT / "data/policies") and policy.facts["config"]["recipe"] == 2
-    assert mp_lib.load("dp3_mamba", task=policy.task).checkpoint == policy.checkpoint
-    with pytest.raises(InputError, match="no finished run of method dp3_mamba, seed 7 here"):
-        mp_lib.load("dp3_mamba", seed=7)
-    assert policy.checkpoint.stat().st_size < 16 * 2**20
+    assert policy.checkpoint == shipped()[0] and policy.task == DEFAULT_TASK
+    assert mp_lib.load("pocket_mamba").checkpoint == policy.checkpoint
+    with pytest.raises(InputError, match="no finished run of method pocket_mamba, seed 7 here"):
+        mp_lib.load("pocket_mamba", seed=7)
+    own = write_trained("pocket_mamba")
+    assert mp_lib.load("pocket_mamba").name == own
+
+
+def test_three_policies_come_with_the_project_each_small_and_on_the_card():
     card = (ROOT / "data/policies/README.md").read_text()
-    digest = hashlib.sha256(policy.checkpoint.read_bytes()).hexdigest()
-    assert policy.name in card and digest in card
-    assert mp_lib.load(policy.name).checkpoint == policy.checkpoint
-    own = write_trained("dp3_mamba")
-    assert mp_lib.load("dp3_mamba").name == own
+    assert len({mp_lib.load(str(checkpoint)).task for checkpoint in shipped()}) == len(shipped()) == 3
+    for checkpoint in shipped():
+        assert checkpoint.stat().st_size <= 2 * 10**6
+        result = json.loads(checkpoint.with_name("result.json").read_text())
+        successes = result["final"]["successes"]
+        digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+        for said in (checkpoint.parent.name, digest, f"{sum(successes)} of {len(successes)}", result["commit"]):
+            assert said in card, f"the card does not say {said}"
+        assert mp_lib.load(checkpoint.parent.name).checkpoint == checkpoint

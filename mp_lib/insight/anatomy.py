@@ -12,7 +12,7 @@ from mp_lib.drawing.style import PART_COLORS
 from mp_lib.model.blocks import MixerBlock
 from mp_lib.model.mamba3 import BiMamba3
 from mp_lib.model.mixers import Attention
-from mp_lib.model.pocket import Convolution, PocketDenoiser
+from mp_lib.model.pocket import Convolution, PocketDenoiser, TokenMixing
 from mp_lib.model.policy import build_denoiser
 from mp_lib.model.unet import UNet1D
 from mp_lib.presets import MAMBA_WIDTHS, METHODS, mixers_of
@@ -53,6 +53,7 @@ def sort_pocket(denoiser: PocketDenoiser, parts: dict[str, list[nn.Parameter]]) 
 
 
 OF_CORES = {BiMamba3: PARTS[2:4], Attention: PARTS[4:6], Convolution: PARTS[:1], nn.Identity: ()}
+OF_CORES |= {TokenMixing: 2 * PARTS[3:4]}  # two MLPs
 SORTED: dict[type, Callable] = {UNet1D: sort_u_net, PocketDenoiser: sort_pocket}
 
 

@@ -47,8 +47,9 @@ class Mamba3(Mixer):
         z, x, B, C, dd_dt, dd_A, trap, angle = self.in_proj(u).split(self.sizes, dim=-1)
         A = (-functional.softplus(dd_A)).clamp(max=SLOWEST)
         dt = functional.softplus(dd_dt + self.dt_bias)
-        B = self.B_norm(B)[..., None, :] + self.B_bias[:, 0]
-        C = self.C_norm(C)[..., None, :] + self.C_bias[:, 0]
+        kept = self.B_norm.weight.dtype  # whatever autocast makes of the projection
+        B = self.B_norm(B.to(kept))[..., None, :] + self.B_bias[:, 0]
+        C = self.C_norm(C.to(kept))[..., None, :] + self.C_bias[:, 0]
         angles = math.pi * angle.tanh()[..., None, :] * dt[..., None]
         x = x.unflatten(-1, (-1, self.headdim))
         return Chosen(x, B, C, dt, A * dt, trap.sigmoid(), angles), z

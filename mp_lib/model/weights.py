@@ -17,6 +17,7 @@ KEPT = "kept"  # instead of a checkpoint: the episode that is kept with the proj
 # Where weights lie in a folder, ours first; the official repositories save below checkpoints/.
 WEIGHTS = (CHECKPOINT, "checkpoints/latest.ckpt", "*.safetensors", "*.ckpt", "checkpoints/*.ckpt")
 SHIPPED = "data/policies"  # below the project: runs that come with it
+FIRST = "metaworld_drawer-open"  # of their tasks, where none is asked for: it is that of notebooks and examples
 
 
 def name_of_weights(checkpoint: Path) -> str:
@@ -25,8 +26,9 @@ def name_of_weights(checkpoint: Path) -> str:
 
 
 def shipped() -> list[Path]:
-    """The weights that come with the project."""
-    return sorted((project() / SHIPPED).glob(f"*/{CHECKPOINT}"))
+    """The weights that come with the project, by name, those of task ``FIRST`` before all."""
+    found = (project() / SHIPPED).glob(f"*/{CHECKPOINT}")
+    return sorted(found, key=lambda path: (FIRST not in path.parent.name, path.parent.name))
 
 
 def find_checkpoint(given: str = "") -> Path | None:

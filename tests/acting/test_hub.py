@@ -15,8 +15,8 @@ from mp_lib.acting.hub import export_hub
 from mp_lib.insight.inspection import inspect
 from mp_lib.insight.trained import load
 from mp_lib.model.checkpoint import load_policy
+from mp_lib.model.weights import shipped
 from mp_lib.system.files import write_arrays, write_json
-from mp_lib.system.paths import project
 from tests.acting.exported import by_torch, make_policy, observed, save_run
 
 FINAL = {"seeds": [70000, 70001, 70002, 70003], "successes": [1, 0, 1, 1], "interval": [0.3006, 0.9544]}
@@ -159,13 +159,13 @@ def test_an_unrelated_model_of_a_hub_is_refused(hub, tmp_path):
         load_policy(other)
 
 
-def test_the_policy_that_comes_with_the_project_can_go_to_a_hub(tmp_path):
-    (shipped,) = (project() / "data" / "policies").glob("*/policy.safetensors")
-    result = json.loads(shipped.with_name("result.json").read_text())
-    export_hub(shipped, tmp_path / "hub", result)
-    assert (
-        "50 of 50 episodes" in card(tmp_path / "hub")[1] and load_policy(tmp_path / "hub")[0].config.num_points == 256
-    )
+def test_policies_that_come_with_the_project_can_go_to_a_hub(tmp_path):
+    for checkpoint in shipped():
+        result = json.loads(checkpoint.with_name("result.json").read_text())
+        hub = tmp_path / checkpoint.parent.name
+        export_hub(checkpoint, hub, result)
+        assert f"{sum(result['final']['successes'])} of 50 episodes" in card(hub)[1]
+        assert load_policy(hub)[0].config == load_policy(checkpoint)[0].config
 
 
 def test_the_verb_writes_both_and_says_in_one_line_what_is_wrong(run, same_networks, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """In a simulator an actor gives the ordinary rollout's episodes."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +78,17 @@ def test_only_what_a_rollout_looks_at_is_looked_at(monkeypatch):
     looked.clear()
     rollout(toy_policy(spec=long_toy(20)).policy, long_toy(20), [5])
     assert played == looked
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpoint", shipped(), ids=lambda path: path.parent.name)
+def test_what_comes_with_the_project_does_again_what_is_kept_of_it(checkpoint):
+    """On the same environment seeds; an episode that hangs by a hair may end otherwise where numbers round so."""
+    policy, spec = load(checkpoint, device="cpu")
+    kept = json.loads(checkpoint.with_name("result.json").read_text())["final"]
+    seeds, expected = kept["seeds"][:20], kept["successes"][:20]
+    found = [each.success for each in rollout(policy, spec, seeds)]
+    assert sum(one != other for one, other in zip(found, expected, strict=True)) <= 2
 
 
 @pytest.mark.slow

@@ -29,11 +29,11 @@ def test_runs_of_the_same_task_are_offered_without_its_name_and_loaded_when_they
     policies = Policies(choices.load(names[1]))
     assert [*policies.loaded] == names[1:]
     found = policies.names()
-    (coming,) = shipped()
+    coming = shipped()[0]
     assert found == {
         "smoke simple_dp3-seed1": names[1],
         "smoke simple_dp3-seed0": str(run_path(names[0]) / CHECKPOINT),
-        "quick2 dp3_mamba-seed0": str(coming),
+        "pocket pocket_mamba-seed0": str(coming),
     }
     assert policies.named(str(coming)).name == coming.parent.name
     assert policies.named(names[0]).name == names[0] and policies.named(names[0]) is policies.named(names[0])
@@ -62,14 +62,14 @@ def test_policies_of_one_name_are_told_apart():
 
 
 def test_a_run_of_the_name_of_one_that_comes_with_the_project_stands_beside_it():
-    (coming,) = shipped()
+    coming = shipped()[0]
     policies = Policies(choices.load(coming.parent.name))
     assert policies.first.checkpoint == coming
-    run = run_path(write_trained("dp3_mamba"))
+    run = run_path(write_trained("pocket_mamba"))
     run.rename(run.with_name(coming.parent.name))
     found = policies.names()
-    assert [*found] == ["quick2 dp3_mamba-seed0", "quick2 dp3_mamba-seed0 (2)"]
-    own = policies.named(found["quick2 dp3_mamba-seed0 (2)"])
+    assert [*found] == ["pocket pocket_mamba-seed0", "pocket pocket_mamba-seed0 (2)"]
+    own = policies.named(found["pocket pocket_mamba-seed0 (2)"])
     assert own.checkpoint.is_relative_to(run_path()) and own.name == f"{coming.parent.name} (2)"
     assert choices.load(coming.parent.name).checkpoint == own.checkpoint
 
