@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from mp_lib.drawing.style import CHOSEN, COLUMN, GREY, PAGE, kinds_in, label_ends, look_of, panels, styled
 from mp_lib.presets import METHODS, NO_ATTENTION, kind_name
 
+NAME = 0.13  # inches of a line's name
 CURVES = {"loss": "loss", "success": "success (%)"}
 
 
@@ -45,7 +46,8 @@ def curves(metrics: pd.DataFrame, runs: pd.DataFrame, columns: int = 3) -> Figur
     tasks, keys = list(runs["task"].unique()), ["loss", "success"] if measured else ["loss"]
     columns = min(columns, len(tasks))
     rows = -(-len(tasks) // columns) * len(keys)
-    figure, axes = panels(rows, columns, COLUMN if columns == 1 else PAGE, 0.3 + 1.6 * rows, sharex=True)
+    height = max(1.6, NAME * len(kinds_in(runs)) if len(tasks) == 1 else 0)  # names of lines stand at their ends
+    figure, axes = panels(rows, columns, COLUMN if columns == 1 else PAGE, 0.3 + height * rows, sharex=True)
     names: dict[str, tuple] = {}
     for number, task in enumerate(tasks):
         for k, key in enumerate(keys):

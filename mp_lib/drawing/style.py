@@ -140,17 +140,22 @@ def spread(values: Sequence[float], gap: float) -> np.ndarray:
     return moved
 
 
+TOP = 0.97  # of a panel, above which its title stands
+
+
 def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: float = 0.085) -> None:
     """Write names to the right of the axes, beside (x, y), in a colour each, apart from each other.
 
-    ``ends`` are (x, y, name, colour) in data units; ``gap`` is the least distance as a share of the height.
+    ``ends`` are (x, y, name, colour) in data units; ``gap`` is the least distance as a share of the height, or what
+    there is room for.
     """
     if not ends:
         return
     axes.figure.draw_without_rendering()
     to_axes = axes.transAxes.inverted()
     places = np.array([to_axes.transform(axes.transData.transform(end[:2])) for end in ends])
-    heights = spread(places[:, 1], gap)
+    heights = spread(places[:, 1], min(gap, 1 / len(ends)))
+    heights -= max(0, heights.max() - TOP)
     for (_, _, name, color), (x, y), height in zip(ends, places, heights, strict=True):
         axes.annotate(
             name,
