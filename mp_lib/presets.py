@@ -20,7 +20,8 @@ class Method:
     """One row of ``METHODS``: the network's widths, its blocks a level, and the mixer of its blocks, if any.
 
     ``frame`` is what it is built in, one of ``mp_lib.model.policy.FRAMES``: the U-Net, whose ``mixer`` may be followed
-    by attention, or the pocket frame, which has one width, and of whose blocks ``core`` is the mixer.
+    by attention, or the pocket frame, which has one width, and of whose blocks ``core`` is the mixer. ``scale`` is the
+    smallest at which it is worth training.
 
     ``published`` is the method's name in data/paper/published.csv. ``group`` says in whose comparison it stands:
     "paper", the seven of which the paper's claims are asked, the baseline that it lacks among them; or "beyond".
@@ -35,11 +36,14 @@ class Method:
     group: str = "paper"
     frame: str = "unet"
     core: str | None = None
+    scale: str = "quick"
 
 
 def pocket(name: str, label: str, width: int, core: str, blocks: int = 3) -> Method:
     """A row of the pocket frame: blocks of one width."""
-    return Method(name, label, (width,), blocks_per_level=blocks, group="beyond", frame="pocket", core=core)
+    return Method(
+        name, label, (width,), blocks_per_level=blocks, group="beyond", frame="pocket", core=core, scale="pocket"
+    )
 
 
 MAMBA_WIDTHS = (128, 256, 512)  # [cfg] policy.down_dims

@@ -13,10 +13,10 @@ from mp_lib.model.blocks import MixerBlock
 from mp_lib.model.mamba3 import BiMamba3
 from mp_lib.model.mixers import Attention
 from mp_lib.model.pocket import Convolution, PocketDenoiser, TokenMixing
-from mp_lib.model.policy import build_denoiser
+from mp_lib.model.policy import build_denoiser, condition_size
 from mp_lib.model.unet import UNet1D
 from mp_lib.presets import MAMBA_WIDTHS, METHODS, mixers_of
-from mp_lib.study.efficiency import ACTION_DIM, COND_DIM, call, count_parameters, sketch_denoiser
+from mp_lib.study.efficiency import ACTION_DIM, call, count_parameters, sketch_denoiser
 from mp_lib.study.sentences import join
 
 PARTS = tuple(PART_COLORS)
@@ -69,7 +69,7 @@ def parameters_by_part() -> pd.DataFrame:
 
 def sequence_lengths(method: str, horizons: tuple[int, ...] = (4, 16)) -> pd.DataFrame:
     """Rows (horizon, block, length, channels): what each conditioned block sees, measured while one call runs."""
-    denoiser, seen, rows = sketch_denoiser(method), [], []
+    denoiser, seen, rows = sketch_denoiser(method, horizon=max(horizons)), [], []
     for block in denoiser.conditioned_blocks():
         block.register_forward_hook(lambda _, inputs, output: seen.append(denoiser.length_and_channels(output)))
     for horizon in horizons:
@@ -115,7 +115,7 @@ def gradient_reach(method: str, horizons: tuple[int, ...] = (4, 16), batch: int 
     rows = []
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        denoiser = build_denoiser(method, ACTION_DIM, COND_DIM, attention="paper").eval()
+        denoiser = build_denoiser(method, ACTION_DIM, condition_size(method), horizon=max(horizons)).eval()
         for structure, change in STRUCTURES.items():
             change(denoiser)
             for horizon in horizons:

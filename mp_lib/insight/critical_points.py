@@ -1,7 +1,7 @@
 """Which points of a cloud the encoder takes: those that are some feature's maximum over all points.
 
-PointNet (arXiv 1612.00593) calls them the critical set. Without the others its features would be the same; the key points
-of the pocket frame, means of all points, would move.
+PointNet (arXiv 1612.00593) calls them the critical set. Without the others its features would be the same; the key
+points of the pocket frame, means of all points, would move.
 """
 
 from __future__ import annotations

@@ -160,6 +160,9 @@ def newest_film() -> tuple[Path, str]:
     return checkpoint.with_name(FILM), said
 
 
+DEFAULT_METHOD = "dp3_mamba"  # of which a run is trained where none is asked for
+
+
 def newest(method: str, task: str, scale: str, seed: int | None) -> Path:
     """The weights of the newest finished run of which all that is given holds, or the shipped ones."""
     if scale:
@@ -176,9 +179,9 @@ def newest(method: str, task: str, scale: str, seed: int | None) -> Path:
         if wanted.items() <= stored_result(checkpoint)["config"].items():
             return checkpoint
     told = ", ".join(f"{key} {value}" for key, value in wanted.items())
-    options = f"--methods {method or 'dp3_mamba'}" + (f" --task {task}" if task else "")
+    options = f"--methods {method or DEFAULT_METHOD}" + (f" --task {task}" if task else "")
     options += f" --seeds {seed}" if seed is not None else ""
-    command = f"./run_all.sh {scale or 'quick'} {options}"
+    command = f"./run_all.sh {scale or METHODS[method or DEFAULT_METHOD].scale} {options}"
     raise InputError(f"no finished run of {told or 'any method'} here; train it: {command}")
 
 

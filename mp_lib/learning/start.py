@@ -17,6 +17,7 @@ SIZES = (
     *("state_dim", "action_dim", "actions"),
 )
 KINDS = ("state_kinds", "action_kinds")
+MOST = 4  # differences that are told
 FRAMES = 1000  # of the windows' frames, evenly spaced, that features are computed of
 
 
@@ -44,6 +45,11 @@ def standardise_features(policy: DiffusionPolicy, windows: ActionWindows) -> Non
         last.bias.copy_((last.bias - mean) * scale)
 
 
+def size_of(named: tuple[str, torch.Tensor]) -> tuple[str, tuple[int, ...]]:
+    """A tensor's name and shape, e.g. of a layer over the steps of a chunk, which depends on the horizon."""
+    return named[0], tuple(named[1].shape)
+
+
 @torch.no_grad()
 def go_on_from(policy: DiffusionPolicy, init: DiffusionPolicy, normalizer: str) -> None:
     """Give a policy the weights of ``init``, and its normaliser where that is to be "kept".
@@ -53,8 +59,10 @@ def go_on_from(policy: DiffusionPolicy, init: DiffusionPolicy, normalizer: str) 
     ours, theirs = asdict(policy.config), asdict(init.config)
     told = [key for key in KINDS if ours[key] and theirs[key]]  # mostly nobody has said it
     differ = [f"{key} {theirs[key]} there, {ours[key]} here" for key in (*SIZES, *told) if theirs[key] != ours[key]]
+    sizes, others = (dict(map(size_of, each.state_dict().items())) for each in (policy, init))
+    differ += [f"{name} {others[name]} there, {sizes[name]} here" for name in sizes if others.get(name) != sizes[name]]
     if differ:
-        raise InputError(f"the weights given as init do not fit: {', '.join(differ)}; give others, or none")
+        raise InputError(f"the weights given as init do not fit: {', '.join(differ[:MOST])}; give others, or none")
     kept = {name: each for name, each in init.state_dict().items() if not name.startswith("normalizer.")}
     policy.load_state_dict(init.state_dict() if normalizer == "kept" else kept, strict=normalizer == "kept")
 

@@ -102,7 +102,7 @@ class PocketDenoiser(nn.Module):
         self.blocks = nn.ModuleList(PocketBlock(width, core, horizon) for _ in range(num_blocks))
         self.norm = nn.LayerNorm(width)
         self.give_out = nn.Linear(width, action_dim)
-        self.width = width
+        self.width, self.cond_dim = width, cond_dim
 
     def forward(self, actions: Tensor, step: Tensor, cond: Tensor, kept: Tensor | None = None) -> Tensor:
         """``kept`` is there for what the U-Net takes; no branch is dropped."""

@@ -75,6 +75,12 @@ class Frame(NamedTuple):
 FRAMES = {"unet": Frame(ObsEncoder, build_unet), "pocket": Frame(HandEncoder, build_pocket)}
 
 
+def condition_size(method: str, n_obs_steps: int = 2) -> int:
+    """How many numbers a method's encoder makes of so many observed steps."""
+    with torch.device("meta"):
+        return n_obs_steps * FRAMES[look_up(METHODS, method, "method").frame].encoder(state_dim=1).size
+
+
 class DiffusionPolicy(nn.Module):
     """A policy on point clouds: ``loss`` to train it, ``act`` to run it (DP3, arXiv 2403.03954, section III).
 

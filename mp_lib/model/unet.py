@@ -83,6 +83,7 @@ class UNet1D(nn.Module):
         blocks_per_level: int = 2,
     ):
         super().__init__()
+        self.cond_dim = cond_dim
         self.length_multiple = 2 ** (len(down_dims) - 1)
         self.diffusion_step_encoder = nn.Sequential(
             StepEmbedding(step_embed_dim),

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from mp_lib.model.policy import build_denoiser
+from mp_lib.model.pocket import PocketDenoiser
+from mp_lib.model.policy import build_denoiser, condition_size
 from mp_lib.model.unet import UNet1D
 from mp_lib.presets import METHODS, kind_name, kinds
 from mp_lib.study.sentences import count, join
 from mp_lib.timing.benchmark import Measurement, check_horizons
 from mp_lib.timing.table import COLUMNS, KEY, KINDS, kept_path, read_rows
 
-ACTION_DIM, COND_DIM = 26, 256  # Adroit's hammer with two observed steps, the sizes of the official counts
+ACTION_DIM = 26  # of Adroit's hammer, as in the official counts; two steps are observed
 BACKEND_LABELS = {
     "official": "as the official code computes it",
     "torch": "PyTorch",
@@ -40,19 +41,20 @@ def count_parameters(parameters: Iterable[torch.nn.Parameter]) -> int:
     return sum(each.numel() for each in parameters)
 
 
-def sketch_denoiser(method: str, attention: str = "paper") -> UNet1D:
-    """The denoiser of a method at the paper's widths on the meta device: shapes without memory."""
+def sketch_denoiser(method: str, attention: str = "paper", horizon: int = 16) -> UNet1D | PocketDenoiser:
+    """The denoiser of a method, at the paper's widths or its own, on the meta device: shapes without memory."""
+    sizes = {"attention": attention or "paper", "horizon": horizon}
     with torch.device("meta"):
-        return build_denoiser(method, ACTION_DIM, COND_DIM, attention=attention or "paper").eval()
+        return build_denoiser(method, ACTION_DIM, condition_size(method), **sizes).eval()
 
 
-def call(denoiser: UNet1D, horizon: int, batch: int = 1) -> Tensor:
+def call(denoiser: UNet1D | PocketDenoiser, horizon: int, batch: int = 1) -> Tensor:
     """What a denoiser gives (batch, horizon, ACTION_DIM) for random numbers."""
-    actions, cond = torch.randn(batch, horizon, ACTION_DIM), torch.randn(batch, COND_DIM)
+    actions, cond = torch.randn(batch, horizon, ACTION_DIM), torch.randn(batch, denoiser.cond_dim)
     return denoiser(actions, torch.arange(batch), cond)
 
 
-def count_multiply_adds(denoiser: UNet1D, horizon: int) -> int:
+def count_multiply_adds(denoiser: UNet1D | PocketDenoiser, horizon: int) -> int:
     """Multiply-adds of matrix products and convolutions in one call of a sketch at batch 1."""
     with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.device("meta"):
         call(denoiser, horizon)
@@ -72,7 +74,7 @@ def counted_costs(horizon: int) -> pd.DataFrame:
     """``cost_table``, to be read only."""
     rows = []
     for name, attention in kinds():
-        carried, run = sketch_denoiser(name), sketch_denoiser(name, attention)
+        carried, run = (sketch_denoiser(name, kind, horizon) for kind in ("paper", attention))
         counts = [count_parameters(each.parameters()) for each in (carried, run)]
         rows.append((name, METHODS[name].label, attention, *counts, count_multiply_adds(run, horizon)))
     costs = ["parameters", "parameters_that_run", "multiply_adds"]

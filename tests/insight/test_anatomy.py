@@ -36,9 +36,7 @@ def test_the_blocks_of_the_release_see_these_lengths():
 
 
 def test_attention_gets_gradients_only_where_it_runs(monkeypatch):
-    narrow = lambda method, action, cond, attention: build_denoiser(  # noqa: E731
-        method, action, cond, (32, 64, 64), attention=attention
-    )
+    narrow = lambda method, action, cond, horizon: build_denoiser(method, action, cond, (32, 64, 64))  # noqa: E731
     monkeypatch.setattr(anatomy, "build_denoiser", narrow)
     table = anatomy.gradient_reach("dp3_mamba_v2", horizons=(16,))
     found = table[table["part"].str.contains("attention")].groupby("structure")[["parameters", "reached"]].sum()
