@@ -82,7 +82,8 @@ class Pages:
         names = ("success", *sorted(several), "parameters", "speed", "curves") if self.planned else ()
         figures = [f"05_{name}_{scale}" for name in names]
         title = "verdicts, tables and figures"
-        return self.reader("05_tables", title, parameters, after=self.runs, figures=figures, reads_runs=True)
+        reads = dict.fromkeys([scale, beyond.SCALE, beyond.RIVALS])
+        return self.reader("05_tables", title, parameters, after=self.runs, figures=figures, reads=tuple(reads))
 
     def differ_in(self, key: str) -> bool:
         """Whether the planned runs differ in one of their numbers."""
@@ -94,7 +95,7 @@ class Pages:
         parameters = {"scale": self.scale, "experiments": experiments, "methods": list(self.experiment.methods)}
         parameters |= {"expert": self.experiment.expert, "kept": self.experiment.kept}
         title = self.design.title.lower() if self.planned else "ablations"
-        return self.reader("07_ablations", title, parameters, after=self.runs, figures=figures, reads_runs=True)
+        return self.reader("07_ablations", title, parameters, after=self.runs, figures=figures, reads=(self.scale,))
 
     def efficiency(self) -> Step:
         # Behind the trainings and alone, so that nothing else disturbs what it times.
@@ -106,14 +107,14 @@ class Pages:
     def overview(self) -> Step:
         # Behind the runs: it shows the newest film and the rates of all that there are.
         given, figures = {"scale": self.scale}, ["00_method"]
-        return self.reader("00_overview", "overview", given, after=self.runs, figures=figures, reads_runs=True)
+        return self.reader("00_overview", "overview", given, after=self.runs, figures=figures, reads=(self.scale,))
 
     def anatomy(self) -> Step:
         task = next((config.task for config in self.planned), DEFAULT_TASK)
         parameters = {"scale": self.scale, "task": task}
         figures = ["02_parameters", *(f"02_{name}_{self.scale}_{task}" for name in ("mixing", "field"))]
         title = "anatomy of the models"
-        return self.reader("02_model_anatomy", title, parameters, after=self.runs, figures=figures, reads_runs=True)
+        return self.reader("02_model_anatomy", title, parameters, after=self.runs, figures=figures, reads=(self.scale,))
 
     def reader(
         self,
@@ -125,13 +126,12 @@ class Pages:
         after: Sequence[Step] = (),
         figures: Sequence[str] = (),
         cores: int = 1,
-        reads_runs: bool = False,
+        reads: Sequence[str] = (),
     ) -> Step:
-        """A step that takes seconds and so depends on the package's code, too; ``reads_runs``: on all of the scale."""
+        """A step that takes seconds and so depends on the package's code, too, and on all runs of the scales in ``reads``."""
         results = (product for step in (*needs, *after) for product in step.products if product.suffix == ".json")
         own = (notebooks_path() / f"{notebook}.ipynb", package(), *claims.other_files())
-        kept = kept_files() if reads_runs else []
-        read = (pattern for scale in (self.scale, beyond.SCALE, beyond.RIVALS) for pattern in patterns(scale))
+        kept = kept_files() if reads else []
         return Step(
             name=f"{self.experiment.name}-{notebook}",
             title=title,
@@ -139,7 +139,7 @@ class Pages:
             executed=self.experiment.folder / f"{notebook}.ipynb",
             parameters=parameters,
             inputs=tuple(dict.fromkeys([*own, *kept, *results])),
-            patterns=tuple(dict.fromkeys(read)) if reads_runs else (),
+            patterns=tuple(pattern for scale in reads for pattern in patterns(scale)),
             products=tuple(figures_path() / f"{name}.png" for name in figures),
             needs=tuple(step.name for step in needs),
             after=tuple(step.name for step in after),

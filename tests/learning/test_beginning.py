@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import mp_lib
-from mp_lib.config import TrainConfig
+from mp_lib.config import PolicyConfig, TrainConfig
 from mp_lib.learning import trainings
 from mp_lib.learning.beginning import beginning, digest_of
 from mp_lib.learning.held_out import windows_of
@@ -107,6 +107,13 @@ def test_kinds_that_differ_are_named_where_both_are_known():
     with pytest.raises(InputError, match="do not fit: action_kinds joint:2 there, position:2 here"):
         go_on_from(policy, build_policy(replace(ours, action_kinds="joint:2")), "kept")
     go_on_from(policy, build_policy(replace(ours, action_kinds="")), "kept")
+
+
+def test_layers_over_the_steps_of_a_chunk_fit_their_horizon_alone():
+    made = {horizon: build_policy(PolicyConfig("diffusion_mixer", 3, 2, horizon=horizon)) for horizon in (8, 16)}
+    told = r"take_in.weight \(64, 16\) there, \(64, 8\) here.*; give others"
+    with pytest.raises(InputError, match=told):
+        go_on_from(made[8], made[16], "kept")
 
 
 @pytest.mark.parametrize("given", ["none", "another"])

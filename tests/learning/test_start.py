@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from mp_lib import config
+from mp_lib.config import PolicyConfig
 from mp_lib.data.windows import ActionWindows
 from mp_lib.learning import start as module
 from mp_lib.learning.start import STARTS
+from mp_lib.model.encoder import KEY_POINTS
 from tests.learning.test_streams import LENGTHS, make_arrays, make_trainer
 
 FRAMES = 400
@@ -37,6 +39,15 @@ def test_standardised_features_have_mean_0_and_deviation_1():
     assert released[:, :64].std(0).min() < 0.3
     torch.testing.assert_close(standardised.mean(0), torch.zeros(128), atol=1e-4, rtol=0)
     torch.testing.assert_close(standardised.std(0, correction=0), torch.ones(128), atol=1e-3, rtol=0)
+
+
+def test_features_of_the_pocket_frame_are_standardised_too():
+    """Its maxima, its key points, and those of the state."""
+    policy = PolicyConfig("pocket_mamba", 3, 2, horizon=4, n_obs_steps=2, n_action_steps=3, num_points=8)
+    found = features(make_trainer(policy=policy, start="standardised", windows=make_windows()))
+    assert found.shape[1] == 128 + 6 * KEY_POINTS + 64
+    torch.testing.assert_close(found.mean(0), torch.zeros_like(found[0]), atol=1e-2, rtol=0)
+    torch.testing.assert_close(found.std(0, correction=0), torch.ones_like(found[0]), atol=1e-2, rtol=0)
 
 
 def test_some_of_many_frames_are_enough(monkeypatch):
