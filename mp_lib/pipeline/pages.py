@@ -128,7 +128,7 @@ class Pages:
         cores: int = 1,
         reads: Sequence[str] = (),
     ) -> Step:
-        """A step that takes seconds and so depends on the package's code, too, and on all runs of the scales in ``reads``."""
+        """A step of seconds, which depends on the package's code, too, and on all runs of the scales in ``reads``."""
         results = (product for step in (*needs, *after) for product in step.products if product.suffix == ".json")
         own = (notebooks_path() / f"{notebook}.ipynb", package(), *claims.other_files())
         kept = kept_files() if reads else []

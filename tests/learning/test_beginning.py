@@ -110,10 +110,10 @@ def test_kinds_that_differ_are_named_where_both_are_known():
 
 
 def test_layers_over_the_steps_of_a_chunk_fit_their_horizon_alone():
-    made = {horizon: build_policy(PolicyConfig("diffusion_mixer", 3, 2, horizon=horizon)) for horizon in (8, 16)}
-    told = r"take_in.weight \(64, 16\) there, \(64, 8\) here.*; give others"
+    made = {horizon: build_policy(PolicyConfig("diffusion_mixer", 3, 2, horizon=horizon)) for horizon in (12, 16)}
+    told = r"take_in.weight \(64, 16\) there, \(64, 12\) here.*; give others"
     with pytest.raises(InputError, match=told):
-        go_on_from(made[8], made[16], "kept")
+        go_on_from(made[12], made[16], "kept")
 
 
 @pytest.mark.parametrize("given", ["none", "another"])
