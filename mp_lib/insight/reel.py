@@ -63,7 +63,7 @@ def cast(runs: Iterable[Mapping]) -> list[Mapping]:
 
 
 def cast_here(scale: str) -> list[Path]:
-    """The weights of ``cast`` among a scale's finished runs, or of the policy that comes with the project."""
+    """The weights of ``cast`` among a scale's finished runs, or of the first policy that comes with the project."""
     columns = ["method", "task", "seed", "folder"]
     rows = load_runs().query("scale == @scale and attention == 'paper'").drop_duplicates("folder")
     here = [row for row in rows[columns].to_dict("records") if (run_path(row["folder"]) / CHECKPOINT).exists()]

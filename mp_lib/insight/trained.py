@@ -132,7 +132,7 @@ def load(
     """The trained policy that is meant by a method, a run, a folder or a file; the newest of all if nothing is given.
 
     Of a method it is the newest finished run on that ``task``, ``scale`` and training ``seed``, any where they are not
-    given; where none was trained here, the policy that comes with the project if it is one. For a run, folder or file
+    given; where none was trained here, a policy that comes with the project if one is such. For a run, folder or file
     ``task`` says on which task it acts where its file does not. ``num_inference_steps``, ``device`` and ``backend`` as
     of ``mp_lib.learning.evaluation.load``.
     Raises an InputError that names the nearest there is, or the command that trains what is missing.
@@ -151,7 +151,7 @@ def find(name: str = "", task: str = "", scale: str = "", seed: int | None = Non
 
 
 def newest_film() -> tuple[Path, str]:
-    """The film of the newest trained policy, or of the one that comes with the project, and a sentence on it."""
+    """The film of the newest trained policy, or of the first that comes with the project, and a sentence on it."""
     checkpoint = find()
     config, final = (stored_result(checkpoint)[key] for key in ("config", "final"))
     training = of_training(checkpoint, config["task"], config["method"])
