@@ -108,7 +108,7 @@ def view(
 def train(
     task: str = "metaworld_drawer-open",
     method: str = "dp3_mamba",
-    scale: str = "quick",
+    scale: str = "",
     seed: int = 0,
     *,
     device: str = "auto",
@@ -121,10 +121,11 @@ def train(
 ) -> Trained:
     """Train a policy, or go on where it was stopped, and return it; ``numbers`` are those of TrainConfig.
 
-    Such as ``num_steps``, ``num_demos``, ``final_episodes``; the others are the scale's. Demonstrations are recorded
-    if they are not there, or read from the store at ``demos``; of a task of your own, a name that none here has, they
-    have to be given. ``init`` is a run, a folder or a file of weights to go on from; their normaliser stays, unless
-    ``normalizer`` is "fit". ``save_every`` so many steps the policy is kept, too. To stop it loses nothing.
+    Such as ``num_steps``, ``num_demos``, ``final_episodes``; the others are the scale's, which is the method's own,
+    quick or pocket, unless one is given. Demonstrations are recorded if they are not there, or read from the store at
+    ``demos``; of a task of your own, a name that none here has, they have to be given. ``init`` is a run, a folder or a
+    file of weights to go on from; their normaliser stays, unless ``normalizer`` is "fit". ``save_every`` so many steps
+    the policy is kept, too. To stop it loses nothing.
     """
     if task in METHODS and method not in METHODS:
         raise InputError(f"train({task!r}, {method!r}) given; the task comes first: train({method!r}, {task!r})")

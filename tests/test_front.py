@@ -265,6 +265,15 @@ def test_where_nothing_was_trained_there_are_the_policies_that_come_with_the_pro
     assert mp_lib.load("pocket_mamba").name == own
 
 
+@pytest.mark.parametrize(("method", "scale"), [("simple_dp3", "quick"), ("pocket_mamba", "pocket")])
+def test_a_method_is_trained_at_its_own_scale_where_none_is_given(method, scale, monkeypatch):
+    asked = []
+    monkeypatch.setattr(trainings, "complete", lambda config, *_: asked.append(config.scale))
+    trainings.train(TASK, method, "", 0, "", "", "", {}, {})
+    trainings.train(TASK, method, "smoke", 0, "", "", "", {}, {})
+    assert asked == [scale, "smoke"]
+
+
 def test_three_policies_come_with_the_project_each_small_and_on_the_card():
     card = (ROOT / "data/policies/README.md").read_text()
     assert len({mp_lib.load(str(checkpoint)).task for checkpoint in shipped()}) == len(shipped()) == 3

@@ -109,7 +109,7 @@ ARGUMENTS = ("scale", "seed", "device", "jobs", "demos", "init", "normalizer", "
 TRAIN = (
     option("task", help="e.g. metaworld_drawer-open, or a name of your own for what --demos shows"),
     option("method", help=f"one of: {', '.join(METHODS)}"),
-    option("--scale", default="quick", help=f"one of: {', '.join(SCALES)} (default: quick)"),
+    option("--scale", default="", help=f"one of: {', '.join(SCALES)} (default: the method's own, quick or pocket)"),
     option("--seed", type=int, default=0, help="of weights, batches and noise (default: 0)"),
     option("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)"),
     option("--jobs", type=int, help="processes that simulate (default: one a core)"),

@@ -9,11 +9,13 @@ from pathlib import Path
 from mp_lib.config import TrainConfig, scale_config
 from mp_lib.data.own_tasks import check_task, spec_of
 from mp_lib.data.recording import demonstrations_of
+from mp_lib.interfaces import look_up
 from mp_lib.learning import run
 from mp_lib.learning.beginning import digest_of
 from mp_lib.learning.folder import folder_of, stored_result
 from mp_lib.learning.training import policy_config
 from mp_lib.model.weights import find_checkpoint
+from mp_lib.presets import METHODS
 from mp_lib.sim.tasks import find_task
 from mp_lib.system.device import choose_device
 from mp_lib.system.errors import InputError, at_least_one, shown
@@ -46,6 +48,7 @@ def train(
     """Train a run to its end, as ``mp_lib.train`` says, and return its folder; ``how`` is for ``run.train``."""
     if lost := [key for key in ELSEWHERE if key in numbers]:
         raise InputError(f"{lost[0]} given among the numbers of the scale; it is an argument: {ELSEWHERE[lost[0]]}")
+    scale = scale or look_up(METHODS, method, "method").scale
     config = scale_config(scale, task, method, seed, **numbers, **began(init, normalizer))
     return complete(config, demos, found(init), how)
 
