@@ -118,7 +118,7 @@ QUESTIONS = (
         "g",
         "a Mamba policy of 0.45 M parameters is no more than 5 points worse than DP3",
         judge_size,
-        f"./run_all.sh {SCALE} --experiment pocket, and DP3 on its tasks at scale {RIVALS}",
+        "./run_all.sh pocket --experiment pocket",
     ),
     Claim(
         "h",
