@@ -60,7 +60,11 @@ def go_on_from(policy: DiffusionPolicy, init: DiffusionPolicy, normalizer: str) 
     told = [key for key in KINDS if ours[key] and theirs[key]]  # mostly nobody has said it
     differ = [f"{key} {theirs[key]} there, {ours[key]} here" for key in (*SIZES, *told) if theirs[key] != ours[key]]
     sizes, others = (dict(map(size_of, each.state_dict().items())) for each in (policy, init))
-    differ += [f"{name} {others[name]} there, {sizes[name]} here" for name in sizes if others.get(name) != sizes[name]]
+    differ += [
+        f"{name} {others[name]} there, {sizes[name]} here"
+        for name in sizes
+        if others.get(name, sizes[name]) != sizes[name]
+    ]
     if differ:
         raise InputError(f"the weights given as init do not fit: {', '.join(differ[:MOST])}; give others, or none")
     kept = {name: each for name, each in init.state_dict().items() if not name.startswith("normalizer.")}
