@@ -92,7 +92,7 @@ def test_a_policy_is_found_by_method_run_folder_and_file():
             "unknown task 'drawer-open'; choose one of: metaworld_drawer-o",
         ),
         ({"name": 5}, 'name 5 given; it is str, such as "dp3_mamba"'),
-        ({"name": TASK}, f'{TASK} is a task and no policy; say of which method: load("dp3_mamba", task="{TASK}")'),
+        ({"name": TASK}, f'{TASK} is a task and no policy; give it as one: load(task="{TASK}")'),
         (
             {"name": "pocket-metaworld_drawer-open-pocket_mamba-seed9"},
             "runs with such names: pocket-metaworld_drawer-open",

@@ -143,7 +143,10 @@ RUNS = (option("--json", action="store_true", help="print one line of JSON"),)
 LIVE = (option("run", nargs="?", default="", help="its name or folder (default: the one that was written last)"),)
 DEMO = (
     option(
-        "policy", nargs="?", default="", help="a method, a run, a folder, or a file (default: the one that comes along)"
+        "policy",
+        nargs="?",
+        default="",
+        help="a method, a run, a folder, or a file (default: the first that comes along)",
     ),
     option("--seed", type=int, default=EXPLORING_SEEDS, help=f"of the environment (default: {EXPLORING_SEEDS})"),
 )

@@ -20,7 +20,7 @@ from mp_lib.model.weights import CHECKPOINT, find_checkpoint, name_of_weights, s
 from mp_lib.presets import METHODS, SCALES, kind_name
 from mp_lib.sim.tasks import TASKS, find_task
 from mp_lib.study.rows import RESULT, load_runs
-from mp_lib.study.sentences import of_demonstrations, of_ending, of_held_out, of_rate, of_training
+from mp_lib.study.sentences import join, of_demonstrations, of_ending, of_held_out, of_rate, of_training
 from mp_lib.study.tables import facts_table
 from mp_lib.system.errors import InputError, shown
 from mp_lib.system.names import nearest
@@ -182,7 +182,8 @@ def newest(method: str, task: str, scale: str, seed: int | None) -> Path:
     options = f"--methods {method or DEFAULT_METHOD}" + (f" --task {task}" if task else "")
     options += f" --seeds {seed}" if seed is not None else ""
     command = f"./run_all.sh {scale or METHODS[method or DEFAULT_METHOD].scale} {options}"
-    raise InputError(f"no finished run of {told or 'any method'} here; train it: {command}")
+    coming = f"; with the project come {join([path.parent.name for path in shipped()])}" if shipped() else ""
+    raise InputError(f"no finished run of {told or 'any method'} here; train it: {command}{coming}")
 
 
 def named(name: str) -> Path:
@@ -191,8 +192,7 @@ def named(name: str) -> Path:
         return find_checkpoint(name)
     except InputError as error:
         if name in TASKS:
-            how = f'load("dp3_mamba", task="{name}")'
-            raise InputError(f"{name} is a task and no policy; say of which method: {how}") from error
+            raise InputError(f'{name} is a task and no policy; give it as one: load(task="{name}")') from error
         if close := nearest(name, METHODS, 1):
             raise InputError(f"no run, folder or method {shown(name)}; did you mean {close[0]!r}?") from error
         raise

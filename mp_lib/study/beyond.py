@@ -49,7 +49,7 @@ def judge_size(scale: str, **which) -> Iterable[list[Finding]]:
     """
     runs = pocket_runs(**which)
     unseen = [task for task in POCKET_TASKS if task not in SEARCHED]
-    yield [no_worse("all ten tasks", runs, POCKET_TASKS), *rates_apart(of(runs, POCKET))]
+    yield [no_worse("all ten tasks of HDP3", runs, POCKET_TASKS), *rates_apart(of(runs, POCKET))]
     yield [no_worse("those that its search never saw", runs, unseen)]
 
 
@@ -118,7 +118,7 @@ QUESTIONS = (
         "g",
         "a Mamba policy of 0.45 M parameters is no more than 5 points worse than DP3",
         judge_size,
-        "./run_all.sh pocket --experiment pocket",
+        "./run_all.sh pocket --experiment pocket --methods pocket_mamba",
     ),
     Claim(
         "h",

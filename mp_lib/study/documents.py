@@ -46,11 +46,13 @@ def judged(asked: Sequence[claims.Claim], head: str) -> str:
     for claim in asked:
         lines = table[table["claim"].str.startswith(f"({claim.letter})")]
         counted = [line for line in lines.itertuples() if not line.verdict.startswith("a remark")]
-        found = evidence([(line.compared, line.found or "not run yet") for line in counted])
         verdict = claims.together([line.verdict for line in counted])
+        run = any(line.found for line in counted)
+        found = evidence([(line.compared, line.found or claims.NOTHING) for line in counted]) if run else ""
         rows.append((f"({claim.letter}) {claim.says}", f"**{verdict}**", found, f"`{claim.command(SCALE)}`"))
     text = markdown(pd.DataFrame(rows, columns=[head, "verdict", "found (95 % interval)", "command"]))
-    bases = dict.fromkeys(basis for basis in table["basis"] if "training" in basis)
+    letters = table["claim"].str[:3].groupby(table["basis"], sort=False).unique()
+    bases = [f"{', '.join(found)} {basis}" for basis, found in letters.items() if "training" in basis]
     return text + (f"\nWhat they rest on: {' | '.join(bases)}.\n" if bases else "")
 
 

