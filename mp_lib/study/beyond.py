@@ -49,21 +49,23 @@ def judge_size(scale: str, **which) -> Iterable[list[Finding]]:
     """
     runs = pocket_runs(**which)
     unseen = [task for task in POCKET_TASKS if task not in SEARCHED]
-    yield [no_worse("all ten tasks of HDP3", runs, POCKET_TASKS), *rates_apart(of(runs, POCKET))]
-    yield [no_worse("those that its search never saw", runs, unseen)]
+    yield [no_worse("the ten tasks of HDP3", runs, POCKET_TASKS), *rates_apart(of(runs, POCKET))]
+    yield [no_worse("the seven that its search never saw", runs, unseen)]
 
 
 def no_worse(told: str, runs: pd.DataFrame, tasks: Sequence[str]) -> Finding:
     """Whether the pocket policy's difference from DP3 lies above -MARGIN; undecided while one of the tasks lacks it."""
     pair = [of(runs[runs["task"].isin(tasks)], method) for method in (POCKET, RIVAL)]
-    compared = f"{METHODS[POCKET].label} less {METHODS[RIVAL].label} at scale {RIVALS}, {told}"
+    compared = f"{METHODS[POCKET].label} less {METHODS[RIVAL].label} at scale {RIVALS}, on"
     found = compare(pair, (1, -1)) if all(map(len, pair)) else None
     if found is None:
-        return Finding(compared, "", NOTHING, "no such runs on the same environment seeds")
+        return Finding(f"{compared} {told}", "", NOTHING, "no such runs on the same environment seeds")
     estimate = found.estimate
     verdict = HOLDS if estimate.low > -MARGIN else FAILS if estimate.high < -MARGIN else UNDECIDED
-    if not estimate.over_runs or {*found.tasks} != {*tasks}:
+    lacking = len(tasks) - len(found.tasks)
+    if lacking or not estimate.over_runs:
         verdict = UNDECIDED
+    compared += f" {len(found.tasks)} of {told}" if lacking else f" {told}"
     said = with_interval(*percents(estimate), "+.1f", " points")
     return Finding(compared, said, verdict, basis_of(found, pair), *percents(estimate), trainings=estimate.runs)
 
