@@ -112,7 +112,7 @@ def judge_others(name: str, at: str, method: str, scale: str, **which) -> Iterab
         pair = [of(runs, method), of(runs, other)]
         unseen = [each[~each["task"].isin(SEARCHED)] for each in pair]
         beside = finding(f"{compared}, on tasks that no search saw", unseen, (1, -1), len(others))
-        yield [finding(compared, pair, (1, -1), len(others)), as_remark(beside)]
+        yield [finding(compared, pair, (1, -1), len(others)), *([as_remark(beside)] if beside.found else [])]
 
 
 QUESTIONS = (

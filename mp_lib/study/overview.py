@@ -6,7 +6,7 @@ import pandas as pd
 
 from mp_lib.config import scale_config
 from mp_lib.interfaces import look_up
-from mp_lib.presets import METHODS, SCALES, SUITES, mixers_of
+from mp_lib.presets import METHODS, Method, SCALES, SUITES, mixers_of
 from mp_lib.sim.tasks import TASKS
 
 ANY_TASK = next(iter(TASKS))
@@ -30,6 +30,11 @@ WORDS = {
 }
 
 
+def mixing_of(method: Method) -> tuple[str, ...]:
+    """What mixes the steps in its blocks, each before an MLP; none where a second convolution does."""
+    return mixers_of(method.name, "paper") or ((method.core.replace("_", " "),) if method.core else ())
+
+
 def methods_table() -> pd.DataFrame:
     """One row a method: its widths, blocks a level and what follows the first convolution in a block."""
     rows = [
@@ -38,7 +43,7 @@ def methods_table() -> pd.DataFrame:
             "label": method.label,
             "widths": ", ".join(map(str, method.down_dims)),
             "blocks a level": method.blocks_per_level,
-            "after FiLM": ", ".join(f"{name} + MLP" for name in mixers_of(method.name, "paper")) or "convolution",
+            "after FiLM": ", ".join(f"{name} + MLP" for name in mixing_of(method)) or "convolution",
             "published as": method.published or "",
             "comparison": method.group,
         }
