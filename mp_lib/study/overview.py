@@ -6,7 +6,7 @@ import pandas as pd
 
 from mp_lib.config import scale_config
 from mp_lib.interfaces import look_up
-from mp_lib.presets import METHODS, Method, SCALES, SUITES, mixers_of
+from mp_lib.presets import METHODS, SCALES, SUITES, Method, mixers_of
 from mp_lib.sim.tasks import TASKS
 
 ANY_TASK = next(iter(TASKS))
