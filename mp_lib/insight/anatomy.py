@@ -52,8 +52,13 @@ def sort_pocket(denoiser: PocketDenoiser, parts: dict[str, list[nn.Parameter]]) 
             parts[part] += piece.parameters()
 
 
-OF_CORES = {BiMamba3: PARTS[2:4], Attention: PARTS[4:6], Convolution: PARTS[:1], nn.Identity: ()}
-OF_CORES |= {TokenMixing: 2 * PARTS[3:4]}  # two MLPs
+OF_CORES = {
+    BiMamba3: PARTS[2:4],
+    Attention: PARTS[4:6],
+    Convolution: PARTS[:1],
+    TokenMixing: 2 * PARTS[3:4],  # two MLPs
+    nn.Identity: (),
+}
 SORTED: dict[type, Callable] = {UNet1D: sort_u_net, PocketDenoiser: sort_pocket}
 
 

@@ -24,8 +24,10 @@ WRITTEN = "python -m mp_lib documents"  # what writes them
 MARKED = re.compile(rf"(<!-- (?P<name>[\w-]+), written by {WRITTEN} -->\n).*?(<!-- end -->)", re.DOTALL)
 SCALE = "quick"
 # Topics of notes.csv.
-NOTES = ("forms", "bfloat16", "rollouts", "training", "kernels", "gpu", "estimates", "simulation", "stopping", "quick")
-NOTES += ("pocket",)
+NOTES = (
+    *("forms", "bfloat16", "rollouts", "training", "kernels", "gpu"),
+    *("estimates", "simulation", "stopping", "quick", "pocket"),
+)
 HEADS = {"what": "what", "value": "measured", "device": "processor", "how": "how", "commit": "commit"}
 SHARED = {"device": "{}", "how": "{}", "commit": "commit {}"}  # how a line below says what all rows have alike
 
