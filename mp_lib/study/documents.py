@@ -52,10 +52,14 @@ def judged(asked: Sequence[claims.Claim], head: str) -> str:
         run = any(line.found for line in counted)
         found = evidence([(line.compared, line.found or claims.NOTHING) for line in counted]) if run else ""
         rows.append((f"({claim.letter}) {claim.says}", f"**{verdict}**", found, f"`{claim.command(SCALE)}`"))
-    text = markdown(pd.DataFrame(rows, columns=[head, "verdict", "found (95 % interval)", "command"]))
-    letters = table["claim"].str[:3].groupby(table["basis"], sort=False).unique()
-    bases = [f"{', '.join(found)} {basis}" for basis, found in letters.items() if "training" in basis]
-    return text + (f"\nWhat they rest on: {' | '.join(bases)}.\n" if bases else "")
+    return markdown(pd.DataFrame(rows, columns=[head, "verdict", "found (95 % interval)", "command"]))
+
+
+def bases() -> str:
+    """Every line of evidence on the claims and on our own questions, and which runs it rests on."""
+    every = (*claims.CLAIMS, *beyond.QUESTIONS)
+    table = claims.reading_table(claims.claims_table(SCALE, every, own=False), "")
+    return markdown(table[table["found (95 % interval)"] != ""].assign(**{"": table[""].str[:3]}))
 
 
 def evidence(lines: list[tuple[str, str]]) -> str:
@@ -144,6 +148,7 @@ def notes_of(topic: str) -> Callable[[], str]:
 TABLES: dict[str, Callable[[], str]] = {
     "verdicts": verdicts,
     "beyond": beyond_the_paper,
+    "bases": bases,
     "success": success,
     "minutes": minutes,
     "spread": spread,
