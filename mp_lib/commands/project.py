@@ -28,7 +28,16 @@ class Run(Verb):
 def run(given: argparse.Namespace) -> int:
     from mp_lib.pipeline.driver import drive
 
-    return drive(given)
+    status = drive(given)
+    return publish(given) if given.shows == "site" and not (status or given.plan) else status
+
+
+def publish(given: argparse.Namespace) -> None:
+    from mp_lib.publishing.site import write_site
+    from mp_lib.system.workers import usable_cores
+
+    experiment = options.experiment_of(given)
+    print(write_site(experiment, experiment.steps(usable_cores())))
 
 
 class Lab(Verb):

@@ -12,6 +12,7 @@ from mp_lib.commands.verb import Verb, option
 from mp_lib.config import FINAL_SEEDS
 from mp_lib.presets import SCALES
 from mp_lib.system.errors import InputError, shown
+from mp_lib.system.paths import given_path
 
 
 def fetch(given: argparse.Namespace) -> None:
@@ -36,10 +37,21 @@ def gallery(given: argparse.Namespace) -> None:
 
 
 def keep(given: argparse.Namespace) -> None:
-    from mp_lib.study.runs import keep
+    if given.pack and given.unpack:
+        raise InputError("--pack and --unpack were given; give one of them")
+    if given.pack:
+        from mp_lib.publishing.archive import pack
 
-    count, path = keep(given.scales)
-    print(json.dumps({"kept": count, "file": str(path)}))
+        print(json.dumps(asdict(pack(given.pack)), default=str))
+    elif given.unpack:
+        from mp_lib.publishing.unpacking import unpack
+
+        print(json.dumps(asdict(unpack(given.unpack))))
+    else:
+        from mp_lib.study.runs import keep
+
+        count, path = keep(given.scales)
+        print(json.dumps({"kept": count, "file": str(path)}))
 
 
 def keep_episode(given: argparse.Namespace) -> None:
@@ -101,7 +113,11 @@ IMITATE = (
     option("--episodes", type=int, default=50, help="to judge the student by (default: 50)"),
 )
 KEPT_SCALES = [name for name in SCALES if name != "smoke"]
-KEEP = (option("--scales", nargs="+", default=KEPT_SCALES, help=f"of: {', '.join(SCALES)}"),)
+KEEP = (
+    option("--scales", nargs="+", default=KEPT_SCALES, help=f"of: {', '.join(SCALES)}"),
+    option("--pack", type=given_path, metavar="FILE", help="write one archive of all that is kept, with its policies"),
+    option("--unpack", type=given_path, metavar="FILE", help="put what such an archive holds where it belongs"),
+)
 KEEP_SPREAD = (option("--scale", default="quick", help=f"one of: {', '.join(SCALES)} (default: quick)"),)
 KEEP_ACTING = (
     option("policies", nargs="*", help="whose success is kept if chunks come late (default: none, but deadlines)"),

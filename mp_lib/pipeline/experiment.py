@@ -74,7 +74,7 @@ class Experiment:
     def command(self) -> str:
         """The call that makes it, without what says where and how fast."""
         planned = self.design.methods  # none are, where it shows what there is
-        words = ["./run_all.sh", *([] if planned else ["report"]), self.scale]
+        words = ["./run_all.sh", *([] if planned else [self.design.name]), self.scale]
         words += ["--experiment", self.design.name] if planned and self.design is not DESIGNS["first"] else []
         for option, values in (("--task", self.tasks), ("--methods", self.methods), ("--seeds", self.seeds)):
             words += [option, *map(str, values)] if values else []

@@ -18,6 +18,7 @@ EXPERIMENTS = (
     "recordings, score"
 )
 ENGINES = ("papermill", "snakemake")
+WITHOUT_RUNS = ("report", "site")  # the designs that show what there is
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,7 +45,10 @@ def make_parser() -> Parser:
         "is in, and uses that instead of .venv.",
     )
     add, scales = parser.add_argument, f"one of: {', '.join(SCALES)} (default: quick)"
-    add("scale", nargs="*", default=["quick"], help=f"{scales}; `report`, or `report paper`, shows what there is")
+    shown = (
+        "`report`, or `report paper`, shows what there is; `site` writes it, with notebooks and documents, into site/"
+    )
+    add("scale", nargs="*", default=["quick"], help=f"{scales}; {shown}")
     add("--experiment", default="first", help=f"one of: {EXPERIMENTS} (default: first, one small table)")
     add("--task", nargs="+", default=[], metavar="TASK", help="default: the experiment's own")
     add("--methods", nargs="+", default=[], metavar="METHOD", help=f"of: {', '.join(METHODS)} (default: its own)")
@@ -68,15 +72,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """A command line, checked."""
     parser = make_parser()
     options = parser.parse_args(arguments)
-    options.report_only = options.scale[0] == "report"
-    scales = options.scale[options.report_only :] or ["quick"]
+    options.shows = options.scale[0] if options.scale[0] in WITHOUT_RUNS else ""
+    scales = options.scale[bool(options.shows) :] or ["quick"]
     if len(scales) > 1:
         parser.error(f"{' '.join(options.scale)} given; give one scale, of {', '.join(SCALES)}")
     options.scale = scales[0]
     ignored = ("experiment", "task", "methods", "seeds", "attention")
     given = {name: value for name in ignored if (value := getattr(options, name)) != parser.get_default(name)}
-    if options.report_only and given:
-        parser.error(f"report was given with {given}; it runs nothing and shows all that there is")
+    if options.shows and given:
+        parser.error(f"{options.shows} was given with {given}; it makes no run and shows all that there is")
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", options.device):
         parser.error(f"--device {options.device} was given; choose one of: auto, cpu, mps, cuda, cuda:1")
     if options.jobs is not None and options.jobs < 1:
@@ -94,11 +98,11 @@ def experiment_of(options: argparse.Namespace) -> Experiment:
     """The experiment that a command line asks for; a ValueError that lists the choices for what does not exist."""
     # Imported only now: --help needs no package but Python's own.
     from mp_lib.pipeline.experiment import Experiment
-    from mp_lib.study.designs import DESIGNS, REPORT
+    from mp_lib.study.designs import DESIGNS, SHOWING
 
     return Experiment(
         options.scale,
-        REPORT if options.report_only else look_up(DESIGNS, options.experiment, "experiment"),
+        SHOWING.get(options.shows) or look_up(DESIGNS, options.experiment, "experiment"),
         tuple(dict.fromkeys(options.task)),
         tuple(dict.fromkeys(options.methods)),
         tuple(dict.fromkeys(options.seeds)),

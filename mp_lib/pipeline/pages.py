@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 from mp_lib.insight import reel
 from mp_lib.model.weights import KEPT
 from mp_lib.pipeline.steps import Step
 from mp_lib.presets import METHODS
 from mp_lib.study import beyond, claims
-from mp_lib.study.designs import DEFAULT_TASK
+from mp_lib.study.designs import DEFAULT_TASK, TOUR
 from mp_lib.study.runs import kept_files, patterns
 from mp_lib.system.paths import figures_path, notebooks_path, package
 
@@ -18,6 +20,12 @@ MEASURED_ANEW = {  # in 06_efficiency
     "quick": ("dp3_mamba_hydra",),
     "pocket": ("pocket_mamba",),
     **dict.fromkeys(("standard", "paper"), tuple(METHODS)),
+}
+TOURS = {  # what they are shown with: seconds to a few minutes, and policies that come with the project
+    "01_demonstrations": ("demonstrations of a task", {"task": DEFAULT_TASK, "scale": "quick"}),
+    "03_train": ("a training, tiny", {"task": DEFAULT_TASK, "method": "dp3_mamba_hydra", "scale": "smoke"}),
+    "08_explore": ("a policy that comes with the project", {"policy": "pocket_mamba"}),
+    "09_what_if": ("what if something is otherwise", {"policies": ["pocket_mamba"], "episodes": 20}),
 }
 
 
@@ -38,6 +46,7 @@ class Pages:
             "05_tables": self.tables,
             "06_efficiency": self.efficiency,
             "07_ablations": self.ablations,
+            **{name: partial(self.tour, name) for name in TOUR},
         }
         return [*(makers[name]() for name in self.design.pages), *self.films()]
 
@@ -115,6 +124,11 @@ class Pages:
         figures = ["02_parameters", *(f"02_{name}_{self.scale}_{task}" for name in ("mixing", "field"))]
         title = "anatomy of the models"
         return self.reader("02_model_anatomy", title, parameters, after=self.runs, figures=figures, reads=(self.scale,))
+
+    def tour(self, name: str) -> Step:
+        """A notebook that is shown for its own sake, which is no chapter of the report."""
+        step = self.reader(name, f"a tour: {TOURS[name][0]}", dict(TOURS[name][1]), cores=self.cores)
+        return replace(step, executed=self.experiment.folder / "tour" / step.executed.name)
 
     def reader(
         self,

@@ -7,6 +7,7 @@ where that is not the project's; its stamp (data/steps/<name>.json) holds the ke
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -22,11 +23,13 @@ from pathlib import Path
 import psutil
 
 from mp_lib.pipeline.notebooks import Edit, edit_of, refusal
+from mp_lib.system.device import processor_model
 from mp_lib.system.files import read_json, write_atomically, write_json
 from mp_lib.system.locks import sign, sole_user
 from mp_lib.system.paths import checkout, name_of, notebooks_path, package, root, step_path, supplied
 from mp_lib.system.progress import FILE_VARIABLE
 from mp_lib.system.provenance import file_hash
+from mp_lib.system.workers import usable_cores
 
 NOTED = ("recording", "training", "evaluation")  # whose notebooks go on from what there is, or read it
 KINDS = ("recording", "group", "training", "evaluation", "page")
@@ -108,7 +111,7 @@ class Step:
 
     def finish(self, key: str, seconds: float, edit: Edit | None = None) -> None:
         """Write the stamp: ``key`` is what the step's key was when it began, ``edit`` what its notebook was then."""
-        stamp = {"key": key, "seconds": round(seconds, 1), "parameters": self.parameters}
+        stamp = {"key": key, "seconds": round(seconds, 1), "machine": machine(), "parameters": self.parameters}
         write_json(self.stamp, stamp | ({"edited": edit.told()} if edit else {}))
 
     def seconds(self) -> float:
@@ -116,6 +119,12 @@ class Step:
         with contextlib.suppress(OSError, ValueError, TypeError):
             return float(read_json(self.stamp).get("seconds", 0))
         return 0.0
+
+    def machine(self) -> str:
+        """What it was last finished on; empty if it never was, or an older stamp does not say."""
+        with contextlib.suppress(OSError, ValueError):
+            return str(read_json(self.stamp).get("machine", ""))
+        return ""
 
     def note(self, edit: Edit | None) -> None:
         """Say beside a product, for as long as it is there, that an edited notebook has had a part in it.
@@ -138,6 +147,13 @@ class Step:
         with contextlib.suppress(OSError, ValueError):
             told += [str(read_json(self.stamp).get("edited", ""))]
         return [*dict.fromkeys(filter(None, told))]
+
+
+@functools.cache
+def machine() -> str:
+    """This machine's processor and its cores; what a training has computed on stands in its result."""
+    cores = usable_cores()
+    return f"{processor_model() or 'unknown processor'}, {cores} core{'s' * (cores > 1)}"
 
 
 def note_of(product: Path) -> Path:

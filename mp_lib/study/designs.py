@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mp_lib.config import STARTS, TrainConfig, scale_config
 from mp_lib.interfaces import look_up
@@ -117,6 +117,7 @@ class Design:
         return [(arm, config) for config, arm in found.items()]
 
 
+TOUR = ("01_demonstrations", "03_train", "08_explore", "09_what_if")  # notebooks that no report needs
 EVERYTHING = ("00_overview", "02_model_anatomy", "04_evaluate", "05_tables", "06_efficiency")
 DESIGNS = {
     design.name: design
@@ -267,4 +268,6 @@ REPORT = Design(  # of what there is, nothing is run for it
     (),
     pages=("05_tables", "07_ablations", "00_overview", "02_model_anatomy", "04_evaluate", "06_efficiency"),
 )
+SITE = replace(REPORT, name="site", pages=(*REPORT.pages, *TOUR))  # and a tour of the other notebooks
+SHOWING = {design.name: design for design in (REPORT, SITE)}  # what shows what there is
 ABLATIONS = tuple(name for name, design in DESIGNS.items() if "07_ablations" in design.pages)

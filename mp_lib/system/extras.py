@@ -9,8 +9,8 @@ from mp_lib.system.errors import InOneLine
 MODULES = {  # of each extra, by the names under which they are imported
     "sim": ("mujoco", "metaworld", "gymnasium_robotics", "imageio_ffmpeg"),
     "lab": (
-        *("IPython", "ipykernel", "ipywidgets", "jupyterlab", "matplotlib", "nbconvert", "pandas", "papermill"),
-        *("psutil", "scipy"),
+        *("IPython", "ipykernel", "ipywidgets", "jupyterlab", "matplotlib", "mistune", "nbconvert", "pandas"),
+        *("papermill", "psutil", "scipy"),
     ),
     "view": ("anywidget",),
     "track": ("wandb",),

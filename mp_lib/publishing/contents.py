@@ -1,0 +1,117 @@
+"""What a site shows: executed notebooks and how long they took, figures with their tables, documents."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mp_lib.config import prefix
+from mp_lib.learning.folder import PRODUCTS
+from mp_lib.pipeline.details import figures_of
+from mp_lib.pipeline.steps import Step
+from mp_lib.system.files import read_json
+from mp_lib.system.paths import checkout, figures_path, project, results_path, run_path, supplied
+from mp_lib.system.provenance import file_hash
+
+OTHERS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")  # documents beside docs/
+FOLDERS = ("data/results", "data/paper", "data/policies", "figures", "plugins")  # whose README some document links to
+KEPT = {  # figures that come with the project: what they show, their table, and what writes them
+    "success.png": ("Success on the paper's tasks, from kept runs", "runs.csv", "python -m mp_lib documents"),
+    "pocket.png": ("Success of pocket policies, from kept runs", "runs.csv", "python -m mp_lib documents"),
+    "ten_tasks.png": ("The paper's ten tasks", "", "python -m mp_lib gallery"),
+    "wall_times.png": ("Twelve runs by the number of workers", "wall_times.csv", "python -m mp_lib scaling"),
+}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """An executed notebook: its page in the site, what it did, how long that took, and on what."""
+
+    path: Path
+    page: str
+    title: str
+    minutes: float
+    machine: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure: its PNG, its words, the table behind it if there is one, and the command that makes both."""
+
+    name: str
+    content: bytes
+    words: str
+    table: Path | None
+    command: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text of the project and its page."""
+
+    path: Path
+    page: str
+
+    @property
+    def text(self) -> str:
+        """What it says, in Markdown."""
+        return self.path.read_text(encoding="utf-8")
+
+    @property
+    def title(self) -> str:
+        """Its first heading; its path where it has none."""
+        first = self.text.lstrip().splitlines()[0]
+        return first.removeprefix("# ") if first.startswith("# ") else str(self.path.relative_to(project()))
+
+
+def ran_steps(steps: Sequence[Step]) -> list[Ran]:
+    """The steps that were executed, the notebooks in the order of their names."""
+    found = [step for step in steps if step.executed.exists()]
+    return [
+        Ran(step.executed, f"notebooks/{step.executed.stem}.html", step.title, step.seconds() / 60, step.machine())
+        for step in sorted(found, key=lambda step: step.executed.name)
+    ]
+
+
+def ran_trainings(scale: str) -> list[Ran]:
+    """The newest executed training of each method at a scale."""
+    newest: dict[str, Ran] = {}
+    pages = run_path().glob(f"{prefix(scale)}-*/03_train.ipynb")
+    for path in sorted(pages, key=lambda path: path.stat().st_mtime):
+        if not (path.parent / PRODUCTS[0]).exists():
+            continue
+        result = read_json(path.parent / PRODUCTS[0])
+        config, seconds = result["config"], sum(result["seconds"].values())
+        title = f"train and evaluate {config['method']} on {config['task']}, seed {config['seed']}"
+        page = f"notebooks/{path.parent.name}.html"
+        newest[config["method"]] = Ran(path, page, title, seconds / 60, result["device"])
+    return [newest[method] for method in sorted(newest)]
+
+
+def documents() -> list[Document]:
+    """Every document that comes with the project, README first; none where the package was installed alone."""
+    folder = checkout()
+    if folder is None:
+        return []
+    found = [Document(folder / name, f"documents/{Path(name).stem.lower()}.html") for name in OTHERS]
+    found += [Document(path, f"documents/{path.stem}.html") for path in sorted((folder / "docs").glob("*.md"))]
+    return found + [
+        Document(folder / name / "README.md", f"documents/{name.replace('/', '-')}.html") for name in FOLDERS
+    ]
+
+
+def figures(paths: Iterable[Path], command: str) -> Iterator[Shown]:
+    """The figures of executed notebooks that were written under a name, then those that come with the project."""
+    seen = set()
+    for each in figures_of(paths):
+        if each.name and each.name not in seen:
+            seen.add(each.name)
+            table = figures_path() / f"{each.name}.csv"
+            same = table.is_file() and file_hash(table) == each.digest
+            yield Shown(each.name, base64.b64decode(each.content), each.words, table if same else None, command)
+    for name, (words, table, written_by) in KEPT.items():
+        if (path := supplied(results_path(name))).exists():
+            behind = supplied(results_path(table)) if table else None
+            yield Shown(path.stem, path.read_bytes(), words, behind, written_by)

@@ -1,0 +1,52 @@
+"""Whether the links of a site lead somewhere, and nothing is fetched from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+from bs4 import BeautifulSoup
+
+FETCHED = {"img": "src", "video": "src", "source": "src", "audio": "src", "link": "href", "script": "src"}
+FETCHED |= {"iframe": "src", "embed": "src", "object": "data"}  # by a browser, unasked
+WORDS = ("http://", "https://", "mailto:")  # what a reader may follow
+
+
+def broken_links(folder: Path) -> list[str]:
+    """What is wrong, a line a link: it leads nowhere, leaves the folder, begins at the server's root, or is fetched."""
+    pages = {path: BeautifulSoup(path.read_bytes(), "html.parser") for path in sorted(folder.rglob("*.html"))}
+    anchors = {path: {tag.get("id") or tag.get("name") for tag in page.find_all(True)} for path, page in pages.items()}
+    return [
+        f"{path.relative_to(folder)}: {address[:120]}: {wrong}"
+        for path, page in pages.items()
+        for address, fetched in addresses(page)
+        if (wrong := misled(folder, path, address, fetched, anchors))
+    ]
+
+
+def addresses(page: BeautifulSoup) -> Iterator[tuple[str, bool]]:
+    """Each address of a page, and whether a browser fetches it."""
+    for tag in page.find_all(True):
+        if tag.name == "a" and "href" in tag.attrs:
+            yield tag["href"], False
+        elif (name := FETCHED.get(tag.name)) and name in tag.attrs:
+            yield tag[name], True
+
+
+def misled(folder: Path, path: Path, address: str, fetched: bool, anchors: dict[Path, set]) -> str:
+    """What is wrong with an address on a page; empty if nothing is."""
+    if address.startswith("data:"):
+        return "" if fetched else "a link to data"
+    if address.startswith(WORDS):
+        return "fetched from outside" if fetched else ""
+    if address.startswith("/") or ":" in address.partition("/")[0]:
+        return "not relative to its page"
+    name, _, anchor = unquote(address).partition("#")
+    target = (path.parent / name).resolve() if name else path.resolve()
+    if not target.is_relative_to(folder.resolve()):
+        return "leaves the site"
+    if not target.is_file():
+        return "leads nowhere"
+    known = {each.resolve(): found for each, found in anchors.items()}.get(target)
+    return "no such anchor" if anchor and known is not None and anchor not in known else ""
