@@ -6,8 +6,10 @@
 #   ./run_all.sh paper     the paper's protocol: wants GPUs and days
 #   ./run_all.sh paper --plan   what that would take; nothing is run     half a minute
 #   ./run_all.sh report    claims, verdicts, tables, figures; nothing is run     2 minutes
+#   ./run_all.sh site      the report, all notebooks and documents, into site/   8 minutes
 #   ./run_all.sh demo      a trained policy at work, on one page               1 minute
 #   ./run_all.sh lab       JupyterLab on copies of the notebooks, in explore/
+#   ./run_all.sh setup     the environment alone
 #   ./run_all.sh test      linter and tests; `test --all` with the slow ones   20 minutes
 #   ./run_all.sh --help    experiments, tasks, methods, seeds, device, jobs, plan
 set -euo pipefail
@@ -93,6 +95,7 @@ esac
 case "${1:-}" in
     -h | --help) exec "$python" -m mp_lib run --help ;;
     lab | demo) set_up "$python"; exec "$python" -m mp_lib "$@" ;;
+    setup) set_up "$python" ;;
     test) set_up "$python"; shift; exec "$python" -m tests "$@" ;;
     *) set_up "$python"; exec "$python" -m mp_lib run "$@" ;;
 esac

@@ -90,9 +90,10 @@ def keep_acting(given: argparse.Namespace) -> None:
 
 def documents(given: argparse.Namespace) -> None:
     from mp_lib.insight import kept_success
+    from mp_lib.study.buttons import keep_colab
     from mp_lib.study.documents import write_documents
 
-    for path in [*write_documents(), *kept_success.keep_all()]:
+    for path in filter(None, [*write_documents(), *kept_success.keep_all(), keep_colab()]):
         print(path)
 
 

@@ -25,7 +25,7 @@ TOURS = {  # what they are shown with: seconds to a few minutes, and policies th
     "01_demonstrations": ("demonstrations of a task", {"task": DEFAULT_TASK, "scale": "quick"}),
     "03_train": ("a training, tiny", {"task": DEFAULT_TASK, "method": "dp3_mamba_hydra", "scale": "smoke"}),
     "08_explore": ("a policy that comes with the project", {"policy": "pocket_mamba"}),
-    "09_what_if": ("what if something is otherwise", {"policies": ["pocket_mamba"], "episodes": 20}),
+    "09_what_if": ("what if something is otherwise", {"policies": ["pocket_mamba"], "episodes": 10}),
 }
 
 

@@ -11,7 +11,8 @@ from bs4 import BeautifulSoup
 
 from mp_lib.system.paths import name_of
 
-ELSEWHERE = ("http://", "https://", "mailto:", "data:")
+FETCHED = ("http://", "https://")
+ELSEWHERE = (*FETCHED, "mailto:", "data:")
 COPIED = (".csv", ".png", ".cff", ".json", ".txt", ".toml", ".yml", ".sh", "")  # endings; the last is LICENSE's
 LARGEST = 2_000_000  # bytes of a file that is copied because something links to it
 
@@ -44,12 +45,14 @@ class Shelf:
     def relinked(self, source: str, folder: Path, page: str) -> str:
         """HTML whose links, which begin in a folder of the project, lead to where that stands, as seen from a page.
 
-        What has no place keeps its words and loses its link.
+        What has no place keeps its words and loses its link; of a picture from outside its words are left.
         """
         soup = BeautifulSoup(source, "html.parser")
         for tag in soup.find_all(["a", "img"]):
             name = "href" if tag.name == "a" else "src"
             address = tag.get(name, "")
+            if tag.name == "img" and address.startswith(FETCHED):
+                tag.replace_with(tag.get("alt", ""))
             if not address or address.startswith((*ELSEWHERE, "#")):
                 continue
             path, _, anchor = unquote(address).partition("#")

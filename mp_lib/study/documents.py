@@ -12,6 +12,7 @@ import pandas as pd
 
 from mp_lib.presets import METHODS, kind_name
 from mp_lib.study import acting_tables, beyond, claims, costs
+from mp_lib.study.buttons import buttons, repository
 from mp_lib.study.runs import choose_runs
 from mp_lib.study.search import pocket_table, search_table
 from mp_lib.study.sentences import count, join
@@ -149,6 +150,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "verdicts": verdicts,
     "beyond": beyond_the_paper,
     "bases": bases,
+    "buttons": lambda: buttons(repository()),
     "success": success,
     "minutes": minutes,
     "spread": spread,
