@@ -41,8 +41,8 @@ def make_parser() -> Parser:
         description="Demonstrations, training, evaluation, tables, figures and one HTML report. "
         "A step is skipped if its results are there for the same parameters and inputs.",
         epilog="Also: ./run_all.sh demo (a trained policy at work), ./run_all.sh lab [--anew] (JupyterLab), "
-        "./run_all.sh test [--all] (linter and tests), ./run_all.sh setup (the environment alone). With any of them --env "
-        "active installs into the environment one is in, and uses that instead of .venv.",
+        "./run_all.sh test [--all] (linter and tests), ./run_all.sh setup (the environment alone). With any of them "
+        "--env active installs into the environment one is in, and uses that instead of .venv.",
     )
     add, scales = parser.add_argument, f"one of: {', '.join(SCALES)} (default: quick)"
     shown = (

@@ -66,9 +66,9 @@ class Site:
         self.page("reference.html", "In Python", self.filled("reference", entries=reference.entries()))
         self.report()
 
-    def filled(self, name: str, **values) -> str:
+    def filled(self, template: str, **values) -> str:
         """A template with its values."""
-        return self.templates.get_template(f"{name}.html").render(values)
+        return self.templates.get_template(f"{template}.html").render(values)
 
     def page(self, page: str, title: str, body: str, here: str = "") -> None:
         """Write a page; ``here`` is the page that the bar marks, if not this one."""

@@ -17,8 +17,8 @@ GITHUB = re.compile(r"https://github\.com/([\w.-]+)/([\w.-]+?)(\.git)?/?")
 COLAB = "docs/colab.ipynb"  # below the checkout
 WORDS = """# A policy at work, in Colab
 
-The project is fetched and installed beside Colab's own PyTorch, which takes two minutes; then a policy that comes with it
-plays an episode."""
+The project is fetched and installed beside Colab's own PyTorch, which takes two minutes; then a policy that comes
+with it plays an episode."""
 FETCH = """!git clone -q {repository} mamba-policy
 %cd mamba-policy
 !pip install -q -e '.[sim,lab,view]'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterable
 
 import pandas as pd
@@ -78,7 +79,8 @@ def horizons() -> str:
         for row in kept.itertuples()
     }
     lengths = sorted({*kept["horizon"]})
-    rows = [(kind, [cells[*kind, length] for length in lengths]) for kind in kinds_in({key[:2] for key in cells})]
+    measured = {kind for kind, count in Counter(key[:2] for key in cells).items() if count > 1}
+    rows = [(kind, [cells.get((*kind, length), "") for length in lengths]) for kind in kinds_in(measured)]
     return by_kind([f"horizon {length}" for length in lengths], rows) + below(kept)
 
 
