@@ -18,6 +18,7 @@ import pytest
 
 from mp_lib.interfaces import AS_USUAL, USUAL, Branch, Obs, SuccessRule, TaskSpec
 from mp_lib.presets import METHODS, U_NETS
+from tests.smoke import smoke_run  # noqa: F401 (a fixture)
 
 
 class ToyEnv:

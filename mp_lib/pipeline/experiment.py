@@ -71,6 +71,11 @@ class Experiment:
         return self.scale if self.design is DESIGNS["first"] else f"{self.scale}-{self.design.name}"
 
     @property
+    def title(self) -> str:
+        """What its report is about: its name, or the scale where it shows what there is."""
+        return self.name if self.design.methods else self.scale
+
+    @property
     def command(self) -> str:
         """The call that makes it, without what says where and how fast."""
         planned = self.design.methods  # none are, where it shows what there is

@@ -48,7 +48,7 @@ def build_report(experiment: Experiment, steps: Sequence[Step], answer: Answer) 
     figure, (films, gone) = head_figure(experiment, pages), films_of(steps)
     templates = Environment(loader=FileSystemLoader(package() / "pipeline"), autoescape=True)
     page = templates.get_template("report.html").render(
-        title=f"Mamba Policy, reproduced: {experiment.name}",
+        title=f"Mamba Policy, reproduced: {experiment.title}",
         edited="; ".join(edits_of(experiment.scale, steps)),
         answer=answer,
         figure=figure.html(folder, experiment.command, "head") if figure else "",

@@ -12,16 +12,13 @@ from mp_lib.publishing.markup import colour, framed, rendered
 from mp_lib.system.files import read_json
 from mp_lib.system.notebook import MARK
 
-PARAMETERS = "injected-parameters"  # papermill's tag of the cell that it adds
-
 
 @dataclass(frozen=True)
 class Executed:
-    """An executed notebook: its title, its cells as HTML, and the parameters that it was given."""
+    """An executed notebook: its title, and its cells as HTML."""
 
     title: str
     body: str
-    parameters: str
 
 
 def read(path: Path) -> Executed:
@@ -29,14 +26,8 @@ def read(path: Path) -> Executed:
     cells = read_json(path)["cells"]
     sources = ["".join(cell["source"]) for cell in cells]
     headings = (source.splitlines()[0] for source in sources if source.startswith("# "))
-    given = next((source for cell, source in zip(cells, sources, strict=True) if is_given(cell)), "")
     body = "\n".join(part for cell, source in zip(cells, sources, strict=True) for part in parts_of(cell, source))
-    return Executed(next(headings, f"# {path.stem}").removeprefix("# "), body, given)
-
-
-def is_given(cell: dict) -> bool:
-    """Whether papermill has added a cell."""
-    return PARAMETERS in cell["metadata"].get("tags", ())
+    return Executed(next(headings, f"# {path.stem}").removeprefix("# "), body)
 
 
 def parts_of(cell: dict, source: str) -> Iterator[str]:

@@ -17,10 +17,14 @@ FORMATTER = HtmlFormatter(cssclass="code")
 
 
 class Renderer(mistune.HTMLRenderer):
-    """Headings have anchors, code has colours, tables scroll by themselves."""
+    """Headings have anchors, code has colours, and no line ends within an option of a command."""
 
     def heading(self, text: str, level: int, **attributes) -> str:
         return f'<h{level} id="{anchor(html.unescape(TAG.sub("", text)))}">{text}</h{level}>\n'
+
+    def codespan(self, text: str) -> str:
+        words = (f"<span>{word}</span>" if word.startswith("--") else word for word in html.escape(text).split(" "))
+        return f"<code>{' '.join(words)}</code>"
 
     def block_code(self, code: str, info: str | None = None) -> str:
         return colour(code, (info or "text").split()[0])

@@ -116,10 +116,10 @@ class Site:
 
     def report(self) -> None:
         """The experiment's report as it is, with a way back."""
-        soup = BeautifulSoup(self.report_path.read_text(encoding="utf-8"), "html.parser")
-        back = self.filled("bar", bar=BAR, root="", here="report.html", name=NAME)
-        soup.body.insert(0, BeautifulSoup(back, "html.parser"))
-        self.save("report.html", self.shelf.relinked(str(soup), self.report_path.parent, "report.html"))
+        text = self.report_path.read_text(encoding="utf-8")
+        text = self.shelf.relinked(text, self.report_path.parent, "report.html")
+        back = self.filled("bar", bar=BAR, here="report.html", name=NAME)
+        self.save("report.html", text.replace("<body>", f"<body>{back}", 1))
 
 
 def told(document: Document) -> tuple[str, str, str]:

@@ -1,32 +1,10 @@
-"""What tests of the pipeline share: its command line, and one run of the smoke scale with the report behind it."""
+"""What tests of the pipeline share: notebooks of their own."""
 
-import os
 import shutil
-import subprocess
-import sys
-from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 
-from mp_lib.pipeline.experiment import Experiment
-from mp_lib.pipeline.report import build_report
-from mp_lib.pipeline.runner import Runner
-from mp_lib.study.answer import answer
-from mp_lib.study.designs import REPORT
 from tests import ROOT
-
-PAGES = ("05_tables", "07_ablations")
-
-
-def run_pipeline(*arguments, root=ROOT, cwd=None, **variables):
-    return subprocess.run(
-        [sys.executable, "-m", "mp_lib", "run", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=os.environ | {"MP_ROOT": str(root), "WANDB_MODE": "disabled"} | variables,
-    )
 
 
 @pytest.fixture
@@ -34,33 +12,3 @@ def own_notebooks(empty_root):
     """A root with notebooks of its own, which are as the project has them."""
     shutil.copytree(ROOT / "notebooks", empty_root / "notebooks")
     return empty_root
-
-
-@dataclass
-class SmokeRun:
-    """A root in which the smoke scale was run, its page and figures, and a report of two pages, made behind it.
-
-    ``said`` is what the run printed.
-    """
-
-    root: Path
-    said: str
-    page: Path
-    figures: dict[str, bytes]
-    report: Path
-
-
-@pytest.fixture(scope="session")
-def smoke_run(tmp_path_factory):
-    """Run in an empty root, which is named from the folder above."""
-    root = tmp_path_factory.mktemp("smoke")
-    done = run_pipeline("smoke", root=root.name, cwd=root.parent)
-    assert done.returncode == 0, done.stdout + done.stderr
-    figures = {path.name: path.read_bytes() for path in (root / "figures").iterdir()}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MP_ROOT", str(root))
-        experiment = Experiment("smoke", replace(REPORT, pages=PAGES))
-        steps = experiment.steps(2)
-        assert Runner(steps, 2).run() == [], [step.error() for step in steps]
-        report = build_report(experiment, steps, answer("smoke"))
-    return SmokeRun(root, done.stdout, Path(done.stdout.splitlines()[-1]), figures, report)

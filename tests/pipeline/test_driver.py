@@ -17,7 +17,7 @@ from mp_lib.pipeline.report import build_report
 from mp_lib.presets import PAPER_METHODS
 from mp_lib.study.designs import DESIGNS, REPORT
 from tests import ROOT
-from tests.pipeline.conftest import run_pipeline
+from tests.smoke import run_pipeline
 
 
 @pytest.mark.parametrize(

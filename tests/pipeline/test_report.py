@@ -1,11 +1,7 @@
 """The report: the answer first, the same numbers every time, whole in a browser offline, from what is kept alone."""
 
 import html
-import json
-import os
 import re
-import shutil
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,9 +19,9 @@ from mp_lib.study.answer import Answer, answer
 from mp_lib.study.claims import ALIKE, CLAIMS, FAILS, HOLDS, NOTHING, UNDECIDED
 from mp_lib.study.designs import DESIGNS, REPORT
 from mp_lib.system.files import write_json
-from tests.pipeline.conftest import PAGES, run_pipeline
+from tests.browser import needs_browser, probed
+from tests.smoke import PAGES, run_pipeline
 
-BROWSER = next(filter(shutil.which, ("chromium", "chromium-browser", "google-chrome")), None)
 PROBE = """
 <script nonce="probe">
 const refused = [];
@@ -86,7 +82,7 @@ def films(empty_root):
     for row in rows:
         (folder / "films" / row.file).write_bytes(b"film")
     write_json(folder / "films" / LIST, {"films": [asdict(row) for row in rows]})
-    facts = {"name": "smoke", "scale": "smoke", "command": "./run_all.sh smoke", "any_device": "cpu"}
+    facts = {"name": "smoke", "title": "smoke", "scale": "smoke", "command": "./run_all.sh smoke", "any_device": "cpu"}
     step = Step("films", "films", "/films.ipynb", folder / "films.ipynb", products=(folder / "films" / LIST,))
     return SimpleNamespace(folder=folder, **facts), step
 
@@ -187,35 +183,17 @@ def test_the_same_results_give_the_same_numbers_to_the_byte(smoke_run):
         assert (smoke_run.root / "figures" / name).read_bytes() == smoke_run.figures[name], name
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed (Debian: apt install chromium)")
+@needs_browser
 def test_a_browser_draws_every_figure_and_asks_nobody(smoke_run, tmp_path):
     page = tmp_path / "page.html"
     written = smoke_run.page.read_text()
     assert "script-src" not in written  # so that default-src stands for it: the page runs none, only the test's own
     allowed = written.replace("default-src 'none';", "default-src 'none'; script-src 'nonce-probe';", 1)
     page.write_text(allowed.replace("</nav>", "</nav>" + PROBE))
-    done = subprocess.run(
-        [
-            *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-            *("--disable-component-update", "--disable-sync", "--no-first-run", f"--user-data-dir={tmp_path / 'user'}"),
-            *(
-                "--host-resolver-rules=MAP * ~NOTFOUND",
-                f"--window-size=1280,{FIRST_SEEN}",
-                "--virtual-time-budget=20000",
-            ),
-            *("--dump-dom", page.as_uri()),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        env=os.environ | {"HOME": str(tmp_path)},
-    )
-    found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found, done.stderr[-2000:]
-    seen = json.loads(html.unescape(found.group(1)))
+    seen, drawn = probed(page, tmp_path, 1280, FIRST_SEEN)
     assert len(seen["images"]) >= 10 and all(natural > 0 and shown > 0 for natural, shown in seen["images"])
     assert all(film == "data:" for film in seen["films"] if film)
     assert seen["requests"] == seen["refused"] == [] and seen["wide"] == seen["beyond"] == 0
     assert seen["head"] <= FIRST_SEEN and seen["contents"] < FIRST_SEEN / 2
     assert seen["stays"] == "sticky" and seen["scrolls"] == "auto" and seen["longest"] <= 0  # contents stay in sight
-    assert "default-src 'none'" in done.stdout  # whatever a notebook's output held, the browser would not fetch it
+    assert "default-src 'none'" in drawn  # whatever a notebook's output held, the browser would not fetch it

@@ -1,0 +1,134 @@
+"""The site: whole in a browser without a network, its links lead somewhere, and it is written whole or not at all."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+
+import mp_lib
+from mp_lib.presets import PAPER_METHODS
+from mp_lib.publishing import site
+from mp_lib.publishing.contents import Document
+from mp_lib.publishing.links import broken_links
+from mp_lib.publishing.site import BAR, MOST, write_site
+from mp_lib.system.errors import InputError
+from tests.browser import needs_browser, probed
+from tests.smoke import two_pages
+
+POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+PROBE = """
+<script>
+window.addEventListener("load", () => {
+  const probe = document.createElement("pre");
+  probe.id = "probe";
+  probe.textContent = JSON.stringify({
+    images: [...document.querySelectorAll("img")].map(image => image.complete && image.naturalWidth),
+    entries: performance.getEntriesByType("resource").map(entry => entry.name),
+    wide: document.documentElement.scrollWidth - innerWidth,
+    sheets: document.styleSheets.length,
+  });
+  document.body.append(probe);
+});
+</script>
+"""
+
+SEEN = ("index.html", "notebooks/05_tables.html", "documents/experiments.html", "reference.html")
+
+
+@pytest.fixture(scope="module")
+def written(smoke_run):
+    """The site of the smoke scale."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MP_ROOT", str(smoke_run.root))
+        experiment = two_pages()
+        yield write_site(experiment, experiment.steps(2)).parent
+
+
+def test_it_has_every_page_and_every_executed_notebook(written, smoke_run):
+    assert all((written / page).is_file() for page, *_ in BAR)
+    shown = BeautifulSoup((written / "notebooks.html").read_text(), "html.parser")
+    rows = [[cell.get_text() for cell in row.find_all("td")] for row in shown.find_all("tr")[1:]]
+    assert {"05_tables.ipynb", "07_ablations.ipynb", "03_train.ipynb"} <= {row[1] for row in rows}
+    assert all(float(row[2]) >= 0 and row[3] and row[3] != "not noted" for row in rows)
+    assert all(any(f"train and evaluate {method} on" in row[0] for row in rows) for method in PAPER_METHODS)
+
+
+def test_its_links_lead_somewhere_and_it_is_small_and_asks_nobody(written):
+    assert broken_links(written) == []
+    assert sum(path.stat().st_size for path in written.rglob("*") if path.is_file()) < MOST
+    for path in written.rglob("*.html"):
+        page = BeautifulSoup(path.read_bytes(), "html.parser")
+        assert not page.find_all(["script", "iframe", "object", "form"]), path
+        assert page.find("meta", attrs={"http-equiv": "Content-Security-Policy"}), path
+        assert all(image.get("alt", "").strip() for image in page.find_all("img")), path
+
+
+def test_no_page_says_where_it_was_made(written, smoke_run):
+    for path in written.rglob("*.html"):
+        assert str(smoke_run.root) not in path.read_text(), path
+        assert str(Path.home()) + "/" not in path.read_text(), path
+
+
+def test_every_figure_has_its_table_and_command(written):
+    page = BeautifulSoup((written / "figures.html").read_text(), "html.parser")
+    figures = page.find_all("figure")
+    assert len({figure["id"] for figure in figures}) == len(figures) > 3
+    assert all(figure.find("code").get_text().split()[0] in ("./run_all.sh", "python") for figure in figures)
+    assert sum(figure.find("a") is not None for figure in figures) >= len(figures) - 1  # one was photographed
+
+
+def test_the_front_page_says_what_holds_before_how_to_install(written):
+    text = BeautifulSoup((written / "index.html").read_text(), "html.parser").get_text()
+    assert text.index("What came out") < text.index("(a) ") < text.index("Two commands")
+    assert all(f"({letter}) " in text for letter in "abcdefghi")
+
+
+def test_every_function_has_its_words(written):
+    page = BeautifulSoup((written / "reference.html").read_text(), "html.parser")
+    assert {each["id"] for each in page.find_all("section", id=True)} == {*mp_lib.__all__}
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    "name", ["index.html", "notebooks/05_tables.html", "documents/experiments.html", "reference.html"]
+)
+def test_a_browser_draws_it_on_a_wide_and_on_a_narrow_screen(written, tmp_path, name, width):
+    page = written / name
+    probe = page.with_name(f"probe-{width}-{page.name}")  # beside it, for its links are relative
+    probe.write_text(POLICY.sub("", page.read_text()).replace("</body>", f"{PROBE}</body>"))
+    try:
+        seen, _ = probed(probe, tmp_path, width, 900)
+    finally:
+        probe.unlink()
+    assert all(seen["images"]) and seen["sheets"] == 1
+    assert all(address.startswith(("file:", "data:")) for address in seen["entries"])
+    assert seen["wide"] <= 0
+
+
+def test_an_earlier_site_stays_where_a_link_leads_nowhere(written, smoke_run, monkeypatch, tmp_path):
+    before = (written / "index.html").read_bytes()
+    (tmp_path / "wrong.md").write_text("# Wrong\n\n[nowhere](#nowhere)\n")
+    wrong = Document(tmp_path / "wrong.md", "documents/wrong.html")
+    monkeypatch.setattr(site, "documents", lambda: [wrong])
+    experiment = two_pages()
+    with pytest.raises(InputError, match="1 links of the site are wrong, the first: documents/wrong.html: #nowhere"):
+        write_site(experiment, experiment.steps(2))
+    assert (written / "index.html").read_bytes() == before
+    assert [path.name for path in written.parent.glob("*site*")] == ["site"]
+
+
+def test_so_it_does_where_the_whole_is_too_large(written, monkeypatch):
+    monkeypatch.setattr(site, "MOST", 1000)
+    experiment = two_pages()
+    with pytest.raises(InputError, match="which is more than 0"):
+        write_site(experiment, experiment.steps(2))
+    assert (written / "index.html").is_file()
+
+
+def test_the_executed_notebooks_are_json_nowhere_in_it(written):
+    assert not [path for path in written.rglob("*") if path.suffix == ".ipynb"]
+    for path in written.rglob("*.json"):
+        json.loads(path.read_text())
