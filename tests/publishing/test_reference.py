@@ -1,5 +1,7 @@
 """What is offered in Python, with signatures that Python can read and words for each."""
 
+from __future__ import annotations  # as in the package
+
 import ast
 
 import pytest
