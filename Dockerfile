@@ -1,5 +1,5 @@
 # The project and its environment, for a machine that has a container engine and nothing else. Binder builds it as it
-# is; docs/cluster.md tells how Apptainer runs it. Results go to MP_ROOT, which may be any folder that can be written.
+# is; docs/publishing.md tells how Apptainer runs it. Results go to MP_ROOT, which may be any folder that can be written.
 #
 #   docker build --tag mamba-policy .
 #   docker run --rm mamba-policy ./run_all.sh smoke

@@ -24,7 +24,7 @@ NAMED = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "data/*/RE
 DOCUMENTS = sorted(path for pattern in NAMED for path in ROOT.glob(pattern))
 GENERATED = tuple(line.rstrip("*/") for line in (ROOT / ".gitignore").read_text().splitlines() if line[:1] not in "*!#")
 TRACKED = (".cff", ".csv", ".md", ".npz", ".png", ".sh", ".toml", ".txt", ".yml")  # endings of names without a folder
-MADE = ("seen.npz",)  # such names of files that a run makes
+MADE = ("seen.npz", "policies.csv")  # such names of files that a run or an archive has
 ELSEWHERE = ("http://", "https://", "mailto:")
 ONE_PAGE = 130  # lines
 

@@ -21,6 +21,7 @@ SETTINGS = {
     "docs/cluster.md": {"1 h", "20 min"},  # a progress line, as an example
     "docs/data.md": {"16 MiB"},  # parts in which stores are read
     "docs/performance.md": {"24 GB", "1 GB"},  # a card, and what is left to CUDA on each
+    "docs/publishing.md": {"60 MB"},  # a limit of ours
     "docs/reliability.md": {"15 seconds"},  # a limit of ours
     "docs/robot.md": {"0.2 s", "0.5 s", "16 MB"},  # clocks of an actor, and the longest message
     "docs/suites.md": {"4 ms", "12.5 ms", "20 ms", "40 ms"},  # steps of simulators and of tasks
@@ -58,8 +59,8 @@ def test_what_stands_between_marks_is_replaced_and_nothing_else(no_runs, monkeyp
 def test_runs_of_ones_own_are_not_in_the_documents(no_runs, monkeypatch):
     seen = []
     monkeypatch.setattr("mp_lib.study.runs.load_runs", lambda: seen.append(1))
-    for make in TABLES.values():
-        assert make().count("|") > 10
+    for name, make in TABLES.items():
+        assert make().count("|") > 10 or name == "buttons"
     assert not seen
 
 
