@@ -8,6 +8,8 @@ ARG BASE=python:3.12-slim-bookworm
 FROM ${BASE}
 
 # git: results name their commit. gcc: inner loops. EGL with software rendering: depth images; without it rays are cast.
+# Versions are not pinned: Debian's mirrors have a package's newest alone.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc git libc6-dev libegl1 libgl1 libgl1-mesa-dri \
     && rm -rf /var/lib/apt/lists/*
