@@ -197,6 +197,8 @@ def tidy(source: str, title: str) -> str:
     from bs4 import BeautifulSoup
 
     page = BeautifulSoup(source, "html.parser")  # which writes all names in small letters
+    for mark in page.select("a.anchor-link"):  # of headings, by nbconvert
+        mark.extract()
     for active in page.find_all(ACTIVE):
         active.extract()
     for tag in page.find_all(True):

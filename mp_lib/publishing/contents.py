@@ -9,10 +9,10 @@ from pathlib import Path
 
 from mp_lib.config import prefix
 from mp_lib.learning.folder import PRODUCTS
-from mp_lib.pipeline.details import figures_of
+from mp_lib.pipeline.details import Figure, block_of
 from mp_lib.pipeline.steps import Step
 from mp_lib.system.files import read_json
-from mp_lib.system.paths import checkout, figures_path, project, results_path, run_path, supplied
+from mp_lib.system.paths import checkout, figures_path, project, results_path, root, run_path, supplied
 from mp_lib.system.provenance import file_hash
 
 OTHERS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")  # documents beside docs/
@@ -38,11 +38,13 @@ class Ran:
 
 @dataclass(frozen=True)
 class Shown:
-    """A figure: its PNG, its words, the table behind it if there is one, and the command that makes both."""
+    """A figure: its PNG and words, the heading it stands below, on which page, its table, what makes both."""
 
     name: str
     content: bytes
     words: str
+    heading: str
+    page: str
     table: Path | None
     command: str
 
@@ -102,16 +104,40 @@ def documents() -> list[Document]:
     ]
 
 
-def figures(paths: Iterable[Path], command: str) -> Iterator[Shown]:
+def figures(ran: Iterable[Ran], command: str) -> Iterator[Shown]:
     """The figures of executed notebooks that were written under a name, then those that come with the project."""
     seen = set()
-    for each in figures_of(paths):
-        if each.name and each.name not in seen:
-            seen.add(each.name)
-            table = figures_path() / f"{each.name}.csv"
-            same = table.is_file() and file_hash(table) == each.digest
-            yield Shown(each.name, base64.b64decode(each.content), each.words, table if same else None, command)
-    for name, (words, table, written_by) in KEPT.items():
+    for notebook in ran:
+        for heading, each in below_headings(notebook.path):
+            if each.name and each.name not in seen:
+                seen.add(each.name)
+                table = figures_path() / f"{each.name}.csv"
+                same = table.is_file() and file_hash(table) == each.digest
+                content, behind = base64.b64decode(each.content), table if same else None
+                yield Shown(each.name, content, each.words, heading, notebook.page, behind, command)
+    for name, (heading, table, written_by) in KEPT.items():
         if (path := supplied(results_path(name))).exists():
             behind = supplied(results_path(table)) if table else None
-            yield Shown(path.stem, path.read_bytes(), words, behind, written_by)
+            yield Shown(path.stem, path.read_bytes(), heading, heading, "", behind, written_by)
+
+
+def below_headings(path: Path) -> Iterator[tuple[str, Figure]]:
+    """The figures of an executed notebook, each with the heading that it stands below."""
+    heading = ""
+    for cell in read_json(path)["cells"]:
+        outputs = cell.get("outputs", ())
+        shown = ("".join(output.get("data", {}).get("text/markdown", "")) for output in outputs)
+        said = ["".join(cell["source"])] if cell["cell_type"] == "markdown" else []
+        for output, text in zip((None, *outputs), (*(said or [""]), *shown), strict=True):
+            heading = next((line.lstrip("# ") for line in text.splitlines() if line.startswith("#")), heading)
+            if output and isinstance(figure := block_of(output, ""), Figure):
+                yield heading, figure
+
+
+def tables() -> list[tuple[str, Path]]:
+    """What was measured and is kept, and what others have published, by name below data/."""
+    found = {}
+    for name in ("results/*.csv", "results/earlier/*.csv", "paper/*.csv"):
+        for folder in (project() / "data", root() / "data"):
+            found |= {str(path.relative_to(folder)): path for path in folder.glob(name)}
+    return sorted(found.items())

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import FunctionType
 
 import mp_lib
+from mp_lib.insight.trained import Trained
 from mp_lib.publishing.markup import colour, rendered
 
 WIDTH = 88  # letters of a signature on one line
@@ -24,8 +26,8 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """An entry a name of ``mp_lib.__all__``."""
-    return [entry(name, getattr(mp_lib, name)) for name in mp_lib.__all__]
+    """An entry a name of ``mp_lib.__all__``, and of what ``load`` and ``train`` give."""
+    return [*(entry(name, getattr(mp_lib, name)) for name in mp_lib.__all__), entry(Trained.__name__, Trained)]
 
 
 def entry(name: str, offered) -> Entry:
@@ -37,8 +39,8 @@ def entry(name: str, offered) -> Entry:
 def own_methods(kind: type) -> Iterator[tuple[str, object]]:
     """The public methods of a class, as they stand in its file."""
     for name, member in vars(kind).items():
-        if inspect.isfunction(member) and not name.startswith("_"):
-            yield name, member
+        if not name.startswith("_") and isinstance(member, (FunctionType, classmethod)):
+            yield name, getattr(kind, name)
 
 
 def signature(name: str, offered) -> str:

@@ -60,6 +60,8 @@ class Shelf:
                 tag.unwrap() if tag.name == "a" else tag.decompose()
             else:
                 tag[name] = seen_from(place, page) + (f"#{anchor}" if anchor else "")
+                if tag.name == "img" and tag.parent.name != "a":  # to see it large
+                    tag.wrap(soup.new_tag("a", href=tag[name]))
         return str(soup)
 
 

@@ -14,7 +14,7 @@ from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.report import provenance
 from mp_lib.pipeline.steps import Step
 from mp_lib.publishing import executed, reference
-from mp_lib.publishing.contents import Document, documents, figures, ran_steps, ran_trainings
+from mp_lib.publishing.contents import Document, documents, figures, ran_steps, ran_trainings, tables
 from mp_lib.publishing.links import broken_links
 from mp_lib.publishing.markup import colours, rendered, sections_of
 from mp_lib.publishing.shelf import Shelf
@@ -27,7 +27,7 @@ MOST = 60_000_000  # bytes of all files
 BAR = (  # what every page links to: page, name, and what is there
     ("report.html", "Report", "what holds of the paper, and by which numbers"),
     ("notebooks.html", "Notebooks", "each one executed, with its outputs, minutes and machine"),
-    ("figures.html", "Figures", "each with its table and the command that makes it"),
+    ("figures.html", "Figures", "each with its table and command; all kept rows"),
     ("documents.html", "Documents", "methods, tasks, statistics, costs, data, robots"),
     ("reference.html", "In Python", "what import mp_lib offers"),
 )
@@ -61,7 +61,8 @@ class Site:
             self.notebook(ran)
         self.page("index.html", NAME, self.filled("front", parts=self.front(), bar=BAR))
         self.page("notebooks.html", "Notebooks", self.filled("notebooks", ran=self.ran))
-        self.page("figures.html", "Figures", self.filled("figures", figures=[*self.figures()]))
+        kept = [(name, self.shelf.place(path)) for name, path in tables()]
+        self.page("figures.html", "Figures", self.filled("figures", figures=[*self.figures()], kept=kept))
         self.page("documents.html", "Documents", self.filled("documents", documents=[*map(told, self.documents)]))
         self.page("reference.html", "In Python", self.filled("reference", entries=reference.entries()))
         self.report()
@@ -108,7 +109,7 @@ class Site:
 
     def figures(self):
         """The figures, each of whose PNG and table are files of the site."""
-        for shown in figures((ran.path for ran in self.ran), self.command):
+        for shown in figures(self.ran, self.command):
             picture = self.folder / "figures" / f"{shown.name}.png"
             picture.parent.mkdir(exist_ok=True)
             picture.write_bytes(shown.content)

@@ -13,7 +13,7 @@ from mp_lib.study import claims
 from mp_lib.study.claims import ALIKE, CLAIMS, FAILS, HOLDS, NOTHING, PAPER, RIVAL, UNDECIDED
 from mp_lib.study.runs import telling_runs
 from mp_lib.study.sentences import count, join, with_interval
-from mp_lib.study.tables import method_table
+from mp_lib.study.tables import common_tasks, method_table
 
 MARKS = {HOLDS: "✔", FAILS: "✘", ALIKE: "=", UNDECIDED: "?", NOTHING: "–"}  # a mark a verdict, by which it is told
 KINDS = {HOLDS: "holds", FAILS: "fails", ALIKE: "alike", UNDECIDED: "undecided", NOTHING: "nothing"}  # for a page
@@ -104,13 +104,16 @@ def place_of(runs: pd.DataFrame, table: pd.DataFrame) -> str:
     """On what and by how many trainings the rates of ``method_table`` rest."""
     if table.empty:
         return ""
-    tasks = sorted(set(runs["task"]))
-    common = int(table["tasks"].iloc[0])
-    told = join(tasks) if common == len(tasks) <= 2 else f"{count(common, 'task')} that all methods have"
-    seeds = sorted({int(row.seeds) for row in table.itertuples()})
-    trainings = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))) if seeds[-1] > 1 else "one"
+    tasks, common = sorted(set(runs["task"])), common_tasks(runs)
+    if len(common) > 2:
+        told = f"{count(len(common), 'task')}{'' if len(common) == len(tasks) else ' that all methods have'}"
+    else:
+        told = join(common)
+    trainings = runs[runs["task"].isin(common)].groupby(["method", "attention", "task"]).size()
+    numbers = sorted({int(trainings.min()), int(trainings.max())})
+    trainings = " to ".join(map(str, numbers)) if numbers[-1] > 1 else "one"
     origin = ", kept in data/results" if runs["kept"].all() else ""
-    return f"on {told}, by {trainings} training{'s' * (seeds[-1] > 1)} each{origin}"
+    return f"on {told}, by {trainings} training{'s' * (numbers[-1] > 1)} each{origin}"
 
 
 def sentence(table: pd.DataFrame, where: str, verdicts: list[Verdict], trainings: int) -> str:

@@ -41,7 +41,8 @@ class Finding:
     """One line of evidence on a claim; ``value``, ``low`` and ``high`` are in points or percent.
 
     ``shown``, of one that is undecided, is the smallest difference, in points, that would have been told from none;
-    ``trainings`` is the smallest number of them that a method and task in it has.
+    ``trainings`` is the smallest number of them that a method and task in it has, ``place`` on how many tasks, and by
+    an earlier recipe if so.
     """
 
     compared: str
@@ -53,6 +54,7 @@ class Finding:
     high: float | None = None
     shown: float | None = None
     trainings: int = 0
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ def findings(compared: str, groups: Sequence[pd.DataFrame], weights: Sequence[fl
         return [finding(compared, groups, weights, lines)]
     first = finding(compared, own, weights, lines)
     beside = finding(f"{compared}, re-created tasks with them", ten, weights, lines)
-    return [first] if beside.basis == first.basis else [first, as_remark(beside)]
+    return [first] if beside.found == first.found else [first, as_remark(beside)]
 
 
 def as_remark(line: Finding) -> Finding:
@@ -192,8 +194,18 @@ def finding(compared: str, groups: Sequence[pd.DataFrame], weights: Sequence[flo
     strict, both = (compare(groups, weights, confidence).estimate for confidence in (1 - 0.05 / lines, 0.90))
     value, low, high = (100 * each for each in (found.estimate.value, found.estimate.low, found.estimate.high))
     text, verdict = with_interval(value, low, high, "+.1f", " points"), verdict_of(found.estimate, strict, both)
-    shown = max(value - low, high - value) if verdict == UNDECIDED else None
-    return Finding(compared, text, verdict, basis_of(found, groups), value, low, high, shown, found.estimate.runs)
+    shown = 100 * max(strict.value - strict.low, strict.high - strict.value) if verdict == UNDECIDED else None
+    basis = basis_of(found, groups)
+    if verdict == UNDECIDED and found.estimate.over_runs and not low <= 0 <= high:
+        basis += f"; zero is within the interval at the confidence that all {lines} lines of the claim keep together"
+    trainings, place = found.estimate.runs, place_of(found, groups)
+    return Finding(compared, text, verdict, basis, value, low, high, shown, trainings, place)
+
+
+def place_of(found: Comparison, groups: Sequence[pd.DataFrame]) -> str:
+    """On how many tasks a comparison rests, in few words."""
+    earlier = any(any(of_earlier(group)) for group in groups)
+    return f"on {count(len(found.tasks), 'task')}" + ", by an earlier recipe" * earlier
 
 
 def basis_of(found: Comparison, groups: Sequence[pd.DataFrame]) -> str:

@@ -81,7 +81,8 @@ class Design:
     arms differ in how a trained policy is run, so that one training serves all; ``paired``: in how one and the same
     policy is trained on the same frames, so that trainings of one seed draw alike in all arms. ``reference`` is the
     method, or the arm, that the others are compared with. ``drawn`` names its figure, one of
-    ``mp_lib.drawing.success.DRAWN``, ``pages`` the notebooks that show it. ``asks`` is the question in one sentence.
+    ``mp_lib.drawing.success.DRAWN``, ``pages`` the notebooks that show it. ``asks`` is the question in one sentence,
+    ``about`` the method without which nothing answers it, if it is of one.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Design:
     paired: bool = False
     reference: str = "dp3"
     drawn: str = "methods"
+    about: str = ""
     pages: tuple[str, ...] = ("07_ablations",)
 
     def configs(
@@ -151,6 +153,7 @@ DESIGNS = {
             "Does Mamba-3, which came after the paper, do better than its variants?",
             ("dp3", "dp3_narrow", "dp3_mamba_v2", "dp3_mamba_hydra", "dp3_mamba_v3"),
             tasks=ONE_TASK | {"quick": TELLING_TASKS},
+            about="dp3_mamba_v3",
         ),
         Design(
             "pocket",
@@ -159,6 +162,7 @@ DESIGNS = {
             ("pocket_mamba", "simple_dp3", "diffusion_mixer"),
             tasks=dict.fromkeys(SCALES, POCKET_TASKS) | {"smoke": (DEFAULT_TASK,)},
             reference="pocket_mamba",
+            about="pocket_mamba",
         ),
         Design(
             "core",
@@ -167,6 +171,7 @@ DESIGNS = {
             POCKETS,
             tasks=dict.fromkeys(SCALES, TELLING_TASKS) | {"smoke": (DEFAULT_TASK,)},
             reference="pocket_mamba",
+            about="pocket_mamba",
         ),
         Design(
             "width",

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mp_lib.presets import METHODS, kind_name
@@ -51,9 +52,14 @@ def judged(asked: Sequence[claims.Claim], head: str) -> str:
         counted = [line for line in lines.itertuples() if not line.verdict.startswith("a remark")]
         verdict = claims.together([line.verdict for line in counted])
         run = any(line.found for line in counted)
-        found = evidence([(line.compared, line.found or claims.NOTHING) for line in counted]) if run else ""
+        found = evidence([(line.compared, said(line)) for line in counted]) if run else ""
         rows.append((f"({claim.letter}) {claim.says}", f"**{verdict}**", found, f"`{claim.command(SCALE)}`"))
     return markdown(pd.DataFrame(rows, columns=[head, "verdict", "found (95 % interval)", "command"]))
+
+
+def said(line) -> str:
+    """What a line has found and on how many tasks."""
+    return f"{line.found} {line.place}".strip() if line.found else claims.NOTHING
 
 
 def bases() -> str:
@@ -105,7 +111,8 @@ def spread() -> str:
     table = spread_table()
     tasks, cells = dict.fromkeys(table["task"]), {}
     for row in table.itertuples():
-        cells[row.method, row.task] = f"{row.deviation:.0f} ({row.success:.0f} %, {count(row.trainings, 'training')})"
+        deviation = "unknown" if np.isnan(row.deviation) else f"{row.deviation:.0f}"
+        cells[row.method, row.task] = f"{deviation} ({row.success:.0f} %, {count(row.trainings, 'training')})"
     methods = [name for name in (*METHODS, "all") if name in {*table["method"]}]
     rows = [[kind_name(method), *(cells.get((method, task), "") for task in tasks)] for method in methods]
     return markdown(pd.DataFrame(rows, columns=["method", *(f"`{task}`" for task in tasks)]))

@@ -139,6 +139,8 @@ def runs_of_design(
         found = found.assign(arm=[arm.label for arm in chosen], value=[arm.value for arm in chosen])
         # A method that was run in a single condition says nothing about the others.
         found = found[found.groupby("method")["arm"].transform("nunique") >= min(2, len(design.arms))]
+        if design.about and design.about not in {*found["method"]}:
+            found = found.iloc[:0]
         if len(found):
             return found.drop_duplicates("name")
     return found.iloc[:0]
@@ -216,7 +218,9 @@ def keep(scales: Sequence[str]) -> tuple[int, Path]:
     if own.empty:
         return 0, kept_path()
     runs = pd.concat([each for each in (before, own) if len(each)]).sort_values("name")
-    write_atomically(kept_path(), runs[[*CONFIG, *MEASURED]].to_csv(index=False).encode())
+    # Where some lack one pandas makes 128 a 128.0.
+    whole = {key: "Int64" for key, kind in CONFIG.items() if kind == "int | None"}
+    write_atomically(kept_path(), runs[[*CONFIG, *MEASURED]].astype(whole).to_csv(index=False).encode())
     columns = ["folder", "step", "loss", "success_rate"]
     table = pd.concat([each for each in curves if len(each)]).reindex(columns=columns)
     write_atomically(curves_path(), table.sort_values(["folder", "step"]).to_csv(index=False).encode())

@@ -78,10 +78,11 @@ def spread_table() -> pd.DataFrame:
         for method in (name for name in METHODS if name in group):
             outcomes = np.array([[*map(int, each)] for each in group[method]])
             between, alone = variances_of_a_run(outcomes) if len(outcomes) > 1 else (np.nan, np.nan)
-            found.append((method, len(outcomes), 100 * outcomes.mean(), 100 * np.sqrt(max(0.0, between - alone))))
-        deviations = np.array([deviation for *_, deviation in found])
+            deviation = 100 * np.sqrt(np.maximum(0.0, between - alone))  # unknown of a single training
+            found.append((method, len(outcomes), 100 * outcomes.mean(), deviation))
+        known = [deviation**2 for *_, deviation in found if not np.isnan(deviation)]
         means = np.mean([mean for _, _, mean, _ in found])
-        found.append(("all", sum(each[1] for each in found), means, np.sqrt(np.mean(deviations**2))))
+        found.append(("all", sum(each[1] for each in found), means, np.sqrt(np.mean(known)) if known else np.nan))
         rows += [(task, recipe, *each) for each in found]
     return pd.DataFrame(rows, columns=["task", "recipe", "method", "trainings", "success", "deviation"])
 
