@@ -201,7 +201,7 @@ def test_ablations_show_what_was_run_and_name_the_command_for_what_was_not(tmp_p
     heads = [each.data for each in shown if isinstance(each, Markdown)]
     assert len(heads) == len(ABLATIONS)
     for name, head in zip(ABLATIONS, heads, strict=True):
-        assert ("Not run yet" in head) == (name not in ("attention", "variants", "mamba3", "width"))
+        assert ("Not run yet" in head) == (name not in ("attention", "variants", "width"))
         assert f"--experiment {name}" in head or "run here" in head
     assert (tmp_path / "figures" / "07_attention_smoke.pdf").exists()
     table = ablations.arm_table(DESIGNS["attention"], runs_of_design(DESIGNS["attention"], "smoke"))
