@@ -17,7 +17,11 @@ RUN apt-get update \
 # Binder asks for these names.
 ARG NB_USER=jovyan
 ARG NB_UID=1000
-RUN useradd --create-home --uid ${NB_UID} ${NB_USER} && mkdir /opt/mamba-policy && chown ${NB_USER} /opt/mamba-policy
+# Whoever runs it, as under Apptainer, git is to tell the commit of a folder that belongs to this user.
+RUN useradd --create-home --uid ${NB_UID} ${NB_USER} \
+    && mkdir /opt/mamba-policy \
+    && chown ${NB_USER} /opt/mamba-policy \
+    && git config --system --add safe.directory /opt/mamba-policy
 USER ${NB_USER}
 ENV HOME=/home/${NB_USER}
 WORKDIR /opt/mamba-policy

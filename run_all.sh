@@ -95,7 +95,7 @@ esac
 case "${1:-}" in
     -h | --help) exec "$python" -m mp_lib run --help ;;
     lab | demo) set_up "$python"; exec "$python" -m mp_lib "$@" ;;
-    setup) set_up "$python" ;;
+    setup) [ $# = 1 ] || fail "setup was given with ${*:2}; it takes no more than --env"; set_up "$python" ;;
     test) set_up "$python"; shift; exec "$python" -m tests "$@" ;;
     *) set_up "$python"; exec "$python" -m mp_lib run "$@" ;;
 esac

@@ -39,6 +39,8 @@ def gallery(given: argparse.Namespace) -> None:
 def keep(given: argparse.Namespace) -> None:
     if given.pack and given.unpack:
         raise InputError("--pack and --unpack were given; give one of them")
+    if (given.pack or given.unpack) and given.scales != KEPT_SCALES:
+        raise InputError(f"--scales {' '.join(given.scales)} was given; an archive has all rows that are kept")
     if given.pack:
         from mp_lib.publishing.archive import pack
 

@@ -19,13 +19,16 @@ from mp_lib.model.weights import CHECKPOINT, SHIPPED
 from mp_lib.study.rows import EVALUATIONS, RESULT, load_kept, run_row
 from mp_lib.study.sentences import count, join
 from mp_lib.system.errors import InputError
-from mp_lib.system.files import writing
-from mp_lib.system.paths import package, project, published_path, results_path, root, run_path, supplied
+from mp_lib.system.files import new_file
+from mp_lib.system.paths import checkout, package, root, run_path
 from mp_lib.system.provenance import commit
 
 TOP, RUNS, ROWS, SUMS = "mamba-policy-results", "data/runs", "policies.csv", "SHA256SUMS"
+RESULTS = ("data/results/", "data/paper/")  # what was measured, and what others have published
+ENDINGS = (".csv", ".md", ".npz", ".png")  # of files in these
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a ZIP file can hold
 RUN_FILES = (RESULT, CHECKPOINT, "policy.json", "config.json", "metrics.jsonl", "seen.npz", FILM)
+EVALUATED = EVALUATIONS  # what else of a run is in it
 PART = 1 << 20  # bytes read at once
 SAME = ("outcomes", "first_seed", "commit", "parameters")  # by which a run is that of a kept row
 COLUMNS = ("name", "task", "method", "scale", "seed", "recipe", "commit", "successes", "episodes", "policy", "again")
@@ -33,7 +36,7 @@ COLUMNS = ("name", "task", "method", "scale", "seed", "recipe", "commit", "succe
 
 @dataclass(frozen=True)
 class Packed:
-    """An archive that was written: where, of how many rows, how many of these with their policy, and its digest."""
+    """An archive that was written: where, of how many rows, how many policies are in it, and its digest."""
 
     path: Path
     rows: int
@@ -44,47 +47,48 @@ class Packed:
 def pack(path: Path) -> Packed:
     """Write the archive of all kept rows; a policy is in it if the very run of the row lies here.
 
-    Raises an InputError if the path is taken or nothing is kept.
+    Raises an InputError if the path is taken, nothing is kept, or the package has changes that no commit holds.
     """
     if path.exists():
         raise InputError(f"{path} exists already; choose another name, or move it away")
     kept = pd.concat([each for earlier in (False, True) if len(each := load_kept(earlier))] or [load_kept()])
     if kept.empty:
         raise InputError("no rows are kept in data/results; python -m mp_lib keep keeps those of finished runs")
+    if (made_by := commit()).endswith("-changed"):
+        raise InputError("mp_lib has changes that no commit holds, and the archive names one; commit them first")
     folders = {row["name"]: folder for row in kept.to_dict("records") if (folder := run_of(row))}
-    files = dict(sorted(contents(folders)))
-    index = rows_of(kept, folders).to_csv(index=False).encode()
-    texts = {ROWS: index, "README.md": account(kept, len(folders)).encode()}
-    draft = path.with_name(f".{path.name}.partial")
-    try:
-        with writing(path):
-            write(draft, files, texts)
-            draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return Packed(path, len(kept), len(folders), sha256_of(path))
+    index = rows_of(kept, folders)
+    texts = {ROWS: index.to_csv(index=False).encode(), "README.md": account(index, len(folders), made_by).encode()}
+    with new_file(path) as file:
+        write(file, dict(contents(folders)), texts)
+    with open(path, "rb") as file:
+        return Packed(path, len(kept), len(folders), copied(file))
 
 
 def contents(folders: dict[str, Path]) -> Iterator[tuple[str, Path]]:
-    """Every file by its name in the archive: what is kept and published, and of runs, by name, what they left."""
-    for folder in (results_path(""), published_path().parent):
-        inside = folder.relative_to(root())
-        for place in (project() / inside, folder):
-            for path in (each for each in place.rglob("*") if each.is_file()):
-                name = inside / path.relative_to(place)
-                yield str(name), supplied(root() / name)
+    """Every file by its name in the archive: what is kept and published, and of runs, by name, what they left.
+
+    What lies below the root stands for what comes with the project.
+    """
+    for place in filter(None, (checkout(), root())):
+        for inside in RESULTS:
+            for path in (place / inside).rglob("*"):
+                name = path.relative_to(place)
+                if path.is_file() and path.suffix in ENDINGS and not any(part.startswith(".") for part in name.parts):
+                    yield name.as_posix(), path
     for name in ("LICENSE", "CITATION.cff"):
-        if (path := project() / name).exists():
-            yield name, path
+        if checkout() and (checkout() / name).exists():
+            yield name, checkout() / name
     for name, folder in folders.items():
         found = [folder / each for each in RUN_FILES if (folder / each).exists()]
-        for path in (*found, *folder.glob(EVALUATIONS)):
-            yield f"{RUNS}/{name}/{path.relative_to(folder)}", path
+        for path in (*found, *folder.glob(EVALUATED)):
+            yield f"{RUNS}/{name}/{path.relative_to(folder).as_posix()}", path
 
 
 def run_of(row: dict) -> Path | None:
     """The folder of the very run that a kept row is of, with its weights; None if it does not lie here."""
-    for folder in (run_path(row["name"]), *(project() / SHIPPED).glob(row["name"])):
+    places = [run_path(row["name"])] + ([checkout() / SHIPPED / row["name"]] if checkout() else [])
+    for folder in places:
         if (folder / RESULT).exists() and (folder / CHECKPOINT).exists():
             try:
                 found = run_row(folder / RESULT)
@@ -96,29 +100,49 @@ def run_of(row: dict) -> Path | None:
 
 
 def rows_of(kept: pd.DataFrame, folders: dict[str, Path]) -> pd.DataFrame:
-    """A line a kept row: what it is, where its policy lies in the archive if it does, and the call that trains it."""
-    policies = [f"{RUNS}/{name}/{CHECKPOINT}" if name in folders else "" for name in kept["name"]]
-    return kept.assign(policy=policies, again=[call(row) for row in kept.itertuples()])[[*COLUMNS]].sort_values("name")
+    """A line a kept row: what it is, where its policy lies in the archive if it does, and what makes it again."""
+    records = kept.to_dict("records")
+    names = {row["name"]: row for row in records}
+    trained = {row["name"]: training_of(row, names) for row in records}
+    policies = [f"{RUNS}/{run}/{CHECKPOINT}" if (run := trained[name]) in folders else "" for name in names]
+    again = [call(row, trained[row["name"]]) for row in records]
+    return kept.assign(policy=policies, again=again)[[*COLUMNS]].sort_values("name")
 
 
-def account(kept: pd.DataFrame, policies: int) -> str:
-    """The README of an archive of these rows, of which so many have their policy in it."""
+def training_of(row: dict, names: dict[str, dict]) -> str:
+    """The name of the training that a row is of: its own, or that of which it is an evaluation.
+
+    Such a row has another number of denoising steps, and the seconds of the very training.
+    """
+    name, mark, _ = row["name"].rpartition("-num_inference_steps=")
+    same = mark and name in names and names[name]["train_seconds"] == row["train_seconds"]
+    return name if same else row["name"]
+
+
+def call(row: dict, trained: str) -> str:
+    """What is typed to make a row again, by the recipe of the commit that it names."""
+    if trained != row["name"]:
+        return f"papermill notebooks/04_evaluate.ipynb out.ipynb -p checkpoint {trained} " + (
+            f"-p num_inference_steps {row['num_inference_steps']}"
+        )
+    attention = f", attention={row['attention']!r}" if row["attention"] != "paper" else ""
+    changes = f", {row['changed']}" if row["changed"] else ""
+    kind = f"{row['task']!r}, {row['method']!r}, scale={row['scale']!r}, seed={row['seed']}"
+    return f"mp_lib.train({kind}{attention}{changes})"
+
+
+def account(index: pd.DataFrame, policies: int, made_by: str) -> str:
+    """The README of an archive with this table of rows, and so many policies."""
     text = (package() / "publishing" / "pages" / "account.md").read_text(encoding="utf-8")
-    counts = {"rows": count(len(kept), "row"), "policies": policies, "missing": len(kept) - policies}
-    return text.format(commit=commit(), commits=join(sorted({*kept["commit"]})), **counts)
+    counts = {"rows": count(len(index), "row"), "policies": count(policies, "training")}
+    missing = count(int((index["policy"] == "").sum()), "row")
+    return text.format(commit=made_by, commits=join(sorted({*index["commit"]})), missing=missing, **counts)
 
 
-def call(row) -> str:
-    """What is typed to train it again, by the recipe of the commit that it names."""
-    attention = f", attention={row.attention!r}" if row.attention != "paper" else ""
-    changes = f", {row.changed}" if row.changed else ""
-    return f"mp_lib.train({row.task!r}, {row.method!r}, scale={row.scale!r}, seed={row.seed}{attention}{changes})"
-
-
-def write(path: Path, files: dict[str, Path], texts: dict[str, bytes]) -> None:
+def write(file, files: dict[str, Path], texts: dict[str, bytes]) -> None:
     """Write the ZIP file; the last entry has the digests of all others."""
     sums = {}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted({*files, *texts}):
             with (
                 files[name].open("rb") if name in files else io.BytesIO(texts[name]) as source,
@@ -144,9 +168,3 @@ def copied(source, target=None) -> str:
         if target is not None:
             target.write(part)
     return digest.hexdigest()
-
-
-def sha256_of(path: Path) -> str:
-    """The digest of a file, as ``sha256sum`` prints it."""
-    with open(path, "rb") as file:
-        return copied(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from mp_lib.config import prefix
 from mp_lib.learning.folder import PRODUCTS
 from mp_lib.pipeline.details import Figure, block_of
 from mp_lib.pipeline.steps import Step
+from mp_lib.system.errors import InputError
 from mp_lib.system.files import read_json
 from mp_lib.system.paths import checkout, figures_path, project, results_path, root, run_path, supplied
 from mp_lib.system.provenance import file_hash
@@ -64,7 +66,7 @@ class Document:
     @property
     def title(self) -> str:
         """Its first heading; its path where it has none."""
-        first = self.text.lstrip().splitlines()[0]
+        first = next(iter(self.text.lstrip().splitlines()), "")
         return first.removeprefix("# ") if first.startswith("# ") else str(self.path.relative_to(project()))
 
 
@@ -82,13 +84,12 @@ def ran_trainings(scale: str) -> list[Ran]:
     newest: dict[str, Ran] = {}
     pages = run_path().glob(f"{prefix(scale)}-*/03_train.ipynb")
     for path in sorted(pages, key=lambda path: path.stat().st_mtime):
-        if not (path.parent / PRODUCTS[0]).exists():
-            continue
-        result = read_json(path.parent / PRODUCTS[0])
-        config, seconds = result["config"], sum(result["seconds"].values())
-        title = f"train and evaluate {config['method']} on {config['task']}, seed {config['seed']}"
-        page = f"notebooks/{path.parent.name}.html"
-        newest[config["method"]] = Ran(path, page, title, seconds / 60, result["device"])
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # as tables leave it out
+            result = read_json(path.parent / PRODUCTS[0])
+            config, seconds = result["config"], sum(result["seconds"].values())
+            title = f"train and evaluate {config['method']} on {config['task']}, seed {config['seed']}"
+            page = f"notebooks/{path.parent.name}.html"
+            newest[config["method"]] = Ran(path, page, title, seconds / 60, result["device"])
     return [newest[method] for method in sorted(newest)]
 
 
@@ -117,7 +118,8 @@ def figures(ran: Iterable[Ran], command: str) -> Iterator[Shown]:
                 yield Shown(each.name, content, each.words, heading, notebook.page, behind, command)
     for name, (heading, table, written_by) in KEPT.items():
         if (path := supplied(results_path(name))).exists():
-            behind = supplied(results_path(table)) if table else None
+            behind = path.with_name(table) if table else None  # of the same folder: another's may be other rows
+            behind = behind if behind and behind.exists() else None
             yield Shown(path.stem, path.read_bytes(), heading, heading, "", behind, written_by)
 
 
@@ -131,6 +133,8 @@ def below_headings(path: Path) -> Iterator[tuple[str, Figure]]:
         for output, text in zip((None, *outputs), (*(said or [""]), *shown), strict=True):
             heading = next((line.lstrip("# ") for line in text.splitlines() if line.startswith("#")), heading)
             if output and isinstance(figure := block_of(output, ""), Figure):
+                if figure.name and Path(figure.name).name != figure.name:
+                    raise InputError(f"{path} has a figure of the name {figure.name!r}, which is a path; run it anew")
                 yield heading, figure
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from mp_lib.pipeline.details import Figure, block_of
+from mp_lib.pipeline.details import Figure, block_of, tidy
 from mp_lib.publishing.markup import colour, framed, rendered
 from mp_lib.system.files import read_json
 from mp_lib.system.notebook import MARK
@@ -33,7 +33,7 @@ def read(path: Path) -> Executed:
 def parts_of(cell: dict, source: str) -> Iterator[str]:
     """A cell as HTML, and behind code what it has shown; bars and what went to stderr are left out."""
     if cell["cell_type"] == "markdown":
-        yield rendered(source)
+        yield tidy(rendered(source), "")
     elif source.strip():
         yield colour(source, "python")
     for output in cell.get("outputs", ()):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 from bs4 import BeautifulSoup
 
-FETCHED = {"img": "src", "video": "src", "source": "src", "audio": "src", "link": "href", "script": "src"}
-FETCHED |= {"iframe": "src", "embed": "src", "object": "data"}  # by a browser, unasked
+MEDIA = ("img", "video", "source", "audio", "script", "iframe", "embed", "track")
+FETCHED = dict.fromkeys(MEDIA, ("src", "poster", "srcset")) | {  # attributes that a browser fetches unasked, by tag
+    "link": ("href",),
+    "object": ("data",),
+    "image": ("href", "xlink:href"),
+    "use": ("href", "xlink:href"),
+}
+STYLED = re.compile(r"url\(\s*['\"]?([^'\")]+)|@import\s+['\"]([^'\"]+)")  # in a style sheet
 WORDS = ("http://", "https://", "mailto:")  # what a reader may follow
 
 
@@ -30,8 +37,13 @@ def addresses(page: BeautifulSoup) -> Iterator[tuple[str, bool]]:
     for tag in page.find_all(True):
         if tag.name == "a" and "href" in tag.attrs:
             yield tag["href"], False
-        elif (name := FETCHED.get(tag.name)) and name in tag.attrs:
-            yield tag[name], True
+        for name in FETCHED.get(tag.name, ()):
+            if name in tag.attrs:
+                yield tag[name], True
+        if tag.name == "meta" and tag.get("http-equiv", "").lower() == "refresh":
+            yield tag.get("content", "").lower().partition("url=")[2], True
+        style = tag.get_text() if tag.name == "style" else tag.get("style", "")
+        yield from ((found[1] or found[2], True) for found in STYLED.finditer(style))
 
 
 def misled(folder: Path, path: Path, address: str, fetched: bool, anchors: dict[Path, set]) -> str:

@@ -22,6 +22,12 @@ class Renderer(mistune.HTMLRenderer):
     def heading(self, text: str, level: int, **attributes) -> str:
         return f'<h{level} id="{anchor(html.unescape(TAG.sub("", text)))}">{text}</h{level}>\n'
 
+    def block_html(self, html: str) -> str:
+        return without_comments(html)
+
+    def inline_html(self, html: str) -> str:
+        return without_comments(html)
+
     def codespan(self, text: str) -> str:
         words = (f"<span>{word}</span>" if word.startswith("--") else word for word in html.escape(text).split(" "))
         return f"<code>{' '.join(words)}</code>"
@@ -33,7 +39,12 @@ class Renderer(mistune.HTMLRenderer):
 def rendered(text: str) -> str:
     """Markdown as HTML, without its comments."""
     make = mistune.create_markdown(renderer=Renderer(escape=False), plugins=["table", "strikethrough"])
-    return framed(make(COMMENT.sub("", text)))
+    return framed(make(text))
+
+
+def without_comments(text: str) -> str:
+    """HTML that somebody wrote, without its comments."""
+    return COMMENT.sub("", text)
 
 
 def framed(page: str) -> str:

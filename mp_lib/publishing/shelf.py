@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from bs4 import BeautifulSoup
 
-from mp_lib.system.paths import name_of
+from mp_lib.system.paths import project, root
 
 FETCHED = ("http://", "https://")
 ELSEWHERE = (*FETCHED, "mailto:", "data:")
@@ -35,8 +35,11 @@ class Shelf:
             return self.pages[target]
         if not target.is_file() or target.suffix not in COPIED or target.stat().st_size > LARGEST:
             return None
-        place = f"files/{name_of(target)}"
-        if ".." in Path(place).parts:  # neither below the root nor in the checkout
+        for base, place in ((root(), "files"), (project(), "files/project")):
+            if target.is_relative_to(base.resolve()):
+                place = f"{place}/{target.relative_to(base.resolve()).as_posix()}"
+                break
+        else:
             return None
         (self.folder / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(target, self.folder / place)

@@ -5,6 +5,7 @@ It is a folder of plain files that fetch nothing from outside, so that it opens 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,12 +19,16 @@ from mp_lib.publishing.contents import Document, documents, figures, ran_steps, 
 from mp_lib.publishing.links import broken_links
 from mp_lib.publishing.markup import colours, rendered, sections_of
 from mp_lib.publishing.shelf import Shelf
+from mp_lib.study.sentences import count
 from mp_lib.system.errors import InputError
 from mp_lib.system.folders import whole_folder
-from mp_lib.system.paths import package, root
+from mp_lib.system.locks import sole_user
+from mp_lib.system.paths import package, project, root
 
 NAME = "Mamba Policy, reproduced"
 MOST = 60_000_000  # bytes of all files
+MARK = ".nojekyll"  # by which a site is known for one; it also has GitHub's Pages take files as they are
+SAID = "Written by ./run_all.sh site, which replaces this folder.\n"
 BAR = (  # what every page links to: page, name, and what is there
     ("report.html", "Report", "what holds of the paper, and by which numbers"),
     ("notebooks.html", "Notebooks", "each one executed, with its outputs, minutes and machine"),
@@ -88,7 +93,7 @@ class Site:
         """Write a page without the places of this machine."""
         path = self.folder / page
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.replace(f"{root()}/", "").replace(str(Path.home()), "~"), encoding="utf-8")
+        path.write_text(without_places(text), encoding="utf-8")
 
     def notebook(self, ran) -> None:
         """Write the page of an executed notebook."""
@@ -103,7 +108,7 @@ class Site:
         if readme is None:
             return []
         sections = sections_of(readme.text)
-        words = {"": sections[""].partition("\n![")[0], **{name: sections[name] for name in FRONT}}
+        words = {"": sections[""].partition("\n![")[0]} | {name: sections[name] for name in FRONT if name in sections}
         folder = readme.path.parent
         return [(name, self.shelf.relinked(rendered(text), folder, "index.html")) for name, text in words.items()]
 
@@ -133,14 +138,52 @@ def told(document: Document) -> tuple[str, str, str]:
 def write_site(experiment: Experiment, steps: Sequence[Step]) -> Path:
     """Write an experiment's site into site/, in the place of an earlier one, and return its first page.
 
-    Its report must have been written. Raises an InputError, and leaves the earlier one, if a link leads nowhere or the
-    whole is larger than MOST.
+    Its report must have been written. Raises an InputError, and leaves what was there, if that is no earlier site, a
+    link leads nowhere or the whole is larger than MOST, and an InUseError where another process writes it.
     """
     folder = root() / "site"
-    with whole_folder(folder, replace_old=True) as draft:
-        Site(experiment, steps, draft).write()
-        if wrong := broken_links(draft):
-            raise InputError(f"{len(wrong)} links of the site are wrong, the first: {wrong[0]}")
-        if (size := sum(path.stat().st_size for path in draft.rglob("*") if path.is_file())) > MOST:
-            raise InputError(f"the site has {size / 1e6:.0f} MB, which is more than {MOST / 1e6:.0f}")
+    with sole_user(folder.with_name(".site.lock"), "the site"):
+        refuse_others(folder)
+        with whole_folder(folder, replace_old=True) as draft:
+            Site(experiment, steps, draft).write()
+            (draft / MARK).write_text(SAID, encoding="utf-8")
+            check(draft)
     return folder / "index.html"
+
+
+def refuse_others(folder: Path) -> None:
+    """Raise an InputError if something of that name is no site that was written before."""
+    taken = folder.is_symlink() or folder.exists()
+    if taken and (folder.is_symlink() or not (folder / MARK).is_file() or (folder / MARK).read_text() != SAID):
+        raise InputError(f"{folder} was not written by ./run_all.sh site, and would be replaced; move it away")
+
+
+def check(folder: Path) -> None:
+    """Raise an InputError if a site has a wrong link, or is too large."""
+    if wrong := broken_links(folder):
+        raise InputError(
+            f"{count(len(wrong), 'link')} of the site lead nowhere: {wrong[0]}; mend the document or notebook it is in"
+        )
+    sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    if (size := sum(sizes.values())) > MOST:
+        largest = max(sizes, key=sizes.__getitem__)
+        told = f"{size / 1e6:.0f} MB, {sizes[largest] / 1e6:.0f} of them in {largest.relative_to(folder)}"
+        raise InputError(
+            f"the site has {told}; at most {MOST / 1e6:.0f} are meant to be: move some runs out of data/runs"
+        )
+
+
+def without_places(text: str) -> str:
+    """A page that does not say where on this machine it was made; pictures and films stay as they are."""
+    home = Path.home()
+    places = {str(place) for place in (root(), root().resolve(), project(), home)} - {"/"}
+    alternatives = "|".join(map(re.escape, sorted(places, key=len, reverse=True)))
+    pattern = re.compile(rf"(?<![\w/.~-])({alternatives})(/|(?![\w.-]))")
+
+    def said(found: re.Match) -> str:
+        if found[1] == str(home):
+            return f"~{found[2]}"
+        return "" if found[2] else "."
+
+    parts = re.split(r"(data:[\w/+.-]+;base64,[A-Za-z0-9+/=]*)", text)
+    return "".join(part if place % 2 else pattern.sub(said, part) for place, part in enumerate(parts))

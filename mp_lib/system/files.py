@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from mp_lib.system.errors import InputError
 
@@ -42,6 +43,34 @@ def write_atomically(path: Path, content: bytes) -> None:
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file to be filled in the block, which gets its name at its end, whole and on the disk, or is removed.
+
+    An InputError if the name is taken, at the end, too, where another process was faster; an OSError names what cannot
+    be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(draft, "wb")  # noqa: SIM115 (closed below, so that errors of the block are none of writing)
+        with file:
+            yield file
+            with writing(path):
+                file.flush()
+                os.fsync(file.fileno())
+        with writing(path):
+            try:
+                os.link(draft, path)  # which replaces nothing
+            except OSError:  # taken; or the file system knows no links
+                if path.exists():
+                    raise InputError(f"{path} exists already; choose another name, or move it away") from None
+                draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict:

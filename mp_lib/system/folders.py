@@ -28,11 +28,11 @@ def whole_folder(folder: Path, replace_old: bool = False) -> Iterator[Path]:
         yield draft
         with writing(folder):
             refuse_existing(folder, replace_old)
+            old = folder.with_name(f".{folder.name}.{os.getpid()}.old.partial")
             if folder.exists():
-                old = folder.with_name(f".{folder.name}.{os.getpid()}.old.partial")
                 folder.rename(old)
-                shutil.rmtree(old, ignore_errors=True)
             draft.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -1,6 +1,7 @@
 """The archive: the same bytes from the same files; elsewhere the same runs and tables, or nothing is written."""
 
 import csv
+import hashlib
 import io
 import json
 import shutil
@@ -21,6 +22,14 @@ from mp_lib.study.runs import keep
 from mp_lib.system.errors import InputError
 from mp_lib.system.files import read_json, write_json
 from tests import ROOT
+
+
+@pytest.fixture(scope="module", autouse=True)
+def committed():
+    """A package without changes, also while somebody works on it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mp_lib.publishing.archive.commit", lambda: "0123456789ab")
+        yield
 
 
 def at(folder, patch):
@@ -69,6 +78,11 @@ def test_the_same_files_give_the_same_bytes(packed, tmp_path, monkeypatch):
     monkeypatch.setenv("MP_ROOT", str(packed.path.parent / "root"))
     for path in (packed.path.parent / "root").rglob("*"):
         path.touch()  # whenever they were written
+    strays = packed.path.parent / "root" / "data" / "results"
+    strays.mkdir(parents=True)
+    for name in (".runs.csv.77.partial", ".DS_Store", ".ipynb_checkpoints/x.csv", "notes.txt~"):
+        (strays / name).parent.mkdir(exist_ok=True)
+        (strays / name).write_text("stray")
     again = pack(tmp_path / "two.zip")
     assert (tmp_path / "two.zip").read_bytes() == packed.path.read_bytes() and again.sha256 == packed.sha256
 
@@ -79,7 +93,10 @@ def test_each_kept_row_is_told_with_its_policy_or_the_call_that_trains_it(packed
     assert sorted(row["name"] for row in rows) == sorted(kept["name"]) and packed.rows == len(rows)
     assert sum(row["policy"] != "" for row in rows) == packed.policies >= 2
     assert all(row["policy"] in contents(packed.path) for row in rows if row["policy"])
-    assert all(row["again"].startswith("mp_lib.train('") for row in rows)
+    ways = {"mp_lib.train(": 0, "papermill notebooks/04_evaluate.ipynb ": 0}  # of evaluations without a training
+    for row in rows:
+        ways[next(way for way in ways if row["again"].startswith(way))] += 1
+    assert all(ways.values())
 
 
 def test_it_can_be_checked_with_what_every_system_has(packed, tmp_path):
@@ -115,7 +132,7 @@ def test_tables_come_from_the_archive_where_nothing_else_is_kept(packed, elsewhe
 def test_what_is_kept_and_packed_is_of_the_run_itself(packed, tmp_path, monkeypatch):
     """A run of the same name with other outcomes is not the row's."""
     root = at(tmp_path / "root", monkeypatch)
-    monkeypatch.setattr("mp_lib.publishing.archive.project", lambda: ROOT / "nowhere")
+    monkeypatch.setattr("mp_lib.publishing.archive.SHIPPED", "nowhere")
     source = shipped()[0].parent
     shutil.copytree(source, root / RUNS / source.name)
     assert pack(tmp_path / "its.zip").policies == 1
@@ -138,6 +155,60 @@ def broken(kind, files):
         return {name: content for name, content in files.items() if name != SUMS}
     line = b"0" * 64 + b"  ../../outside.csv\n"
     return files | {"../../outside.csv": b"a", SUMS: files[SUMS] + line}
+
+
+def with_digests(files):
+    """Files with a list of their digests."""
+    files = {name: content for name, content in files.items() if name != SUMS}
+    lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()]
+    return files | {SUMS: "".join(lines).encode()}
+
+
+STRANGE = (  # names that no archive of this project has, with digests that fit
+    *("/etc/x.csv", "../x.csv", "data/results/../../x.csv", "data/results/./x.csv", "data//results/x.csv", "a\\b.csv"),
+    *("data/results/", "data/runs/x", "data/runs/./x/policy.safetensors", "data/runs/x/03_train.ipynb"),
+    *("data/runs/x/policy.ckpt", "data/runs/x/evaluations/deeper/a-denoising.json", "data/runs/x/../../y.csv"),
+)
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_a_strange_name_is_refused_and_nothing_is_written(packed, elsewhere, name, tmp_path):
+    changed = repacked(tmp_path / "x.zip", with_digests(contents(packed.path) | {name: b"strange"}))
+    with pytest.raises(InputError, match="do not use it"):
+        unpack(changed)
+    assert names_in(elsewhere) == []
+
+
+def test_one_that_was_packed_anew_and_smaller_is_refused(packed, elsewhere, tmp_path):
+    """So that no file is larger than the archive, and a list of digests fits into memory."""
+    for only in (SUMS, "data/results/runs.csv"):
+        with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+            for name, content in contents(packed.path).items():
+                kind = zipfile.ZIP_DEFLATED if name == only else zipfile.ZIP_STORED
+                archive.writestr(f"{TOP}/{name}", content, kind)
+        with pytest.raises(InputError):
+            unpack(tmp_path / "x.zip")
+    assert names_in(elsewhere) == []
+
+
+@pytest.mark.parametrize("lines", [b"", b"\n", b"no digest  a\n", b"\xff\xfe"])
+def test_a_list_of_digests_that_is_none_is_refused(elsewhere, tmp_path, lines):
+    with pytest.raises(InputError):
+        unpack(repacked(tmp_path / "x.zip", {SUMS: lines}))
+
+
+def test_a_file_where_a_folder_has_to_be_is_told_and_nothing_is_written(packed, elsewhere):
+    (elsewhere / "data").mkdir()
+    (elsewhere / "data" / "runs").write_text("a file")
+    with pytest.raises(InputError, match="is a file, where"):
+        unpack(packed.path)
+    assert names_in(elsewhere) == ["data", "data/runs"]
+
+
+def test_changes_that_no_commit_holds_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("mp_lib.publishing.archive.commit", lambda: "0123456789ab-changed")
+    with pytest.raises(InputError, match="commit them first"):
+        pack(tmp_path / "new.zip")
 
 
 @pytest.mark.parametrize("kind", ["a byte", "a file less", "a file more", "no digests", "a name that leads elsewhere"])
@@ -205,6 +276,8 @@ def test_an_interrupted_one_leaves_nothing(packed, tmp_path, monkeypatch):
 def test_the_verb_packs_and_unpacks_and_does_one_of_them(packed, elsewhere, tmp_path, capsys):
     assert main(["keep", "--pack", str(tmp_path / "a.zip"), "--unpack", str(tmp_path / "b.zip")]) == 2
     assert "give one of them" in capsys.readouterr().err
+    assert main(["keep", "--pack", str(tmp_path / "a.zip"), "--scales", "paper"]) == 2
+    assert "has all rows" in capsys.readouterr().err
     assert main(["keep", "--pack", str(tmp_path / "a.zip")]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["path"] == str(tmp_path / "a.zip") and said["rows"] == packed.rows

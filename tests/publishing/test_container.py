@@ -68,7 +68,7 @@ def test_nothing_that_is_made_goes_into_it():
 def test_workflows_run_what_can_be_parsed(path):
     workflow = yaml.safe_load(path.read_text())
     calls = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
-    assert calls or path.name == "none"
+    assert calls
     for call in calls:
         check_call(shlex.split(call, comments=True))
     assert all("timeout-minutes" in job or "run" not in str(job["steps"]) for job in workflow["jobs"].values())

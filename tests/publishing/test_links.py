@@ -43,6 +43,12 @@ WRONG = {
     '<script src="https://example.org/a.js"></script>': "fetched from outside",
     '<link rel="stylesheet" href="//example.org/a.css">': "not relative to its page",
     '<video src="gone.mp4"></video>': "leads nowhere",
+    '<video poster="https://example.org/a.png"></video>': "fetched from outside",
+    '<img srcset="https://example.org/a.png 2x">': "fetched from outside",
+    '<svg><image href="https://example.org/a.png"></image></svg>': "fetched from outside",
+    '<meta http-equiv="Refresh" content="0; URL=https://example.org">': "fetched from outside",
+    '<b style="background: url(https://example.org/a.png)">a</b>': "fetched from outside",
+    '<style>@import "https://example.org/a.css";</style>': "fetched from outside",
 }
 
 

@@ -46,6 +46,12 @@ def test_what_stands_in_code_stays_what_it_is():
     assert page.find("code").get_text() == "a --b <c> & d" and page.find("code").find("span").get_text() == "--b"
 
 
+def test_comments_are_left_out_but_not_in_code():
+    page = rendered("<!-- a -->\nb <!-- c --> d\n\n`<!-- e -->`\n")
+    assert "a" not in BeautifulSoup(page, "html.parser").find("p").get_text().split() and " c " not in page
+    assert BeautifulSoup(page, "html.parser").find("code").get_text() == "<!-- e -->"
+
+
 def test_sections_are_parted_at_headings_of_the_second_level():
     parts = sections_of("# Title\n\nabove\n\n## One\n\na\n\n### Below\n\nb\n\n## Two\nc\n")
     assert [*parts] == ["", "One", "Two"] and "### Below" in parts["One"] and parts[""].strip() == "above"

@@ -9,11 +9,13 @@ from bs4 import BeautifulSoup
 
 import mp_lib
 from mp_lib.presets import PAPER_METHODS
-from mp_lib.publishing import site
-from mp_lib.publishing.contents import Document
+from mp_lib.publishing import executed, site
+from mp_lib.publishing.contents import Document, below_headings, ran_trainings
 from mp_lib.publishing.links import broken_links
-from mp_lib.publishing.site import BAR, MOST, write_site
+from mp_lib.publishing.shelf import Shelf
+from mp_lib.publishing.site import BAR, MOST, without_places, write_site
 from mp_lib.system.errors import InputError
+from tests import ROOT
 from tests.browser import needs_browser, probed
 from tests.smoke import two_pages
 
@@ -68,7 +70,7 @@ def test_its_links_lead_somewhere_and_it_is_small_and_asks_nobody(written):
 def test_no_page_says_where_it_was_made(written, smoke_run):
     for path in written.rglob("*.html"):
         assert str(smoke_run.root) not in path.read_text(), path
-        assert str(Path.home()) + "/" not in path.read_text(), path
+        assert str(ROOT) not in path.read_text() and str(Path.home()) + "/" not in path.read_text(), path
 
 
 def test_every_figure_has_its_table_and_command(written):
@@ -87,7 +89,7 @@ def test_the_front_page_says_what_holds_before_how_to_install(written):
 
 def test_every_function_has_its_words(written):
     page = BeautifulSoup((written / "reference.html").read_text(), "html.parser")
-    assert {each["id"] for each in page.find_all("section", id=True)} == {*mp_lib.__all__}
+    assert {each["id"] for each in page.find_all("section", id=True)} == {*mp_lib.__all__, "Trained"}
 
 
 @needs_browser
@@ -114,7 +116,7 @@ def test_an_earlier_site_stays_where_a_link_leads_nowhere(written, smoke_run, mo
     wrong = Document(tmp_path / "wrong.md", "documents/wrong.html")
     monkeypatch.setattr(site, "documents", lambda: [wrong])
     experiment = two_pages()
-    with pytest.raises(InputError, match="1 links of the site are wrong, the first: documents/wrong.html: #nowhere"):
+    with pytest.raises(InputError, match="1 link of the site lead.* documents/wrong.html: #nowhere"):
         write_site(experiment, experiment.steps(2))
     assert (written / "index.html").read_bytes() == before
     assert [path.name for path in written.parent.glob("*site*")] == ["site"]
@@ -123,9 +125,77 @@ def test_an_earlier_site_stays_where_a_link_leads_nowhere(written, smoke_run, mo
 def test_so_it_does_where_the_whole_is_too_large(written, monkeypatch):
     monkeypatch.setattr(site, "MOST", 1000)
     experiment = two_pages()
-    with pytest.raises(InputError, match="which is more than 0"):
+    with pytest.raises(InputError, match="at most 0 are meant"):
         write_site(experiment, experiment.steps(2))
     assert (written / "index.html").is_file()
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_what_is_no_site_stays(smoke_run, written, kind, tmp_path, monkeypatch):
+    monkeypatch.setenv("MP_ROOT", str(tmp_path))
+    own = tmp_path / "site"
+    if kind == "folder":
+        own.mkdir()
+        (own / "thesis.txt").write_text("mine")
+    elif kind == "file":
+        own.write_text("mine")
+    else:
+        own.symlink_to(written)
+    with pytest.raises(InputError, match="would be replaced; move it away"):
+        write_site(two_pages(), [])
+    assert (own / "thesis.txt").exists() if kind == "folder" else own.exists()
+
+
+def test_pictures_stay_as_they_are_where_a_page_forgets_its_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("MP_ROOT", str(tmp_path / "root"))
+    monkeypatch.setattr(Path, "home", lambda: Path("/root"))
+    inside = f"<b>{tmp_path}/root/data/runs/a</b> {tmp_path}/rooted /root/x /rootless at /root. {ROOT}/notebooks"
+    assert without_places(inside) == f"<b>data/runs/a</b> {tmp_path}/rooted ~/x /rootless at ~. notebooks"
+    picture = '<img src="data:image/png;base64,AAAA/rootBBBB/root/+=">'
+    assert without_places(picture) == picture
+    monkeypatch.setattr(Path, "home", lambda: Path("/"))
+    assert without_places('<a href="/x">a</a> / b') == '<a href="/x">a</a> / b'
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "{", '{"config": {}, "seconds": {"train": 1}}'])
+def test_a_damaged_run_is_left_out(empty_root, content):
+    folder = empty_root / "data" / "runs" / "smoke-x"
+    folder.mkdir(parents=True)
+    (folder / "03_train.ipynb").write_text("{}")
+    (folder / "result.json").write_text(content)
+    assert ran_trainings("smoke") == []
+
+
+def test_a_figure_whose_name_is_a_path_is_refused(tmp_path):
+    data = {"image/png": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB"}
+    output = {"output_type": "display_data", "data": data, "metadata": {"image/png": {"figure": "../evil"}}}
+    cell = {"cell_type": "code", "source": "x", "metadata": {}, "outputs": [output]}
+    (tmp_path / "x.ipynb").write_text(json.dumps({"cells": [cell]}))
+    with pytest.raises(InputError, match="which is a path"):
+        list(below_headings(tmp_path / "x.ipynb"))
+
+
+def test_what_acts_is_left_out_of_text_and_outputs(tmp_path):
+    acting = '<script>alert(1)</script><meta http-equiv="refresh" content="0;url=https://example.org">'
+    source = f'# A\n\n{acting}<b onclick="x()">b</b>'
+    output = {"output_type": "display_data", "data": {"text/html": source[5:]}, "metadata": {}}
+    cells = [
+        {"cell_type": "markdown", "source": source, "metadata": {}},
+        {"cell_type": "code", "source": "x", "metadata": {}, "outputs": [output]},
+    ]
+    (tmp_path / "x.ipynb").write_text(json.dumps({"cells": cells}))
+    page = executed.read(tmp_path / "x.ipynb")
+    assert page.title == "A" and not re.search("<script|<meta|onclick", page.body) and page.body.count("<b>b</b>") == 2
+
+
+def test_a_root_behind_a_link_has_its_files_on_the_site(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "real")
+    monkeypatch.setenv("MP_ROOT", str(tmp_path / "linked"))
+    (tmp_path / "real" / "a.csv").write_text("a")
+    assert Shelf(tmp_path / "site").place(tmp_path / "linked" / "a.csv") == "files/a.csv"
+    assert Shelf(tmp_path / "site").place(ROOT / "CITATION.cff") == "files/project/CITATION.cff"
+    assert Shelf(tmp_path / "site").place(Path("/etc/hostname")) is None
 
 
 def test_the_executed_notebooks_are_json_nowhere_in_it(written):
