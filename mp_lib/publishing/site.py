@@ -178,7 +178,7 @@ def without_places(text: str) -> str:
     home = Path.home()
     places = {str(place) for place in (root(), root().resolve(), project(), home)} - {"/"}
     alternatives = "|".join(map(re.escape, sorted(places, key=len, reverse=True)))
-    pattern = re.compile(rf"(?<![\w/.~-])({alternatives})(/|(?![\w.-]))")
+    pattern = re.compile(rf"(?<![\w/.~-])({alternatives})(/|(?![\w-])(?!\.\w))")
 
     def said(found: re.Match) -> str:
         if found[1] == str(home):

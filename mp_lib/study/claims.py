@@ -85,7 +85,11 @@ def judge_parameters(scale: str, **which) -> Iterable[list[Finding]]:
     """(b): exact counts at the paper's widths."""
     costs = efficiency.cost_table().drop_duplicates("method").set_index("method")
     saved = {method: 100 * (1 - costs.loc[method, "parameters_share"]) for method in (PAPER, SAME_WIDTH)}
-    words = {method: f"{saved[method]:.1f} % fewer: {costs.loc[method, 'parameters'] / 1e6:.1f} M" for method in saved}
+    sizes = costs["parameters"] / 1e6
+    words = {
+        method: f"{share:.1f} % fewer at the paper's widths, {sizes[method]:.1f} M of {sizes[RIVAL]:.1f} M"
+        for method, share in saved.items()
+    }
     basis = "counted: denoisers at the paper's widths, 26 actions"
     yield [Finding("Mamba-1 against DP3", words[PAPER], HOLDS if saved[PAPER] > 80 else FAILS, basis, saved[PAPER])]
     verdict = "a remark: the widths save, not the blocks"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
-from mp_lib.presets import kind_name, kinds
+from mp_lib.presets import METHODS, PAPER_METHODS, kind_name, kinds
 from mp_lib.study.efficiency import BACKEND_LABELS, CALL, CHUNK, FEW, MANY, STEP, STEP_ON_GPU, cost_table, pick
 
 TIMED = ("official", "torch", "onnx", "cuda")
@@ -55,14 +57,22 @@ def with_readings(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def benchmark_reading(table: pd.DataFrame, horizon: int) -> pd.DataFrame:
-    """Rows (unit, "horizon 16", a column a method and attention) of what a method counts and takes.
+def benchmark_readings(table: pd.DataFrame, horizon: int) -> list[pd.DataFrame]:
+    """A ``benchmark_reading`` of the paper's methods, and one of those beyond it where any was measured."""
+    there = pick(table, horizon=horizon)
+    beyond = [name for name in METHODS if name not in PAPER_METHODS and name in {*there["method"]}]
+    return [benchmark_reading(table, horizon, names) for names in (PAPER_METHODS, beyond) if names]
+
+
+def benchmark_reading(table: pd.DataFrame, horizon: int, methods: Sequence[str] = tuple(METHODS)) -> pd.DataFrame:
+    """Rows (unit, "horizon 16", a column a method and attention) of what these methods count and take.
 
     ``table`` as ``efficiency.read_table``, of one device. What was not measured is empty, or has no row; a method of
-    which nothing was has no column, where there is anything of others.
+    which nothing was at this horizon has no column, where there is anything of others.
     """
     costs, table = cost_table(horizon), with_readings(table)
-    timed = {*zip(table["method"], table["attention"], strict=True)} or {*kinds()}
+    there = pick(table, horizon=horizon)
+    timed = {*zip(there["method"], there["attention"], strict=True)} & {*kinds(methods)} or {*kinds(methods)}
     costs = costs[[kind in timed for kind in zip(costs["method"], costs["attention"], strict=True)]]
     keys = pd.MultiIndex.from_frame(costs[["method", "attention"]])
     shown = {

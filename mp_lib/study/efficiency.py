@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mp_lib.model.pocket import PocketDenoiser
 from mp_lib.model.policy import build_denoiser, condition_size
 from mp_lib.model.unet import UNet1D
-from mp_lib.presets import METHODS, kind_name, kinds
+from mp_lib.presets import METHODS, PAPER_METHODS, kind_name, kinds
 from mp_lib.study.sentences import count, join
 from mp_lib.timing.benchmark import Measurement, check_horizons
 from mp_lib.timing.table import COLUMNS, KEY, KINDS, kept_path, read_rows
@@ -192,7 +192,7 @@ def benchmark_text(table: pd.DataFrame, horizon: int = 16) -> str:
     said, commits = [], set()
     for backend in ("official", *forms_in(table)):
         rows = pick(table, horizon=horizon, backend=backend, **CHUNK)
-        rows = rows[rows["method"].map(lambda name: METHODS[name].mixer is not None)]
+        rows = rows[rows["method"].map(lambda name: name in PAPER_METHODS and METHODS[name].mixer is not None)]
         if len(rows):
             same, eager = (percent(rows[f"ratio_to_dp3_{other}"]) for other in ("same", "eager"))
             said.append(f"{same} {BACKEND_LABELS[backend]} ({eager})")
