@@ -5,6 +5,7 @@ Sources: [cfg] the release's config/dp3_mamba.yaml, [dp3] arXiv 2403.03954, [mp]
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from dataclasses import asdict, dataclass, fields, replace
@@ -207,7 +208,7 @@ class TrainConfig:
         """The U-Net's widths at this scale."""
         return tuple(width // self.width_divisor for width in METHODS[self.method].down_dims)
 
-    @property
+    @functools.cached_property  # it takes a whole configuration to compare with
     def name(self) -> str:
         """scale-task-method-seed, and what differs from the numbers of the scale's recipe."""
         usual = asdict(scale_config(self.scale, self.task, self.method, recipe=self.recipe)) | {"seed": self.seed}

@@ -28,7 +28,7 @@ SCALE = "quick"
 # Topics of notes.csv.
 NOTES = (
     *("forms", "bfloat16", "rollouts", "training", "kernels", "gpu"),
-    *("estimates", "simulation", "stopping", "quick", "pocket"),
+    *("estimates", "simulation", "stopping", "quick", "pocket", "pocket-failures"),
 )
 HEADS = {"what": "what", "value": "measured", "device": "processor", "how": "how", "commit": "commit"}
 SHARED = {"device": "{}", "how": "{}", "commit": "commit {}"}  # how a line below says what all rows have alike

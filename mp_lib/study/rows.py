@@ -19,10 +19,11 @@ from mp_lib.interfaces import look_up
 from mp_lib.learning.folder import OTHER_DEMOS
 from mp_lib.learning.result import How
 from mp_lib.model.weights import CHECKPOINT
-from mp_lib.presets import METHODS
+from mp_lib.presets import METHODS, SCALES, recipe_of
 from mp_lib.statistics import wilson_interval
 from mp_lib.study.overview import protocol
 from mp_lib.system.files import read_json
+from mp_lib.system.memo import Memo
 from mp_lib.system.paths import results_path, run_path, supplied
 from mp_lib.system.provenance import file_hash
 
@@ -54,6 +55,7 @@ MEASURED = {  # what a row holds beside its configuration, and of which kind it 
     "backend": str,
     "group": int,
 }
+KEPT = Memo(4)  # rows of files as they are: several questions are asked of the same ones
 USUAL = asdict(How())  # how rows were computed that do not say it
 GIVEN = [key for key, kind in CONFIG.items() if kind == "float"]  # 1 or 1.0 as it was given, which names hold
 DERIVED = ("name", "label", "changed", "protocol", "success_rate", "folder", "kept")
@@ -96,7 +98,9 @@ def load_kept(earlier: bool = False) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         for name in table:  # one that is missing was added later; a damaged name would pass for that
             look_up(CONFIG | MEASURED, name, "column")
-        return as_table([kept_row(row) for row in table.to_dict("records")])
+        stamp = path.stat()
+        key = (str(path), stamp.st_mtime_ns, stamp.st_size, *map(recipe_of, SCALES))
+        return as_table(KEPT.get(key, lambda: [kept_row(row) for row in table.to_dict("records")]))
     except (ValueError, LookupError, TypeError, ArithmeticError, SyntaxError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ValueError(f"{path} is damaged ({reason}); restore it: git checkout data/results") from error
