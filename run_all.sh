@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a bare checkout to the report. Minutes on 2 CPU cores, no GPU; the environment (3 minutes) is set up once.
 #
-#   ./run_all.sh           the quick scale: 7 methods on one task             15 minutes
+#   ./run_all.sh           the quick scale: 7 methods on one task       15 to 25 minutes
 #   ./run_all.sh smoke     the same steps, tiny: does everything work?         3 minutes
 #   ./run_all.sh paper     the paper's protocol: wants GPUs and days
 #   ./run_all.sh paper --plan   what that would take; nothing is run     half a minute
