@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from mp_lib.presets import METHODS
+from mp_lib.presets import METHODS, PAPER_METHODS
 from mp_lib.study import claims
 from mp_lib.study.claims import ALIKE, CLAIMS, FAILS, HOLDS, NOTHING, PAPER, RIVAL, UNDECIDED
 from mp_lib.study.runs import telling_runs
@@ -81,11 +81,15 @@ def answer(scale: str, selection: Mapping | None = None, **which) -> Answer:
 
 
 def rates_of(table: pd.DataFrame, methods: Sequence[str]) -> dict[str, str]:
-    """A rate with its interval by the label of each of these methods, of all if none are named; none without a run."""
+    """A rate with its interval by the label of each of these methods; none without a run.
+
+    If none are named, of the paper's and of those that have one.
+    """
     if table.empty:
         return {}
     found = {row.method: with_interval(row.ours, row.low, row.high) for row in table.itertuples()}
-    return {METHODS[name].label: found.get(name, NOTHING) for name in METHODS if name in (methods or METHODS)}
+    shown = {*PAPER_METHODS, *found}
+    return {METHODS[name].label: found.get(name, NOTHING) for name in METHODS if name in (methods or shown)}
 
 
 def verdicts_of(evidence: pd.DataFrame, scale: str) -> list[Verdict]:

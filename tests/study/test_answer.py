@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mp_lib.presets import METHODS
+from mp_lib.presets import METHODS, PAPER_METHODS
 from mp_lib.study.answer import KINDS, MARKS, answer
 from mp_lib.study.claims import ALIKE, CLAIMS, FAILS, HOLDS, NOTHING, UNDECIDED
 
@@ -34,7 +34,8 @@ def test_it_is_one_sentence_that_counts_the_verdicts(kept):
 def test_a_terminal_says_a_rate_with_its_interval_a_method_and_a_verdict_a_claim(kept):
     lines = kept.lines()
     rates = [line for line in lines if re.search(rf"  (\d+ \(\d+ to \d+\)|{NOTHING})$", line)]
-    assert [line.split("  ")[1] for line in rates] == [method.label for method in METHODS.values()]
+    assert [line.split("  ")[1] for line in rates] == [*kept.rates]
+    assert {*kept.rates} >= {METHODS[name].label for name in PAPER_METHODS}
     assert any(rate != NOTHING for rate in kept.rates.values())
     for claim, line in zip(CLAIMS, lines[-len(CLAIMS) :], strict=True):
         assert f"({claim.letter}) {claim.says}: " in line and line.endswith(VERDICTS)
@@ -48,8 +49,8 @@ def test_where_nothing_was_run_it_says_so(empty_root):
 
 def test_rates_are_those_of_a_selection_while_verdicts_are_by_all_runs(kept, monkeypatch):
     monkeypatch.setenv("MP_ROOT", "/nowhere")
-    one = next(name for name, method in METHODS.items() if kept.rates[method.label] != NOTHING)
-    (missing, *_) = [name for name in METHODS if kept.rates[METHODS[name].label] == NOTHING] or [""]
+    one = next(name for name, method in METHODS.items() if kept.rates.get(method.label, NOTHING) != NOTHING)
+    (missing, *_) = [name for name in METHODS if kept.rates.get(METHODS[name].label) == NOTHING] or [""]
     found = answer("quick", {"methods": [one, missing] if missing else [one]}, kept=True)
     assert {*found.rates} == {METHODS[name].label for name in (one, missing) if name}
     assert found.verdicts == kept.verdicts and "by all runs of this scale" in found.sentence
