@@ -17,7 +17,7 @@ The rooms from the ground up, and what each may import of the others; arrows go 
     insight    looking inside: demonstrations, networks, episodes               study learning drawing acting model data sim geometry ground system
     viewing    a page with controls over what insight finds                     insight model system
     pipeline   what ``./run_all.sh`` does: notebooks as steps                   insight study learning drawing model data sim ground system
-    publishing  a site and an archive, for whoever installs nothing             pipeline study learning model ground system
+    publishing  a site and an archive, for whoever installs nothing             pipeline insight study learning model ground system
     front      the names below, for whoever plays with policies by hand         all
     commands   the verbs of ``python -m mp_lib``                                all
 

@@ -28,7 +28,7 @@ ROOMS = {  # what a room may import beside itself; the same table stands in mp_l
     "insight": "study learning drawing acting model data sim geometry ground system",
     "viewing": "insight model system",
     "pipeline": "insight study learning drawing model data sim ground system",
-    "publishing": "pipeline study learning model ground system",
+    "publishing": "pipeline insight study learning model ground system",
     "front": "all",
     "commands": "all",
 }

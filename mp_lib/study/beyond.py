@@ -23,7 +23,6 @@ from mp_lib.study.claims import (
     Claim,
     Finding,
     as_remark,
-    basis_of,
     claims_table,
     finding,
     of,
@@ -31,7 +30,7 @@ from mp_lib.study.claims import (
     verdict_lines,
 )
 from mp_lib.study.designs import DESIGNS, MARGIN, POCKET_TASKS, SEARCHED
-from mp_lib.study.evidence import compare, rate
+from mp_lib.study.evidence import basis_of, compare, rate
 from mp_lib.study.runs import choose_runs, result_files, runs_of_design
 from mp_lib.study.sentences import join, with_interval
 from mp_lib.study.tables import success_table

@@ -18,8 +18,8 @@ from mp_lib.sim.tasks import PAPER_TASKS
 from mp_lib.statistics import Estimate
 from mp_lib.study import efficiency
 from mp_lib.study.designs import DESIGNS, MAMBA, MARGIN, SHORT_TASKS
-from mp_lib.study.evidence import Comparison, compare
-from mp_lib.study.runs import both_ways, choose_runs, of_earlier, runs_of_design
+from mp_lib.study.evidence import basis_of, compare, place_of
+from mp_lib.study.runs import both_ways, choose_runs, runs_of_design
 from mp_lib.study.sentences import count, join, with_interval
 from mp_lib.system.paths import published_path, supplied
 from mp_lib.timing import table
@@ -204,26 +204,6 @@ def finding(compared: str, groups: Sequence[pd.DataFrame], weights: Sequence[flo
         basis += f"; zero is within the interval at the confidence that all {lines} lines of the claim keep together"
     trainings, place = found.estimate.runs, place_of(found, groups)
     return Finding(compared, text, verdict, basis, value, low, high, shown, trainings, place)
-
-
-def place_of(found: Comparison, groups: Sequence[pd.DataFrame]) -> str:
-    """On how many tasks a comparison rests, in few words."""
-    earlier = any(any(of_earlier(group)) for group in groups)
-    return f"on {count(len(found.tasks), 'task')}" + ", by an earlier recipe" * earlier
-
-
-def basis_of(found: Comparison, groups: Sequence[pd.DataFrame]) -> str:
-    """Which runs a comparison rests on."""
-    estimate = found.estimate
-    trainings = f"at least {count(estimate.runs, 'training')} each" if estimate.over_runs else "these trainings alone"
-    said = [join(found.tasks), trainings, count(estimate.seeds, "environment seed")]
-    if found.left_out:
-        said.append(f"left out, with a single training: {join(found.left_out)}")
-    kept = pd.concat([group["kept"] for group in groups])
-    said.append(join([words for words, some in (("run here", ~kept), ("kept in data/results", kept)) if some.any()]))
-    if any(any(of_earlier(group)) for group in groups):
-        said.append("by an earlier recipe")
-    return "; ".join(said)
 
 
 def verdict_of(found: Estimate, strict: Estimate, both: Estimate) -> str:

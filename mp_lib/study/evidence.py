@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from mp_lib.statistics import Estimate, Outcomes, contrast, stratified_interval
+from mp_lib.study.runs import of_earlier
+from mp_lib.study.sentences import count, join
 
 
 @dataclass(frozen=True)
@@ -79,3 +81,23 @@ def rate(runs: pd.DataFrame) -> Estimate:
 def interquartile_rate(runs: pd.DataFrame) -> Estimate | None:
     """The interquartile mean over runs with its stratified bootstrap interval; None unless each task has two runs."""
     return stratified_interval(outcomes_by_task(runs))
+
+
+def basis_of(found: Comparison, groups: Sequence[pd.DataFrame]) -> str:
+    """Which runs a comparison rests on."""
+    estimate = found.estimate
+    trainings = f"at least {count(estimate.runs, 'training')} each" if estimate.over_runs else "these trainings alone"
+    said = [join(found.tasks), trainings, count(estimate.seeds, "environment seed")]
+    if found.left_out:
+        said.append(f"left out, with a single training: {join(found.left_out)}")
+    kept = pd.concat([group["kept"] for group in groups])
+    said.append(join([words for words, some in (("run here", ~kept), ("kept in data/results", kept)) if some.any()]))
+    if any(any(of_earlier(group)) for group in groups):
+        said.append("by an earlier recipe")
+    return "; ".join(said)
+
+
+def place_of(found: Comparison, groups: Sequence[pd.DataFrame]) -> str:
+    """On how many tasks a comparison rests, in few words."""
+    earlier = any(any(of_earlier(group)) for group in groups)
+    return f"on {count(len(found.tasks), 'task')}" + ", by an earlier recipe" * earlier
