@@ -183,7 +183,7 @@ def allowed(step):
 
 def page(step):
     """The report of a single step."""
-    facts = {"name": "it", "scale": "smoke", "command": "./run_all.sh smoke", "any_device": "cpu"}
+    facts = {"title": "x", "name": "it", "scale": "smoke", "command": "./run_all.sh smoke", "any_device": "cpu"}
     experiment = SimpleNamespace(folder=step.executed.parent, **facts)
     return build_report(experiment, [step], Answer("", "", {}, [])).read_text()
 
