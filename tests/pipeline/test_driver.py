@@ -34,7 +34,7 @@ from tests.smoke import run_pipeline
         (["smoke", "--seeds", "one"], "--seeds"),
         (["smoke", "--experiment", "heights"], "horizon"),
         (["smoke", "--experiment", "horizon", "--attention", "released"], "its own conditions"),
-        (["report", "--methods", "dp3"], "it runs nothing"),
+        (["report", "--methods", "dp3"], "it makes no run"),
         (["report", "--expert", "dagp"], "choose one of: default, dapg"),
         (["smoke", "quick"], "one scale"),
     ],
