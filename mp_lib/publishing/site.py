@@ -23,7 +23,7 @@ from mp_lib.study.sentences import count
 from mp_lib.system.errors import InputError
 from mp_lib.system.folders import whole_folder
 from mp_lib.system.locks import sole_user
-from mp_lib.system.paths import package, project, root
+from mp_lib.system.paths import package, project, root, step_path
 
 NAME = "Mamba Policy, reproduced"
 MOST = 60_000_000  # bytes of all files
@@ -142,7 +142,7 @@ def write_site(experiment: Experiment, steps: Sequence[Step]) -> Path:
     link leads nowhere or the whole is larger than MOST, and an InUseError where another process writes it.
     """
     folder = root() / "site"
-    with sole_user(folder.with_name(".site.lock"), "the site"):
+    with sole_user(step_path("site.lock"), "the site"):
         refuse_others(folder)
         with whole_folder(folder, replace_old=True) as draft:
             Site(experiment, steps, draft).write()
