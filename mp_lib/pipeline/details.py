@@ -154,7 +154,7 @@ def markdown(text: str) -> str:
     from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
     text = re.sub(r"\[([^\]]+)\]\([\w./-]+\.ipynb\)", r"\1", text)
-    return tidy(markdown2html_mistune(text).replace("¶", ""), "")
+    return tidy(markdown2html_mistune(text), "")
 
 
 def block_of(output: dict, title: str) -> str | Figure | None:

@@ -11,7 +11,7 @@ from mp_lib.model.weights import KEPT
 from mp_lib.pipeline.steps import Step
 from mp_lib.presets import METHODS
 from mp_lib.study import beyond, claims
-from mp_lib.study.designs import DEFAULT_TASK, TOUR
+from mp_lib.study.designs import DEFAULT_TASK
 from mp_lib.study.runs import kept_files, patterns
 from mp_lib.system.paths import figures_path, notebooks_path, package
 
@@ -46,7 +46,7 @@ class Pages:
             "05_tables": self.tables,
             "06_efficiency": self.efficiency,
             "07_ablations": self.ablations,
-            **{name: partial(self.tour, name) for name in TOUR},
+            **{name: partial(self.tour, name) for name in TOURS},
         }
         return [*(makers[name]() for name in self.design.pages), *self.films()]
 

@@ -28,7 +28,6 @@ RESULTS = ("data/results/", "data/paper/")  # what was measured, and what others
 ENDINGS = (".csv", ".md", ".npz", ".png")  # of files in these
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a ZIP file can hold
 RUN_FILES = (RESULT, CHECKPOINT, "policy.json", "config.json", "metrics.jsonl", "seen.npz", FILM)
-EVALUATED = EVALUATIONS  # what else of a run is in it
 PART = 1 << 20  # bytes read at once
 SAME = ("outcomes", "first_seed", "commit", "parameters")  # by which a run is that of a kept row
 COLUMNS = ("name", "task", "method", "scale", "seed", "recipe", "commit", "successes", "episodes", "policy", "again")
@@ -81,7 +80,7 @@ def contents(folders: dict[str, Path]) -> Iterator[tuple[str, Path]]:
             yield name, checkout() / name
     for name, folder in folders.items():
         found = [folder / each for each in RUN_FILES if (folder / each).exists()]
-        for path in (*found, *folder.glob(EVALUATED)):
+        for path in (*found, *folder.glob(EVALUATIONS)):
             yield f"{RUNS}/{name}/{path.relative_to(folder).as_posix()}", path
 
 

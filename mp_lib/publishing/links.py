@@ -22,6 +22,7 @@ WORDS = ("http://", "https://", "mailto:")  # what a reader may follow
 
 def broken_links(folder: Path) -> list[str]:
     """What is wrong, a line a link: it leads nowhere, leaves the folder, begins at the server's root, or is fetched."""
+    folder = folder.resolve()
     pages = {path: BeautifulSoup(path.read_bytes(), "html.parser") for path in sorted(folder.rglob("*.html"))}
     anchors = {path: {tag.get("id") or tag.get("name") for tag in page.find_all(True)} for path, page in pages.items()}
     return [
@@ -47,7 +48,7 @@ def addresses(page: BeautifulSoup) -> Iterator[tuple[str, bool]]:
 
 
 def misled(folder: Path, path: Path, address: str, fetched: bool, anchors: dict[Path, set]) -> str:
-    """What is wrong with an address on a page; empty if nothing is."""
+    """What is wrong with an address on a page of a folder, both resolved; empty if nothing is."""
     if address.startswith("data:"):
         return "" if fetched else "a link to data"
     if address.startswith(WORDS):
@@ -55,10 +56,9 @@ def misled(folder: Path, path: Path, address: str, fetched: bool, anchors: dict[
     if address.startswith("/") or ":" in address.partition("/")[0]:
         return "not relative to its page"
     name, _, anchor = unquote(address).partition("#")
-    target = (path.parent / name).resolve() if name else path.resolve()
-    if not target.is_relative_to(folder.resolve()):
+    target = (path.parent / name).resolve() if name else path
+    if not target.is_relative_to(folder):
         return "leaves the site"
     if not target.is_file():
         return "leads nowhere"
-    known = {each.resolve(): found for each, found in anchors.items()}.get(target)
-    return "no such anchor" if anchor and known is not None and anchor not in known else ""
+    return "no such anchor" if anchor and anchor not in anchors.get(target, {anchor}) else ""

@@ -6,7 +6,7 @@ It is a folder of plain files that fetch nothing from outside, so that it opens 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bs4 import BeautifulSoup
@@ -15,7 +15,7 @@ from mp_lib.pipeline.experiment import Experiment
 from mp_lib.pipeline.report import provenance
 from mp_lib.pipeline.steps import Step
 from mp_lib.publishing import executed, reference
-from mp_lib.publishing.contents import Document, documents, figures, ran_steps, ran_trainings, tables
+from mp_lib.publishing.contents import Document, Ran, Shown, documents, figures, ran_steps, ran_trainings, tables
 from mp_lib.publishing.links import broken_links
 from mp_lib.publishing.markup import colours, rendered, sections_of
 from mp_lib.publishing.shelf import Shelf
@@ -95,7 +95,7 @@ class Site:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(without_places(text), encoding="utf-8")
 
-    def notebook(self, ran) -> None:
+    def notebook(self, ran: Ran) -> None:
         """Write the page of an executed notebook."""
         read = executed.read(ran.path)
         body = self.filled("notebook", ran=ran, body=read.body)
@@ -112,7 +112,7 @@ class Site:
         folder = readme.path.parent
         return [(name, self.shelf.relinked(rendered(text), folder, "index.html")) for name, text in words.items()]
 
-    def figures(self):
+    def figures(self) -> Iterator[tuple[Shown, str | None]]:
         """The figures, each of whose PNG and table are files of the site."""
         for shown in figures(self.ran, self.command):
             picture = self.folder / "figures" / f"{shown.name}.png"
@@ -167,9 +167,9 @@ def check(folder: Path) -> None:
     sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     if (size := sum(sizes.values())) > MOST:
         largest = max(sizes, key=sizes.__getitem__)
-        told = f"{size / 1e6:.0f} MB, {sizes[largest] / 1e6:.0f} of them in {largest.relative_to(folder)}"
+        said = f"{size / 1e6:.0f} MB, {sizes[largest] / 1e6:.0f} of them in {largest.relative_to(folder)}"
         raise InputError(
-            f"the site has {told}; at most {MOST / 1e6:.0f} are meant to be: move some runs out of data/runs"
+            f"the site has {said}; at most {MOST / 1e6:.0f} are meant to be: move some runs out of data/runs"
         )
 
 

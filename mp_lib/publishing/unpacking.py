@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mp_lib.learning.folder import lock_of
-from mp_lib.publishing.archive import EVALUATED, RESULTS, RUN_FILES, RUNS, SUMS, TOP, copied
+from mp_lib.publishing.archive import RESULTS, RUN_FILES, RUNS, SUMS, TOP, copied
+from mp_lib.study.rows import EVALUATIONS
 from mp_lib.system.errors import InputError
 from mp_lib.system.files import new_file
 from mp_lib.system.folders import whole_folder
@@ -60,9 +61,7 @@ def reading(path: Path) -> Iterator[None]:
     """Let whatever reading a ZIP file raises in the block be an InputError that names it."""
     try:
         yield
-    except (OSError, zipfile.BadZipFile, EOFError, LookupError, NotImplementedError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
+    except (OSError, zipfile.BadZipFile, EOFError, LookupError, RuntimeError) as error:  # the last: encrypted, unknown
         raise InputError(f"{path} cannot be read ({type(error).__name__}: {error}); get it again") from error
 
 
@@ -100,7 +99,7 @@ def refuse_name(name: str, path: Path) -> None:
     wrong = str(whole) != name or whole.is_absolute() or ".." in whole.parts or "\\" in name
     if name.startswith(f"{RUNS}/"):
         inside = PurePosixPath(*whole.parts[3:])
-        wrong |= not (str(inside) in RUN_FILES or inside.match(EVALUATED) and len(inside.parts) == 2)
+        wrong |= not (str(inside) in RUN_FILES or inside.match(EVALUATIONS) and len(inside.parts) == 2)
     if wrong:
         raise InputError(f"{path} has a file of the name {name!r}, which no archive of results has; do not use it")
 

@@ -17,7 +17,7 @@ from mp_lib.publishing.site import BAR, MOST, without_places, write_site
 from mp_lib.system.errors import InputError
 from tests import ROOT
 from tests.browser import needs_browser, probed
-from tests.smoke import two_pages
+from tests.smoke import run_pipeline, two_pages
 
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 PROBE = """
@@ -148,10 +148,11 @@ def test_what_is_no_site_stays(smoke_run, written, kind, tmp_path, monkeypatch):
 
 def test_pictures_stay_as_they_are_where_a_page_forgets_its_place(tmp_path, monkeypatch):
     monkeypatch.setenv("MP_ROOT", str(tmp_path / "root"))
-    monkeypatch.setattr(Path, "home", lambda: Path("/root"))
-    inside = f"<b>{tmp_path}/root/data/runs/a</b> {tmp_path}/rooted /root/x /rootless at /root. {ROOT}/notebooks"
-    assert without_places(inside) == f"<b>data/runs/a</b> {tmp_path}/rooted ~/x /rootless at ~. notebooks"
-    picture = '<img src="data:image/png;base64,AAAA/rootBBBB/root/+=">'
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/ada"))
+    others = "/home/ada/x /home/adab at /home/ada."
+    inside = f"<b>{tmp_path}/root/data/runs/a</b> {tmp_path}/rooted {others} {ROOT}/notebooks"
+    assert without_places(inside) == f"<b>data/runs/a</b> {tmp_path}/rooted ~/x /home/adab at ~. notebooks"
+    picture = '<img src="data:image/png;base64,AAAA/home/adaBBBB/home/ada/+=">'
     assert without_places(picture) == picture
     monkeypatch.setattr(Path, "home", lambda: Path("/"))
     assert without_places('<a href="/x">a</a> / b') == '<a href="/x">a</a> / b'
@@ -196,6 +197,16 @@ def test_a_root_behind_a_link_has_its_files_on_the_site(tmp_path, monkeypatch):
     assert Shelf(tmp_path / "site").place(tmp_path / "linked" / "a.csv") == "files/a.csv"
     assert Shelf(tmp_path / "site").place(ROOT / "CITATION.cff") == "files/project/CITATION.cff"
     assert Shelf(tmp_path / "site").place(Path("/etc/hostname")) is None
+
+
+@pytest.mark.slow
+def test_one_command_makes_it_where_nothing_was_run(tmp_path):
+    done = run_pipeline("site", "smoke", root=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "site"
+    assert done.stdout.splitlines()[-1] == str(folder / "index.html") and broken_links(folder) == []
+    shown = {path.stem for path in (folder / "notebooks").iterdir()}
+    assert {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} <= shown
 
 
 def test_the_executed_notebooks_are_json_nowhere_in_it(written):

@@ -11,10 +11,10 @@ from mp_lib.drawing.success import DRAWN
 from mp_lib.learning.training import policy_config
 from mp_lib.model.policy import build_policy
 from mp_lib.pipeline.experiment import Experiment
-from mp_lib.pipeline.options import EXPERIMENTS
+from mp_lib.pipeline.options import EXPERIMENTS, WITHOUT_RUNS
 from mp_lib.presets import METHODS, PAPER_METHODS, SCALES
 from mp_lib.sim.tasks import PAPER_TASKS, TASKS
-from mp_lib.study.designs import ABLATIONS, DESIGNS, REPORT
+from mp_lib.study.designs import ABLATIONS, DESIGNS, REPORT, SHOWING
 
 EVERY = [(name, scale) for name in DESIGNS for scale in SCALES]
 
@@ -112,4 +112,4 @@ def test_the_report_films_hydra_beside_dp3_and_looks_at_hydra_again():
 
 
 def test_help_names_every_experiment():
-    assert re.split(", ", EXPERIMENTS) == list(DESIGNS)
+    assert re.split(", ", EXPERIMENTS) == list(DESIGNS) and list(WITHOUT_RUNS) == list(SHOWING)
