@@ -12,6 +12,8 @@ from mp_lib.statistics import Estimate, Outcomes, contrast, stratified_interval
 from mp_lib.study.runs import of_earlier
 from mp_lib.study.sentences import count, join
 
+EARLIER = "by an earlier recipe"
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -92,12 +94,14 @@ def basis_of(found: Comparison, groups: Sequence[pd.DataFrame]) -> str:
         said.append(f"left out, with a single training: {join(found.left_out)}")
     kept = pd.concat([group["kept"] for group in groups])
     said.append(join([words for words, some in (("run here", ~kept), ("kept in data/results", kept)) if some.any()]))
-    if any(any(of_earlier(group)) for group in groups):
-        said.append("by an earlier recipe")
-    return "; ".join(said)
+    return "; ".join([*said, *([EARLIER] if any_earlier(groups) else [])])
 
 
 def place_of(found: Comparison, groups: Sequence[pd.DataFrame]) -> str:
     """On how many tasks a comparison rests, in few words."""
-    earlier = any(any(of_earlier(group)) for group in groups)
-    return f"on {count(len(found.tasks), 'task')}" + ", by an earlier recipe" * earlier
+    return ", ".join([f"on {count(len(found.tasks), 'task')}", *([EARLIER] if any_earlier(groups) else [])])
+
+
+def any_earlier(groups: Sequence[pd.DataFrame]) -> bool:
+    """Whether a run is by a recipe that its scale does not train by any more."""
+    return any(any(of_earlier(group)) for group in groups)

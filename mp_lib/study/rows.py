@@ -95,15 +95,20 @@ def load_kept(earlier: bool = False) -> pd.DataFrame:
     if not path.exists():
         return as_table([])
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        for name in table:  # one that is missing was added later; a damaged name would pass for that
-            look_up(CONFIG | MEASURED, name, "column")
         stamp = path.stat()
         key = (str(path), stamp.st_mtime_ns, stamp.st_size, *map(recipe_of, SCALES))
-        return as_table(KEPT.get(key, lambda: [kept_row(row) for row in table.to_dict("records")]))
+        return as_table(KEPT.get(key, lambda: kept_rows(path)))
     except (ValueError, LookupError, TypeError, ArithmeticError, SyntaxError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ValueError(f"{path} is damaged ({reason}); restore it: git checkout data/results") from error
+
+
+def kept_rows(path: Path) -> list[dict]:
+    """The whole rows of a file of kept ones; an error of any kind for one that is damaged."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for name in table:  # one that is missing was added later; a damaged name would pass for that
+        look_up(CONFIG | MEASURED, name, "column")
+    return [kept_row(row) for row in table.to_dict("records")]
 
 
 def kept_path(earlier: bool = False) -> Path:
