@@ -31,7 +31,12 @@ def whole_folder(folder: Path, replace_old: bool = False) -> Iterator[Path]:
             old = folder.with_name(f".{folder.name}.{os.getpid()}.old.partial")
             if folder.exists():
                 folder.rename(old)
-            draft.rename(folder)
+            try:
+                draft.rename(folder)
+            except OSError:
+                if old.exists():
+                    old.rename(folder)
+                raise
             shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
