@@ -6,7 +6,7 @@
 #   ./run_all.sh paper     the paper's protocol: wants GPUs and days
 #   ./run_all.sh paper --plan   what that would take; nothing is run     half a minute
 #   ./run_all.sh report    claims, verdicts, tables, figures; nothing is run     2 minutes
-#   ./run_all.sh site      the report, all notebooks and documents, into site/   8 minutes
+#   ./run_all.sh site      the report, all notebooks and documents, into site/  10 minutes
 #   ./run_all.sh demo      a trained policy at work, on one page               1 minute
 #   ./run_all.sh lab       JupyterLab on copies of the notebooks, in explore/
 #   ./run_all.sh setup     the environment alone
