@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 
 from mp_lib.interfaces import look_up
 from mp_lib.presets import METHODS, U_NETS, mixers_of, numbers_of, recipe_of, width_unit
@@ -208,10 +208,10 @@ class TrainConfig:
         """The U-Net's widths at this scale."""
         return tuple(width // self.width_divisor for width in METHODS[self.method].down_dims)
 
-    @functools.cached_property  # it takes a whole configuration to compare with
+    @functools.cached_property
     def name(self) -> str:
         """scale-task-method-seed, and what differs from the numbers of the scale's recipe."""
-        usual = asdict(scale_config(self.scale, self.task, self.method, recipe=self.recipe)) | {"seed": self.seed}
+        usual = usual_numbers(self.scale, self.task, self.method, self.recipe) | {"seed": self.seed}
         changed = {key: value for key, value in asdict(self).items() if usual[key] != value}
         parts = [prefix(self.scale, self.recipe), self.task, self.method, f"seed{self.seed}"]
         words = {
@@ -238,5 +238,11 @@ def scale_config(scale: str, task: str, method: str, seed: int = 0, **changes) -
     kinds = {field.name: field.type for field in fields(TrainConfig)}
     given = {key: meaning(key, look_up(kinds, key, "parameter"), value) for key, value in changes.items()}
     instead = {other: None for key, other in INSTEAD_OF.items() if given.get(key) is not None}
-    usual = TrainConfig(task, method, scale, seed, **numbers_of(scale, task, given.get("recipe")))
-    return replace(usual, **instead | given)
+    usual = {"task": task, "method": method, "scale": scale, "seed": seed}
+    return TrainConfig(**usual | numbers_of(scale, task, given.get("recipe")) | instead | given)
+
+
+@functools.cache  # with it the runs of an experiment are compared, of which there are hundreds
+def usual_numbers(scale: str, task: str, method: str, recipe: int) -> dict:
+    """All fields of a run by a recipe of the scale that changes nothing of it, to be read only."""
+    return asdict(scale_config(scale, task, method, recipe=recipe))

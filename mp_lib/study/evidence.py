@@ -52,11 +52,9 @@ def match(groups: Sequence[pd.DataFrame], same_runs: bool = False) -> list[np.nd
 
     With ``same_runs`` only training seeds that all groups have, in one order. None where nothing fits.
     """
+    names = ["first_seed", "episodes", "seed", "outcomes"]
     played = [
-        {
-            (row.first_seed, row.episodes, row.seed): np.array(list(row.outcomes), dtype=int)
-            for row in group.itertuples()
-        }
+        {tuple(key): np.array(list(outcomes), dtype=int) for *key, outcomes in group[names].itertuples(index=False)}
         for group in groups
     ]
     common = set.intersection(*(set(each) if same_runs else {key[:2] for key in each} for each in played))
