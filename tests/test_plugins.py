@@ -10,7 +10,7 @@ import inspect
 import re
 import sys
 import tomllib
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import gymnasium
 import numpy as np
@@ -30,6 +30,7 @@ from mp_lib.sim.gym import TaskEnv
 from mp_lib.sim.tasks import TASKS
 from tests import ROOT
 from tests.conftest import TOY, StaggeredEnv
+from tests.lerobot import STANDS_FOR, feature
 from tests.test_architecture import LONGEST, LONGEST_FUNCTION, imports
 from tests.test_packaging import EXTRAS
 
@@ -101,72 +102,6 @@ def test_modules_import_what_is_there_and_no_more(path):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("mp_lib"):
             module = importlib.import_module(node.module)
             assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
-
-
-class Registry:
-    """LeRobot's configurations, which are found by a type's name."""
-
-    @classmethod
-    def register_subclass(cls, name):
-        def register(subclass):
-            subclass.type = name
-            return subclass
-
-        return register
-
-
-@dataclasses.dataclass
-class PreTrainedConfig(Registry):
-    n_obs_steps: int = 1
-    input_features: dict = dataclasses.field(default_factory=dict)
-    output_features: dict = dataclasses.field(default_factory=dict)
-
-    robot_state_feature = property(lambda self: self.input_features.get("observation.state"))
-    action_feature = property(lambda self: self.output_features.get("action"))
-
-
-@dataclasses.dataclass
-class EnvConfig(Registry):
-    task: str | None = None
-    fps: int = 30
-    features: dict = dataclasses.field(default_factory=dict)
-    features_map: dict = dataclasses.field(default_factory=dict)
-
-
-class PreTrainedPolicy(torch.nn.Module):
-    def __init__(self, config):
-        super().__init__()
-        self.config = config
-
-
-def words(*names):
-    return SimpleNamespace(**{name: name for name in names})
-
-
-def feature(*shape):
-    return SimpleNamespace(shape=shape)
-
-
-STANDS_FOR = {
-    "lerobot": {},
-    "lerobot.configs": {
-        "PreTrainedConfig": PreTrainedConfig,
-        "NormalizationMode": words("IDENTITY"),
-        "FeatureType": words("ACTION", "STATE"),
-        "PolicyFeature": lambda kind, shape: SimpleNamespace(type=kind, shape=shape),
-    },
-    "lerobot.optim": {"AdamWConfig": dict},
-    "lerobot.optim.schedulers": {"CosineAnnealingWithWarmupSchedulerConfig": dict},
-    "lerobot.policies": {},
-    "lerobot.policies.pretrained": {"PreTrainedPolicy": PreTrainedPolicy},
-    "lerobot.envs": {"EnvConfig": EnvConfig},
-    "lerobot.envs.utils": {"NEW_ROLLOUT_OPTION": "new_rollout", "freeze_after_episode_end": lambda make: make},
-    "lerobot.processor": {
-        "make_default_pre_post_processors": lambda config, stats: (config, stats),
-        "PolicyProcessorPipeline": lambda steps: steps,
-        "RenameObservationsProcessorStep": lambda names: names,
-    },
-}
 
 
 @pytest.fixture
