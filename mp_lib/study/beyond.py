@@ -14,7 +14,6 @@ from mp_lib.drawing.display import Markdown, show_table
 from mp_lib.drawing.figures import publish
 from mp_lib.drawing.success import by_task
 from mp_lib.presets import METHODS
-from mp_lib.statistics import Estimate
 from mp_lib.study.claims import (
     FAILS,
     HOLDS,
@@ -30,7 +29,7 @@ from mp_lib.study.claims import (
     verdict_lines,
 )
 from mp_lib.study.designs import DESIGNS, MARGIN, POCKET_TASKS, SEARCHED
-from mp_lib.study.evidence import basis_of, compare, rate
+from mp_lib.study.evidence import basis_of, compare, differences_by_task, percents, rate
 from mp_lib.study.runs import choose_runs, result_files, runs_of_design
 from mp_lib.study.sentences import join, with_interval
 from mp_lib.study.tables import success_table
@@ -97,11 +96,6 @@ def rates_apart(runs: pd.DataFrame) -> list[Finding]:
     ]
 
 
-def percents(found: Estimate) -> tuple[float, float, float]:
-    """Value and interval in percent."""
-    return 100 * found.value, 100 * found.low, 100 * found.high
-
-
 def judge_others(
     name: str, at: str, method: str, searched: Sequence[str], scale: str, **which
 ) -> Iterable[list[Finding]]:
@@ -154,3 +148,6 @@ def show(figures: bool = True, **which) -> Iterator:
     if len(runs):
         table = success_table(runs)
         yield publish(by_task(table), "05_pocket", table, result_files(runs), {**which}, save=figures)
+    if len(apart := differences_by_task(runs, POCKET)):
+        yield Markdown(f"What {METHODS[POCKET].label} succeeds more often, in points; behind it trainings of both:")
+        yield show_table(apart)

@@ -14,6 +14,7 @@ import pandas as pd
 from mp_lib.presets import METHODS, kind_name
 from mp_lib.study import acting_tables, beyond, claims, costs
 from mp_lib.study.buttons import buttons, repository
+from mp_lib.study.evidence import differences_by_task
 from mp_lib.study.runs import choose_runs
 from mp_lib.study.search import pocket_table, search_table
 from mp_lib.study.sentences import count, join
@@ -162,6 +163,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "minutes": minutes,
     "spread": spread,
     "search": lambda: markdown(search_table()),
+    "pocket-tasks": lambda: markdown(differences_by_task(beyond.pocket_runs(own=False), beyond.POCKET)),
     "search-pocket": lambda: markdown(pocket_table()),
     "chunks": costs.chunks,
     "horizons": costs.horizons,

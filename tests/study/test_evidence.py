@@ -11,7 +11,7 @@ from mp_lib.sim.tasks import PAPER_TASKS
 from mp_lib.statistics import contrast, stratified_interval
 from mp_lib.study.claims import ALIKE, FAILS, HOLDS, NOTHING, UNDECIDED, finding, findings, together, with_reach
 from mp_lib.study.designs import SHORT_TASKS
-from mp_lib.study.evidence import compare, interquartile_rate, match, outcomes_by_task, rate
+from mp_lib.study.evidence import compare, differences_by_task, interquartile_rate, match, outcomes_by_task, rate
 
 
 def make_runs(*outcomes, task="a", method="dp3", first_seed=0):
@@ -50,6 +50,23 @@ def test_a_comparison_is_that_of_the_arrays_and_tasks_are_strata():
     assert found.estimate == contrast(samples, (1, -1)) and found.tasks == ("a", "b")
     assert rate(tables[0]) == contrast(samples[:1], (1,))
     assert interquartile_rate(tables[0]) == stratified_interval(samples[0])
+
+
+def test_differences_by_task_are_comparisons_on_that_task_and_blank_where_one_lacks():
+    rng = np.random.default_rng(0)
+    ours = {task: make_runs(*draw(rng, 0.8, runs=2), task=task, method="pocket_mamba") for task in "abc"}
+    theirs = {task: make_runs(*draw(rng, 0.4), task=task) for task in "bcd"}
+    runs = pd.concat([*ours.values(), *theirs.values()])
+    table = differences_by_task(runs, "pocket_mamba").set_index("task")["less DP3"]
+    assert [*table.index] == ["`a`", "`b`", "`c`", "`d`"] and table["`a`"] == table["`d`"] == ""
+    for task in "bc":
+        found = compare([ours[task], theirs[task]], (1, -1)).estimate
+        numbers, trainings = table[f"`{task}`"].split("; ")
+        assert [*map(float, re.findall(r"[+-][\d.]+", numbers))] == pytest.approx(
+            [100 * found.value, 100 * found.low, 100 * found.high], abs=0.051
+        )
+        assert trainings == "2 and 3"
+    assert differences_by_task(runs[:0], "dp3").empty
 
 
 def test_methods_need_not_have_the_same_number_of_trainings():
