@@ -137,7 +137,7 @@ QUESTIONS = (
 
 
 def show(figures: bool = True, **which) -> Iterator:
-    """What a notebook displays of these questions: verdicts, evidence, and success of the pocket frame by its mixer.
+    """What a notebook displays of these questions: verdicts, evidence, success by mixer and by task.
 
     ``which``: ``expert`` and ``kept`` as of ``choose_runs``.
     """
@@ -148,6 +148,6 @@ def show(figures: bool = True, **which) -> Iterator:
     if len(runs):
         table = success_table(runs)
         yield publish(by_task(table), "05_pocket", table, result_files(runs), {**which}, save=figures)
-    if len(apart := differences_by_task(runs, POCKET)):
+    if {POCKET} < {*runs["method"]}:
         yield Markdown(f"What {METHODS[POCKET].label} succeeds more often, in points; behind it trainings of both:")
-        yield show_table(apart)
+        yield show_table(differences_by_task(runs, POCKET))

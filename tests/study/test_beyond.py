@@ -122,6 +122,6 @@ def test_what_a_notebook_shows_has_a_figure_where_the_mixers_were_run():
     published_path().parent.mkdir(parents=True)
     shutil.copy(ROOT / "data/paper/published.csv", published_path())
     assert len([*beyond.show(figures=False)]) == 2
-    for method in POCKETS:
+    for count, method in enumerate(POCKETS):
         write(method, 0.5, "pocket", tasks=TELLING_TASKS[:2])
-    assert len([*beyond.show(figures=False)]) == 3
+        assert len([*beyond.show(figures=False)]) == (5 if count else 3)  # differences take two
