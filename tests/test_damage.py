@@ -109,7 +109,6 @@ from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.data.recording import collect
 from mp_lib.learning.film import write_film
 from tests.conftest import TOY
-from tests.readers import MAKERS, frames_of
 from tests.learning.toy_run import CONFIG
 fitting.SAVE_SECONDS, fitting.SAVE_SHARE = -1.0, float("inf")
 path, size = Path(sys.argv[1]), int(sys.argv[2])

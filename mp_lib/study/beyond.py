@@ -149,5 +149,7 @@ def show(figures: bool = True, **which) -> Iterator:
         table = success_table(runs)
         yield publish(by_task(table), "05_pocket", table, result_files(runs), {**which}, save=figures)
     if {POCKET} < {*runs["method"]}:
-        yield Markdown(f"What {METHODS[POCKET].label} succeeds more often, in points; behind it trainings of both:")
+        yield Markdown(
+            f"How much more often {METHODS[POCKET].label} succeeds, in points (95 % interval); behind it trainings:"
+        )
         yield show_table(differences_by_task(runs, POCKET))

@@ -20,11 +20,6 @@ POCKET_TASKS = (
     *SHORT_TASKS,
     *(f"metaworld_{task}" for task in ("hand-insert", "pick-place-wall", "push", "reach-wall")),
 )
-# Of these, by its kept rows, where it is sure neither of success nor of failure, so that a mixer can make a difference.
-TELLING_IN_POCKET = (
-    "adroit_pen",
-    *(f"metaworld_{task}" for task in ("disassemble", "hand-insert", "pick-place-wall", "reach-wall")),
-)
 SEARCHED = ("metaworld_pick-place-wall", "metaworld_disassemble", "adroit_pen")  # by the search for its pocket policy
 POCKETS = ("pocket_mamba", "pocket_attention", "pocket_convolution", "pocket_identity")
 CONTRASTED = ("dp3", "dp3_narrow", "dp3_mamba", "dp3_mamba_hydra")  # where all seven would take too long
@@ -174,7 +169,7 @@ DESIGNS = {
             "Whether the state space matters",
             "Does the state-space mixer of a small policy help, or would attention, convolution or no mixing do?",
             POCKETS,
-            tasks=dict.fromkeys(SCALES, TELLING_IN_POCKET) | {"smoke": (DEFAULT_TASK,)},
+            tasks=dict.fromkeys(SCALES, POCKET_TASKS) | {"smoke": (DEFAULT_TASK,)},
             reference="pocket_mamba",
             about="pocket_mamba",
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,28 +72,26 @@ def match(groups: Sequence[pd.DataFrame], same_runs: bool = False) -> list[np.nd
 def differences_by_task(runs: pd.DataFrame, method: str) -> pd.DataFrame:
     """A row a task: how much more often a method succeeds than each of the others, in points, with its interval.
 
-    Behind it trainings of both: "+12.0 (+3.1 to +20.9); 3 and 2". The interval of a single one speaks of it alone.
-    Nothing where one of the two has no run.
+    ``runs`` are of one recipe and attention a method, as of ``choose_runs``. Behind it trainings of both that played
+    the same environment seeds: "+12.0 (+3.1 to +20.9); 3 and 2". Nothing where there are none.
     """
-    groups = {(task, name): group for (task, name), group in runs.groupby(["task", "method"])}
+    groups = dict([*runs.groupby(["task", "method"])])
     others = [name for name in METHODS if name in {*runs["method"]} - {method}]
     rows = [
         {"task": f"`{task}`"}
-        | {
-            f"less {METHODS[other].label}": difference([groups.get((task, name)) for name in (method, other)])
-            for other in others
-        }
+        | {f"less {METHODS[other].label}": difference(groups, [(task, method), (task, other)]) for other in others}
         for task in sorted({*runs["task"]})
     ]
     return pd.DataFrame(rows)
 
 
-def difference(pair: Sequence[pd.DataFrame | None]) -> str:
-    """What the first of two methods' runs on a task are ahead, as a cell of ``differences_by_task``."""
-    found = None if any(runs is None for runs in pair) else compare(pair, (1, -1))
-    if found is None:
+def difference(groups: Mapping[tuple, pd.DataFrame], keys: Sequence[tuple]) -> str:
+    """What the first of two groups of runs is ahead, as a cell of ``differences_by_task``."""
+    arrays = match([groups[key] for key in keys]) if {*keys} <= {*groups} else None
+    if arrays is None:
         return ""
-    return f"{with_interval(*percents(found.estimate), '+.1f')}; {join([len(runs) for runs in pair])}"
+    found = contrast([[each] for each in arrays], (1, -1))
+    return f"{with_interval(*percents(found), '+.1f')}; {join([*map(len, arrays)])}"
 
 
 def percents(found: Estimate) -> tuple[float, float, float]:

@@ -19,7 +19,7 @@ KINDS = {"state": "position:3 gripper:1", "action": "step:1 gripper:1"}
 
 
 @pytest.fixture
-def exported(tmp_path):
+def exported_lab(tmp_path):
     """The folder of an exported store of three episodes, whose numbers have kinds."""
     return export(write_store(tmp_path / "lab.zarr", made_up(), kinds=KINDS).path, tmp_path / "lerobot", 25)
 
@@ -50,33 +50,33 @@ def attributes_of(folder, **wishes):
     return made_of(folder, **wishes).store.attributes
 
 
-def test_kinds_go_with_the_keys_that_are_chosen(exported):
-    said = attributes_of(exported, state=["action"], action="observation.state")
+def test_kinds_go_with_the_keys_that_are_chosen(exported_lab):
+    said = attributes_of(exported_lab, state=["action"], action="observation.state")
     assert said["kinds"] == {"state": KINDS["action"], "action": KINDS["state"]}
 
 
-def test_kinds_of_keys_that_are_joined_are_joined(exported):
-    said = attributes_of(exported, state=["observation.state", "action"])
+def test_kinds_of_keys_that_are_joined_are_joined(exported_lab):
+    said = attributes_of(exported_lab, state=["observation.state", "action"])
     assert said["kinds"]["state"] == f"{KINDS['state']} {KINDS['action']}"
 
 
-def test_numbers_of_which_some_have_no_kind_have_none(exported):
-    edit_features(exported, action={"info": None})
-    assert "kinds" not in attributes_of(exported, state=["observation.state", "action"])
+def test_numbers_of_which_some_have_no_kind_have_none(exported_lab):
+    edit_features(exported_lab, action={"info": None})
+    assert "kinds" not in attributes_of(exported_lab, state=["observation.state", "action"])
 
 
 @pytest.mark.parametrize("said", ["x", ["x"], 3, True])
-def test_facts_of_a_feature_that_have_no_names_are_one_line(said, exported):
-    edit_features(exported, action={"info": said})
+def test_facts_of_a_feature_that_have_no_names_are_one_line(said, exported_lab):
+    edit_features(exported_lab, action={"info": said})
     with pytest.raises(InputError, match="info.json: features are no list of kinds and shapes"):
-        attributes_of(exported)
+        attributes_of(exported_lab)
 
 
 @pytest.mark.parametrize("tasks", [3, "pick", [3], [["pick"]], {"pick": 1}])
-def test_tasks_that_are_no_words_are_one_line(tasks, exported):
-    edit_tasks(exported, tasks, tasks, tasks)
+def test_tasks_that_are_no_words_are_one_line(tasks, exported_lab):
+    edit_tasks(exported_lab, tasks, tasks, tasks)
     with pytest.raises(InputError, match="episode 0: tasks is .*, no list of words"):
-        attributes_of(exported)
+        attributes_of(exported_lab)
 
 
 @pytest.mark.parametrize("kinds", [None, "position:3 gripper:1", [3], {"state": None}, {}])
@@ -93,17 +93,17 @@ def test_kinds_that_do_not_fit_are_not_exported(tmp_path):
     assert not (tmp_path / "lerobot").exists()
 
 
-def test_the_name_that_the_files_say_is_the_tasks(exported):
-    edit_tasks(exported, ["pick"], ["pick"], ["pick"])
-    made = made_of(exported)
+def test_the_name_that_the_files_say_is_the_tasks(exported_lab):
+    edit_tasks(exported_lab, ["pick"], ["pick"], ["pick"])
+    made = made_of(exported_lab)
     assert made.store.attributes["task"] == "pick" and not [note for note in made.notes if "task" in note]
-    assert made_of(exported, "other.zarr", task="mine").store.attributes["task"] == "mine"
+    assert made_of(exported_lab, "other.zarr", task="mine").store.attributes["task"] == "mine"
 
 
 @pytest.mark.parametrize("name", ["metaworld_nope", "metaworld_reach"])
-def test_a_name_like_ours_under_which_nothing_could_be_trained_does_not_count(name, exported):
-    edit_tasks(exported, [name], [name], [name])
-    made = made_of(exported)
+def test_a_name_like_ours_under_which_nothing_could_be_trained_does_not_count(name, exported_lab):
+    edit_tasks(exported_lab, [name], [name], [name])
+    made = made_of(exported_lab)
     assert made.store.attributes["task"] == "arm"
     assert [note for note in made.notes if note.startswith(f"the files call the task {name}, which is left out: ")]
     found = demonstrations_of(scale_config("smoke", "arm", "dp3"), demos=str(made.store.path))
@@ -112,12 +112,12 @@ def test_a_name_like_ours_under_which_nothing_could_be_trained_does_not_count(na
 
 @pytest.mark.parametrize("name", ["metaworld_nope", "metaworld_reach"])
 @pytest.mark.parametrize("place", ["task", "path"])
-def test_a_name_like_ours_that_is_given_is_one_line(name, place, exported):
-    edit_tasks(exported, None, None, None)
+def test_a_name_like_ours_that_is_given_is_one_line(name, place, exported_lab):
+    edit_tasks(exported_lab, None, None, None)
     given = {"task": name} if place == "task" else {"name": f"{name}.zarr"}
     with pytest.raises(InputError, match=f"{name}.*; or give a name of your own as --task") as error:
-        made_of(exported, **given)
-    assert "\n" not in str(error.value) and not [*exported.parent.glob("*metaworld*")]
+        made_of(exported_lab, **given)
+    assert "\n" not in str(error.value) and not [*exported_lab.parent.glob("*metaworld*")]
 
 
 @pytest.mark.parametrize("state", [9, 39])
@@ -133,14 +133,14 @@ def test_a_task_of_ours_with_its_sizes_keeps_its_name(state, tmp_path):
     assert said["task"] == ("metaworld_reach" if known else "arm")
 
 
-def test_episodes_of_several_tasks_are_said(exported):
-    edit_tasks(exported, ["pick"], ["place", "pick"], ["push"])
-    made = made_of(exported)
+def test_episodes_of_several_tasks_are_said(exported_lab):
+    edit_tasks(exported_lab, ["pick"], ["place", "pick"], ["push"])
+    made = made_of(exported_lab)
     assert made.store.attributes["task"] == "pick"
     assert "episodes of 3 tasks are together under the name pick: pick, place, push" in made.notes
 
 
-def test_tasks_of_episodes_that_are_left_out_do_not_count(exported):
-    edit_tasks(exported, ["pick"], ["push"], ["push"])
-    made = made_of(exported, without=["0"])
+def test_tasks_of_episodes_that_are_left_out_do_not_count(exported_lab):
+    edit_tasks(exported_lab, ["pick"], ["push"], ["push"])
+    made = made_of(exported_lab, without=["0"])
     assert made.store.attributes["task"] == "push" and not [note for note in made.notes if "task" in note]

@@ -4,7 +4,7 @@ import pytest
 
 
 @pytest.fixture
-def start(make_env):
+def start_dexart(make_env):
     """Make the environment of a task with an episode under way."""
 
     def make(task, seed=0, num_points=1120):

@@ -24,24 +24,24 @@ def test_every_place_and_goal_has_its_object():
     assert len(PAPER_TASKS) == 10 and set(PAPER_TASKS) <= set(TASKS)
 
 
-def test_joint_limits_are_the_published_ones(start):
-    model = start("laptop")._model
+def test_joint_limits_are_the_published_ones(start_dexart):
+    model = start_dexart("laptop")._model
     limits = [model.joint(name).range for name in (*ARM, *HAND)]
     np.testing.assert_allclose(limits, XARM6_LIMITS + ALLEGRO_FINGER * 3 + ALLEGRO_THUMB, atol=1e-6)
     np.testing.assert_array_equal([model.joint(name).range for name in HAND], HAND_LIMITS)
     np.testing.assert_array_equal([model.actuator(name).ctrlrange for name in HAND], HAND_LIMITS)
 
 
-def test_the_arm_reaches_where_the_published_lengths_say(start):
-    env = start("laptop")
+def test_the_arm_reaches_where_the_published_lengths_say(start_dexart):
+    env = start_dexart("laptop")
     env._data.qpos[:6] = 0
     mujoco.mj_kinematics(env._model, env._data)
     flange = [0.0535 + 0.0775 + 0.076, 0, 0.267 + 0.2845 - 0.3425 - 0.097]
     np.testing.assert_allclose(env._data.body("link6").xpos, flange, atol=1e-6)
 
 
-def test_torques_stay_within_what_the_makers_state(start):
-    env = start("toilet")
+def test_torques_stay_within_what_the_makers_state(start_dexart):
+    env = start_dexart("toilet")
     expert = TASKS["dexart_toilet"].make_expert()
     for _ in range(60):
         env.step(expert.act(env.truth()))
@@ -50,16 +50,16 @@ def test_torques_stay_within_what_the_makers_state(start):
 
 
 @every_task
-def test_no_part_is_welded_or_driven_and_there_are_no_meshes(start, task):
-    model = start(task)._model
+def test_no_part_is_welded_or_driven_and_there_are_no_meshes(start_dexart, task):
+    model = start_dexart(task)._model
     assert model.neq == 0 and model.nmesh == 0 and model.ntex == 0 and model.nu == 22
     driven = {model.joint(int(model.actuator_trnid[k, 0])).name for k in range(model.nu)}
     assert driven == {*ARM, *HAND}
 
 
 @every_task
-def test_the_state_is_what_mujoco_says(start, task):
-    env, random = start(task, seed=2), np.random.default_rng(0)
+def test_the_state_is_what_mujoco_says(start_dexart, task):
+    env, random = start_dexart(task, seed=2), np.random.default_rng(0)
     for _ in range(5):
         env.step(random.uniform(-1, 1, 22))
     state, model, data = env.observe().state, env._model, env._data
@@ -87,8 +87,8 @@ def test_a_state_of_33_numbers_has_how_far_up_the_palm_faces(make_env):
 
 
 @pytest.mark.parametrize("axis", range(6))
-def test_the_first_six_numbers_of_an_action_are_the_palms_velocity(start, axis):
-    env, action = start("laptop"), np.zeros(22)
+def test_the_first_six_numbers_of_an_action_are_the_palms_velocity(start_dexart, axis):
+    env, action = start_dexart("laptop"), np.zeros(22)
     action[6:] = -1
     action[axis] = 0.3
     before = env.truth()
@@ -101,8 +101,8 @@ def test_the_first_six_numbers_of_an_action_are_the_palms_velocity(start, axis):
     np.testing.assert_allclose(moved, 0.3 * 10 * 0.04 * np.eye(6)[axis], atol=0.03)
 
 
-def test_the_other_sixteen_are_targets_within_the_joints_ranges(start):
-    env = start("toilet")
+def test_the_other_sixteen_are_targets_within_the_joints_ranges(start_dexart):
+    env = start_dexart("toilet")
     wanted = np.array([0.2, 0.5, 0.4, 0.3] * 3 + [0.6, 0.2, 0.3, 0.4])
     low, high = HAND_LIMITS.T
     for _ in range(25):
@@ -110,15 +110,15 @@ def test_the_other_sixteen_are_targets_within_the_joints_ranges(start):
     np.testing.assert_allclose(env.robot.angles()[6:], wanted, atol=0.02)
 
 
-def test_an_action_lasts_a_25th_of_a_second(start):
-    env = start("laptop")
+def test_an_action_lasts_a_25th_of_a_second(start_dexart):
+    env = start_dexart("laptop")
     env.step(np.zeros(22))
     assert env._data.time == pytest.approx(0.04)
 
 
 @every_task
-def test_the_last_points_of_a_cloud_lie_on_the_hand_and_move_with_it(start, task):
-    env = start(task)
+def test_the_last_points_of_a_cloud_lie_on_the_hand_and_move_with_it(start_dexart, task):
+    env = start_dexart(task)
     first = env.observe().point_cloud[-NUM_IMAGINED:]
     np.testing.assert_array_equal(first, env.robot.imagined_points())
     home = (env.truth()["palm_position"], env.truth()["palm_rotation"])
@@ -132,8 +132,8 @@ def test_the_last_points_of_a_cloud_lie_on_the_hand_and_move_with_it(start, task
     assert np.linalg.norm(second - first, axis=1).min() > 0.02
 
 
-def test_each_link_has_its_imagined_points_on_its_surface(start):
-    env = start("laptop")
+def test_each_link_has_its_imagined_points_on_its_surface(start_dexart):
+    env = start_dexart("laptop")
     model, data = env._model, env._data
     points = env.robot.imagined_points().reshape(len(IMAGINED_LINKS), -1, 3)
     assert points.shape == (12, 8, 3) and len(np.unique(points.reshape(-1, 3), axis=0)) == 96
@@ -151,8 +151,8 @@ def test_each_link_has_its_imagined_points_on_its_surface(start):
 
 
 @every_task
-def test_clouds_lie_in_the_crop_and_show_the_object(start, task):
-    env = start(task, seed=1)
+def test_clouds_lie_in_the_crop_and_show_the_object(start_dexart, task):
+    env = start_dexart(task, seed=1)
     place, cropped = env.place, env.cloud_stages()["cropped"]
     assert np.all(cropped > place.low) and np.all(cropped < place.high)
     gap = np.linalg.norm(cropped[:, :2] - env.truth()["object_position"][:2], axis=1)
@@ -170,8 +170,8 @@ GOALS_NEEDED = {"laptop": 0.95, "faucet": 1.5, "toilet": 0.95, "bucket": 0.7}  #
 
 
 @every_task
-def test_crop_goal_and_camera_are_those_of_dexart(start, task):
-    env = start(task)
+def test_crop_goal_and_camera_are_those_of_dexart(start_dexart, task):
+    env = start_dexart(task)
     assert (env.place.low, env.place.high) == CROPS[task] and env.goal.needed == GOALS_NEEDED[task]
     assert (env.goal.lifted, env.goal.held) == ((0.25, False) if task == "bucket" else (-np.inf, True))
     assert env._model.cam_fovy[env._model.cam("instance_1").id] == pytest.approx(69.4)
@@ -179,13 +179,13 @@ def test_crop_goal_and_camera_are_those_of_dexart(start, task):
 
 
 @every_task
-def test_smaller_clouds_are_points_of_the_whole(start, task):
-    whole, small = (start(task, num_points=size).observe().point_cloud for size in (1120, 256))
+def test_smaller_clouds_are_points_of_the_whole(start_dexart, task):
+    whole, small = (start_dexart(task, num_points=size).observe().point_cloud for size in (1120, 256))
     assert small.shape == (256, 3) and {*map(tuple, small)} <= {*map(tuple, whole)}
 
 
-def test_what_fills_a_cloud_up_is_never_sampled(start):
-    env = start("laptop", num_points=256)
+def test_what_fills_a_cloud_up_is_never_sampled(start_dexart):
+    env = start_dexart("laptop", num_points=256)
     seen = env.cloud_stages()["cropped"][:300]
     padded = np.concatenate([seen, np.zeros((724, 3), np.float32)])
     cloud = env._complete(padded)

@@ -57,8 +57,8 @@ def test_objects_stand_where_the_place_says(task):
 
 
 @every_task
-def test_nothing_touches_the_robot_at_the_start(start, task):
-    env = start(task)
+def test_nothing_touches_the_robot_at_the_start(start_dexart, task):
+    env = start_dexart(task)
     for seed in range(40):
         env.reset(seed)
         pairs = env._model.geom_contype[env._data.contact.geom].reshape(-1, 2)
@@ -89,8 +89,8 @@ def flags_at(env, angles, touching=("palm", "index", "ring"), lifted=0.0):
 
 
 @pytest.mark.parametrize("task", ["laptop", "toilet"])
-def test_a_lid_counts_as_open_from_95_percent_on_while_held(start, task):
-    env = start(task)
+def test_a_lid_counts_as_open_from_95_percent_on_while_held(start_dexart, task):
+    env = start_dexart(task)
     goal, begin = env.scene.numbers["goal"], GOALS[task].start({})
     span = goal - begin
     assert flags_at(env, [begin, begin + 0.94 * span, begin + 0.96 * span]) == [False, False, True]
@@ -99,14 +99,14 @@ def test_a_lid_counts_as_open_from_95_percent_on_while_held(start, task):
         assert flags_at(env, [goal], touching) == [False]
 
 
-def test_a_faucet_counts_as_open_beyond_a_turn_of_one_and_a_half(start):
-    env = start("faucet")
+def test_a_faucet_counts_as_open_beyond_a_turn_of_one_and_a_half(start_dexart):
+    env = start_dexart("faucet")
     assert flags_at(env, [0, 1.49, 1.51]) == [False, False, True]
     assert flags_at(env, [1.6], ("palm", "thumb")) == [False]
 
 
-def test_a_bucket_has_to_hang_upright_and_be_lifted(start):
-    env = start("bucket")
+def test_a_bucket_has_to_hang_upright_and_be_lifted(start_dexart):
+    env = start_dexart("bucket")
     left = env.scene.numbers["left"]
     assert flags_at(env, [left, 0.31 * left, 0.29 * left], (), 0.26) == [False, False, True]
     assert flags_at(env, [0], (), 0.24) == [False]
@@ -114,8 +114,8 @@ def test_a_bucket_has_to_hang_upright_and_be_lifted(start):
 
 
 @every_task
-def test_progress_begins_at_zero_and_nothing_moves_by_itself(start, task):
-    env = start(task, seed=4)
+def test_progress_begins_at_zero_and_nothing_moves_by_itself(start_dexart, task):
+    env = start_dexart(task, seed=4)
     rest = np.concatenate([np.zeros(6), np.full(16, -1)])
     assert env.progress() == pytest.approx(0, abs=1e-6) and not any(env.truth()["touches"])
     for _ in range(50):
@@ -123,8 +123,8 @@ def test_progress_begins_at_zero_and_nothing_moves_by_itself(start, task):
     assert abs(env.progress()) < 0.03 and abs(env.lifted()) < 0.005
 
 
-def test_touch_is_felt_where_the_hand_presses_on_the_lid(start):
-    env = start("toilet")
+def test_touch_is_felt_where_the_hand_presses_on_the_lid(start_dexart):
+    env = start_dexart("toilet")
     expert = TASKS["dexart_toilet"].make_expert()
     seen = set()
     for _ in range(120):
@@ -145,9 +145,9 @@ def test_success_of_the_bucket_is_the_goal_in_the_last_step():
 
 
 @pytest.mark.parametrize("task", ["laptop", "faucet", "toilet"])
-def test_other_episodes_end_with_their_goal_as_in_dexart(start, task):
+def test_other_episodes_end_with_their_goal_as_in_dexart(start_dexart, task):
     spec = TASKS[f"dexart_{task}"]
-    flags = trial.play(spec, start(task), 2)
+    flags = trial.play(spec, start_dexart(task), 2)
     assert spec.success_rule is ANY_STEP and flags[-1] and sum(flags) == 1 and len(flags) < spec.max_steps
 
 

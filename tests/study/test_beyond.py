@@ -7,7 +7,7 @@ import pytest
 
 from mp_lib.study import beyond
 from mp_lib.study.claims import ALIKE, FAILS, HOLDS, NOTHING, UNDECIDED, claims_table, together
-from mp_lib.study.designs import DESIGNS, POCKET_TASKS, POCKETS, SEARCHED, TELLING_IN_POCKET, TELLING_TASKS
+from mp_lib.study.designs import DESIGNS, POCKET_TASKS, POCKETS, SEARCHED, TELLING_TASKS
 from mp_lib.study.runs import keep
 from mp_lib.system.paths import published_path
 from tests import ROOT
@@ -98,13 +98,13 @@ def test_how_often_it_succeeds_is_told_apart_for_tasks_that_its_search_has_seen(
 @pytest.mark.parametrize(("others", "expected"), [(0.5, HOLDS), (0.7, ALIKE), (0.9, FAILS)])
 def test_the_mixer_helps_where_every_other_does_worse(others, expected):
     for method in POCKETS:
-        write(method, 0.7 if method == "pocket_mamba" else others, "pocket", tasks=TELLING_IN_POCKET)
+        write(method, 0.7 if method == "pocket_mamba" else others, "pocket")
     assert verdict("h") == expected
 
 
 def test_one_better_rival_decides_against_it():
     for method, rate in zip(POCKETS, (0.7, 0.9, 0.5, 0.5), strict=True):
-        write(method, rate, "pocket", tasks=TELLING_IN_POCKET)
+        write(method, rate, "pocket")
     found = judged("h")
     beside = found["verdict"].str.startswith("a remark")
     assert together([*found["verdict"]]) == FAILS and sum(~beside) == sum(beside) == len(POCKETS) - 1
@@ -123,5 +123,5 @@ def test_what_a_notebook_shows_has_a_figure_where_the_mixers_were_run():
     shutil.copy(ROOT / "data/paper/published.csv", published_path())
     assert len([*beyond.show(figures=False)]) == 2
     for count, method in enumerate(POCKETS):
-        write(method, 0.5, "pocket", tasks=TELLING_IN_POCKET[:2])
+        write(method, 0.5, "pocket", tasks=POCKET_TASKS[:2])
         assert len([*beyond.show(figures=False)]) == (5 if count else 3)  # differences take two
