@@ -63,7 +63,7 @@ METHODS = {
         pocket("pocket_mamba", "pocket Mamba", 64, "state_space"),
         pocket("pocket_attention", "pocket attention", 68, "attention"),
         pocket("pocket_convolution", "pocket convolution", 64, "convolution"),
-        pocket("pocket_identity", "pocket, no mixing", 82, "identity"),
+        pocket("pocket_identity", "pocket without mixing", 82, "identity"),
         # The denoiser of HDP3 (arXiv 2605.01581), of its size, 2.5 M.
         pocket("diffusion_mixer", "diffusion mixer", 182, "tokens", blocks=8),
     )

@@ -21,7 +21,7 @@ from mp_lib.system.files import write_atomically
 from mp_lib.system.paths import results_path, supplied
 
 SCALE, COLUMNS, DPI = "quick", 5, 190
-SHOWN = ["task", "method", "attention", "ours", "low", "high", "by_run"]
+SHOWN = ["task", "method", "label", "attention", "ours", "low", "high", "by_run"]
 ROWS = "Rows"  # the text of a file that says from which numbers it was drawn
 
 
