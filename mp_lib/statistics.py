@@ -34,6 +34,11 @@ class Estimate:
     runs: int
     seeds: int
 
+    @property
+    def percents(self) -> tuple[float, float, float]:
+        """The value and its interval, in percent."""
+        return 100 * self.value, 100 * self.low, 100 * self.high
+
 
 def wilson_interval(successes: int, episodes: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the score interval (low, high) of a success rate, within [0, 1].

@@ -129,7 +129,7 @@ DIFFERENCE = ("difference", "difference_low", "difference_high")
 
 def in_points(found: Estimate | None) -> tuple[float, float, float]:
     """A difference and its interval in points; NaN where there is none."""
-    return (np.nan,) * 3 if found is None else (100 * found.value, 100 * found.low, 100 * found.high)
+    return (np.nan,) * 3 if found is None else found.percents
 
 
 def reading_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -75,7 +75,7 @@ def difference_of(design: Design, runs: pd.DataFrame, row) -> tuple:
     if found is None:  # the reference was not run, or has played other environment seeds
         return None, None, None, False
     estimate = found.estimate
-    return 100 * estimate.value, 100 * estimate.low, 100 * estimate.high, estimate.over_runs
+    return *estimate.percents, estimate.over_runs
 
 
 def reading_table(design: Design, table: pd.DataFrame) -> pd.DataFrame:

@@ -29,7 +29,7 @@ from mp_lib.study.claims import (
     verdict_lines,
 )
 from mp_lib.study.designs import DESIGNS, MARGIN, POCKET_TASKS, SEARCHED
-from mp_lib.study.evidence import basis_of, compare, differences_by_task, percents, rate
+from mp_lib.study.evidence import basis_of, compare, differences_by_task, rate
 from mp_lib.study.runs import choose_runs, result_files, runs_of_design
 from mp_lib.study.sentences import join, with_interval
 from mp_lib.study.tables import success_table
@@ -64,8 +64,8 @@ def no_worse(told: str, runs: pd.DataFrame, tasks: Sequence[str]) -> Finding:
     if lacking or not estimate.over_runs:
         verdict = UNDECIDED
     compared += f" {len(found.tasks)} of {told}" if lacking else f" {told}"
-    said = with_interval(*percents(estimate), "+.1f", " points")
-    return Finding(compared, said, verdict, basis_of(found, pair), *percents(estimate), trainings=estimate.runs)
+    said = with_interval(*estimate.percents, "+.1f", " points")
+    return Finding(compared, said, verdict, basis_of(found, pair), *estimate.percents, trainings=estimate.runs)
 
 
 def pocket_runs(**which) -> pd.DataFrame:
@@ -87,7 +87,7 @@ def rates_apart(runs: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             f"success of {METHODS[POCKET].label}, {told}",
-            with_interval(*percents(rate(part)), ".1f", " %"),
+            with_interval(*rate(part).percents, ".1f", " %"),
             "a remark: how often it succeeds",
             join([*part["task"].unique()]),
         )

@@ -196,7 +196,7 @@ def finding(compared: str, groups: Sequence[pd.DataFrame], weights: Sequence[flo
     if found is None:
         return Finding(compared, "", NOTHING, "no such runs on the same environment seeds")
     strict, both = (compare(groups, weights, confidence).estimate for confidence in (1 - 0.05 / lines, 0.90))
-    value, low, high = (100 * each for each in (found.estimate.value, found.estimate.low, found.estimate.high))
+    value, low, high = found.estimate.percents
     text, verdict = with_interval(value, low, high, "+.1f", " points"), verdict_of(found.estimate, strict, both)
     shown = 100 * max(strict.value - strict.low, strict.high - strict.value) if verdict == UNDECIDED else None
     basis = basis_of(found, groups)

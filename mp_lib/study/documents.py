@@ -141,6 +141,12 @@ def wall_times() -> str:
     return markdown(pd.DataFrame({"workers": table["workers"], "all twelve": times, "how": table["how"]}))
 
 
+def pocket_tasks() -> str:
+    """How much more often the pocket policy succeeds than others, by task."""
+    table = differences_by_task(beyond.pocket_runs(own=False), beyond.POCKET)
+    return markdown(table.assign(task=table["task"].map("`{}`".format)))
+
+
 def notes_of(topic: str) -> Callable[[], str]:
     """What was measured once, by its topic: a row a figure, and in a line below what all rows have alike."""
 
@@ -163,7 +169,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "minutes": minutes,
     "spread": spread,
     "search": lambda: markdown(search_table()),
-    "pocket-tasks": lambda: markdown(differences_by_task(beyond.pocket_runs(own=False), beyond.POCKET)),
+    "pocket-tasks": pocket_tasks,
     "search-pocket": lambda: markdown(pocket_table()),
     "chunks": costs.chunks,
     "horizons": costs.horizons,

@@ -78,7 +78,7 @@ def differences_by_task(runs: pd.DataFrame, method: str) -> pd.DataFrame:
     groups = dict([*runs.groupby(["task", "method"])])
     others = [name for name in METHODS if name in {*runs["method"]} - {method}]
     rows = [
-        {"task": f"`{task}`"}
+        {"task": task}
         | {f"less {METHODS[other].label}": difference(groups, [(task, method), (task, other)]) for other in others}
         for task in sorted({*runs["task"]})
     ]
@@ -91,12 +91,7 @@ def difference(groups: Mapping[tuple, pd.DataFrame], keys: Sequence[tuple]) -> s
     if arrays is None:
         return ""
     found = contrast([[each] for each in arrays], (1, -1))
-    return f"{with_interval(*percents(found), '+.1f')}; {join([*map(len, arrays)])}"
-
-
-def percents(found: Estimate) -> tuple[float, float, float]:
-    """Value and interval in percent."""
-    return 100 * found.value, 100 * found.low, 100 * found.high
+    return f"{with_interval(*found.percents, '+.1f')}; {join([*map(len, arrays)])}"
 
 
 def outcomes_by_task(runs: pd.DataFrame) -> Outcomes:
