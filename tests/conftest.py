@@ -20,6 +20,8 @@ from mp_lib.interfaces import AS_USUAL, USUAL, Branch, Obs, SuccessRule, TaskSpe
 from mp_lib.presets import METHODS, U_NETS
 from tests.smoke import smoke_run  # noqa: F401 (a fixture)
 
+SMOKE_FILES = {"tests/pipeline/test_driver.py", "tests/pipeline/test_report.py", "tests/publishing/test_site.py"}
+
 
 class ToyEnv:
     """A point on a line: the state is (step, position, seed) and the first number of an action moves the point.
@@ -115,6 +117,25 @@ TOY = TaskSpec(
     min_success_steps=1,
     success_rule=SuccessRule("any step", any, stops=True),
 )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Where workers share the tests, begin with those of the smoke run."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.location[0] not in SMOKE_FILES)
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config, log):
+    """Let one worker have all tests of a file, and one all that ask for the smoke run."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = nodeid.split("::")[0]
+            return "the smoke run" if path in SMOKE_FILES else path
+
+    return ByFile(config, log)
 
 
 def pytest_runtest_setup(item):

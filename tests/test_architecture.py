@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import mp_lib
+from tests import ROOT
+from tests.conftest import SMOKE_FILES
 
 PACKAGE = Path(mp_lib.__file__).parent
 SOURCES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
@@ -212,3 +214,12 @@ def test_one_command_runs_everything(module):
 @pytest.mark.parametrize("module", sorted(SOURCES))
 def test_no_file_names_a_machine(module):
     assert not re.search(r"[\"'\s(]/(work|home|root|Users|mnt|data|scratch)/|\b[A-Z]:\\\\", SOURCES[module].read_text())
+
+
+def test_files_that_ask_for_the_smoke_run_are_named_so_that_it_is_run_once():
+    asking = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+        if any(argument.arg == "smoke_run" for function in functions for argument in function.args.args):
+            asking.add(str(path.relative_to(ROOT)))
+    assert asking == SMOKE_FILES
