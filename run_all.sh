@@ -10,7 +10,7 @@
 #   ./run_all.sh demo      a trained policy at work, on one page               1 minute
 #   ./run_all.sh lab       JupyterLab on copies of the notebooks, in explore/
 #   ./run_all.sh setup     the environment alone
-#   ./run_all.sh test      linter and tests; `test --all` with the slow ones   30 minutes
+#   ./run_all.sh test      linter and tests; `test --all` with the slow ones   30-40 min.
 #   ./run_all.sh --help    experiments, tasks, methods, seeds, device, jobs, plan
 set -euo pipefail
 case "${MP_ROOT:-}" in  # made whole here, before the folder changes; what "~" stands for is left to Python
