@@ -191,6 +191,31 @@ def test_two_policies_are_compared_on_the_same_seeds():
     assert [line.split(":")[0] for line in again.lines()[:2]] == [f"{names[0]}, {steps} steps" for steps in (10, 2)]
 
 
+@pytest.mark.parametrize(("how", "films"), [({"jobs": 1}, 2), ({"num_inference_steps": 2}, 0)])
+def test_films_are_of_what_was_counted(how, films):
+    names = [write_trained(seed=seed) for seed in (0, 1)]
+    assert len(mp_lib.compare(*names, episodes=1, **how).films) == films
+
+
+@pytest.mark.parametrize("given", [{"scale": "smoke"}, {"seed": 0}])
+def test_scale_and_seed_choose_among_a_methods_runs_alone(given):
+    name = write_trained()
+    assert mp_lib.load("simple_dp3", **given).name == name
+    with pytest.raises(InputError, match=f"{[*given][0]} .* is for a method"):
+        mp_lib.load(name, **given)
+    assert mp_lib.load("simple_dp3", seed="0").name == name
+
+
+def test_a_policy_is_no_path_to_go_on_from():
+    with pytest.raises(InputError, match=r"init .* given; it is a path.*policy\.checkpoint"):
+        mp_lib.train(TASK, "dp3", "smoke", init=mp_lib.load(write_trained()))
+
+
+def test_what_a_folder_of_others_holds_is_no_run():
+    write_json(run_path("foreign") / "config.json", {"type": "diffusion"})
+    assert mp_lib.runs().empty
+
+
 def test_runs_are_listed_newest_first_with_those_that_have_not_ended():
     for seed in (0, 1):
         os.utime(run_path(write_trained(seed=seed)) / "result.json", (9 - seed, 9 - seed))

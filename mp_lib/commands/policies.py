@@ -45,7 +45,7 @@ def evaluate(given: argparse.Namespace) -> None:
 
     checkpoint = find(given.policy, given.task, given.scale, given.seed)
     how = {name: getattr(given, name) for name in ("episodes", "first_seed", "num_inference_steps", "device", "jobs")}
-    found = evaluate(checkpoint, **how)
+    found = evaluate(checkpoint, **how, task="" if given.policy in METHODS else given.task)
     print(json.dumps(found) if given.json else of_evaluation(found, checkpoint))
 
 
@@ -129,9 +129,9 @@ EXTEND = (
 )
 EVAL = (
     option("policy", help="a method, whose newest run is taken, a run, a folder, or a file of weights"),
-    option("--task", default="", help="on which it was trained"),
-    option("--scale", default="", help=f"one of: {', '.join(SCALES)} (default: any)"),
-    option("--seed", type=int, help="of its training (default: any)"),
+    option("--task", default="", help="on which it was trained, where a file does not say it (default: any)"),
+    option("--scale", default="", help=f"of a method, one of: {', '.join(SCALES)} (default: any)"),
+    option("--seed", type=int, help="of a method's training (default: any)"),
     option("--episodes", type=int, default=10, help="default: 10"),
     option("--first-seed", type=int, default=EXPLORING_SEEDS, help=f"of the environment (default: {EXPLORING_SEEDS})"),
     option("--num-inference-steps", type=int, help="of denoising (default: as in training)"),

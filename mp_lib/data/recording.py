@@ -164,11 +164,16 @@ def _check_sizes(spec: TaskSpec, num_points: int, num_demos: int, first_seed: in
     if num_points > most:
         other = "to train on a store whose clouds have more, give its path as demos"
         raise InputError(f"num_points {num_points} given; clouds of {spec.suite} have at most {most:,}; {other}")
-    most = CURVE_SEEDS - first_seed % CURVE_SEEDS
+    most = seeds_from(first_seed)
     if num_demos > most:
         begun = f" from environment seed {first_seed} on" if first_seed else ""
         other = "later seeds belong to evaluations; to train on a store that has more, give its path as demos"
         raise InputError(f"num_demos {num_demos} given; at most {most:,} are recorded{begun}, as {other}")
+
+
+def seeds_from(first_seed: int) -> int:
+    """How many environment seeds there are from one of demonstrations on until those of evaluations begin."""
+    return CURVE_SEEDS - first_seed % CURVE_SEEDS
 
 
 def _record(spec: TaskSpec, num_demos: int, path: Path, provenance: dict, jobs: int) -> ReplayBuffer:
@@ -177,7 +182,7 @@ def _record(spec: TaskSpec, num_demos: int, path: Path, provenance: dict, jobs: 
     buffer = _existing(path, provenance, num_demos)
     rows = buffer.attributes["episodes"] if buffer else []
     next_seed = rows[-1]["seed"] + 1 if rows else first_seed
-    last_seed = first_seed + TRIES_PER_DEMO * num_demos - 1
+    last_seed = min(first_seed + TRIES_PER_DEMO * num_demos, first_seed + seeds_from(first_seed)) - 1
     failed, solved, here = [], [], commit()
     jobs = min(jobs, num_demos - len(rows))
     with (
@@ -223,7 +228,8 @@ def _result(future: Future, spec: TaskSpec, kept: int, path: Path) -> Attempt:
 def _hopeless(spec: TaskSpec, kept: int, tries: int, path: Path) -> str:
     return (
         f"{spec.name}: {spec.expert_name} succeeded in {kept} of {tries} episodes ({kept / tries:.0%}), which is too "
-        f"seldom; {kept} demonstrations are kept in {path}; look at the expert, or ask for fewer demonstrations"
+        f"seldom, or no seeds are left before those of evaluations; {kept} demonstrations are kept in {path}; look at "
+        f"the expert, or ask for fewer demonstrations, from an earlier seed on"
     )
 
 

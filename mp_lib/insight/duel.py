@@ -17,6 +17,8 @@ from mp_lib.statistics import Estimate, contrast
 from mp_lib.study.sentences import of_rate, with_interval
 from mp_lib.system.errors import InputError
 
+AS_LOADED = {"jobs", "device", "task", "method"}  # arguments of ``evaluate`` by which no policy acts otherwise
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -56,7 +58,8 @@ def compare(
     """Roll both out on the same environment seeds and noise, and film the first seed on which they differ.
 
     Both evaluations are kept as ``mp_lib.learning.evaluation.evaluate`` keeps them, and read again where they were
-    made before; ``how`` are arguments of it, such as ``jobs``. Raises an InputError for policies of two tasks.
+    made before; ``how`` are arguments of it, such as ``jobs``; films are of the policies as they were loaded, so there
+    are none where ``how`` has them act otherwise. Raises an InputError for policies of two tasks.
     """
     allowed = dict.fromkeys([*inspect.signature(evaluate).parameters][3:])  # behind checkpoint, episodes and first_seed
     for name in how:
@@ -73,7 +76,7 @@ def compare(
         found[0]["seeds"][0],
         (found[0]["successes"], found[1]["successes"]),
         contrast([[ours], [theirs]], (1, -1)),
-        tuple(play(each, seed) for each in pair) if films else (),
+        tuple(play(each, seed) for each in pair) if films and how.keys() <= AS_LOADED else (),
     )
 
 

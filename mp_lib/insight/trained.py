@@ -146,7 +146,13 @@ def find(name: str = "", task: str = "", scale: str = "", seed: int | None = Non
     """The file of weights that ``load`` takes."""
     name = meaning("name", "str", name, '"dp3_mamba"')
     if name and name not in METHODS:
+        if of_method := {"scale": scale} if scale else {"seed": seed} if seed is not None else {}:
+            ((key, value),) = of_method.items()
+            raise InputError(
+                f"{key} {shown(value)} given with {shown(name)}; it is for a method, of which it picks a run"
+            )
         return named(name)
+    seed = None if seed is None else meaning("seed", "int", seed)
     return newest(name, find_task(task).name if task else "", scale, seed)
 
 

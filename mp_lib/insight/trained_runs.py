@@ -24,14 +24,20 @@ def table() -> pd.DataFrame:
     """One row a run, newest first: run, task, method, scale, seed, state, success, minutes of training, when."""
     rows = [finished_row(row) for row in load_runs().drop_duplicates("folder").itertuples()] + [*own_rows()]
     ended = {row["run"] for row in rows}
-    for path in run_path().glob("*/config.json"):
-        if path.parent.name not in ended:
-            config, going = read_json(path), in_use(lock_of(path.parent))
-            state = f"{'training' if going else 'stopped'}, step {reached(read_lines(record_of(path.parent)))}"
-            kind = {key: config[key] for key in ("task", "method", "scale", "seed")}
-            rows.append({"run": path.parent.name} | kind | {"state": state, "when": changed(record_of(path.parent))})
+    rows += (row for row in begun_rows() if row["run"] not in ended)
     found = pd.DataFrame(rows, columns=list(COLUMNS))
     return found.sort_values("when", ascending=False, ignore_index=True)
+
+
+def begun_rows() -> Iterator[dict]:
+    """The runs that were begun; folders that hold a ``config.json`` of something else are left out."""
+    for path in run_path().glob("*/config.json"):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            config = read_json(path)
+            kind = {key: config[key] for key in ("task", "method", "scale", "seed")}
+            going = "training" if in_use(lock_of(path.parent)) else "stopped"
+            state = f"{going}, step {reached(read_lines(record_of(path.parent)))}"
+            yield {"run": path.parent.name} | kind | {"state": state, "when": changed(record_of(path.parent))}
 
 
 def finished_row(row) -> dict:

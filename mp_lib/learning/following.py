@@ -28,7 +28,7 @@ def watch(name: str | Path = "") -> Path:
     trains it.
     """
     folder = named(str(name)) if name else newest()
-    total = read_json(folder / "config.json")["num_steps"]  # None where epochs are counted
+    total = read_json(folder / "config.json").get("num_steps")  # None where epochs are counted, or it is no run of ours
     with contextlib.suppress(KeyboardInterrupt), track(total, f"train {folder.name}") as progress:
         step, told = 0, set()
         while True:

@@ -54,7 +54,8 @@ def size_of(named: tuple[str, torch.Tensor]) -> tuple[str, tuple[int, ...]]:
 def go_on_from(policy: DiffusionPolicy, init: DiffusionPolicy, normalizer: str) -> None:
     """Give a policy the weights of ``init``, and its normaliser where that is to be "kept".
 
-    An InputError names what of the two differs, if weights of the one do not fit the other.
+    What the encoder has fitted to a normaliser goes with that. An InputError names what of the two differs, if
+    weights of the one do not fit the other.
     """
     ours, theirs = asdict(policy.config), asdict(init.config)
     told = [key for key in KINDS if ours[key] and theirs[key]]  # mostly nobody has said it
@@ -67,8 +68,11 @@ def go_on_from(policy: DiffusionPolicy, init: DiffusionPolicy, normalizer: str) 
     ]
     if differ:
         raise InputError(f"the weights given as init do not fit: {', '.join(differ[:MOST])}; give others, or none")
-    kept = {name: each for name, each in init.state_dict().items() if not name.startswith("normalizer.")}
-    policy.load_state_dict(init.state_dict() if normalizer == "kept" else kept, strict=normalizer == "kept")
+    given = init.state_dict()
+    if normalizer != "kept":
+        fitted = {name for name, _ in policy.named_buffers() if name.startswith(("normalizer.", "obs_encoder."))}
+        given = {name: each for name, each in given.items() if name not in fitted}
+    policy.load_state_dict(given, strict=normalizer == "kept")
 
 
 def beyond(policy: DiffusionPolicy, windows: ActionWindows) -> dict[str, float]:

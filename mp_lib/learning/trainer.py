@@ -58,6 +58,7 @@ class Trainer:
         self.policy.obs_encoder.fit(self.policy.normalizer, windows.hand)
         if init:
             go_on_from(self.policy, init, config.normalizer)
+            self.policy.obs_encoder.fit(self.policy.normalizer, windows.hand)
         else:
             STARTS[config.start](self.policy, windows)
         self.policy.to(device).train()

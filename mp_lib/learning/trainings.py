@@ -79,6 +79,10 @@ def found(init: str | Path) -> Path | None:
 
     An InputError if there is none.
     """
+    if not isinstance(init, str | Path):
+        raise InputError(
+            f"init {shown(init)} given; it is a path, of a run, a folder or a file: policy.checkpoint, say"
+        )
     weights = find_checkpoint(str(init)) if str(init) else None
     if str(init) and weights is None:
         raise InputError(f"init {shown(init)} given, which holds no weights; give a run, a folder or a file that does")

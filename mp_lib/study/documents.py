@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mp_lib.presets import METHODS, kind_name
+from mp_lib.presets import METHODS, kind_name, recipe_of
 from mp_lib.study import acting_tables, beyond, claims, costs
 from mp_lib.study.buttons import buttons, repository
 from mp_lib.study.evidence import differences_by_task
@@ -108,8 +108,9 @@ def rates_of(kept: str, by: str, names: dict[str, str], theirs: dict[str, str] |
 
 
 def spread() -> str:
-    """How far trainings of one method differ by their seed."""
+    """How far trainings of one method differ by their seed, at scale quick by its recipe of today."""
     table = spread_table()
+    table = table[(table["scale"] == SCALE) & (table["recipe"] == recipe_of(SCALE))]
     tasks, cells = dict.fromkeys(table["task"]), {}
     for row in table.itertuples():
         deviation = "unknown" if np.isnan(row.deviation) else f"{row.deviation:.0f}"

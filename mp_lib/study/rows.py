@@ -252,6 +252,6 @@ def changes_of(config: TrainConfig, first_seed: int, folder: str = "") -> str:
 
 
 def best_five(curve: list[dict]) -> float | None:
-    """The paper's score of a run: the mean of its best five evaluations; None if it was not evaluated on the way."""
+    """The paper's score of a run: the mean of its best five evaluations; None if it was not evaluated so often."""
     rates = sorted((row["successes"] / row["episodes"] for row in curve), reverse=True)[:BEST]
-    return float(np.mean(rates)) if rates else None
+    return float(np.mean(rates)) if len(rates) == BEST else None

@@ -97,19 +97,24 @@ def telling_runs(scale: str, **which) -> pd.DataFrame:
 def sources(scale: str, kept: bool = False, own: bool = True) -> Iterator[tuple[int, pd.DataFrame]]:
     """Where runs of a scale are taken from, best first, each with its recipe: run here, kept, kept of earlier ones.
 
-    With ``kept`` the first two are one, in which a run that was made here stands for a kept one of its name. Without
-    ``own`` there is no first one.
+    With ``kept`` the first two are one, in which a run that was made here stands for a kept one of its name, unless it
+    was made on a store of somebody's or scored on other seeds. Without ``own`` there is no first one.
     """
     today, here, others = recipe_of(scale), load_runs() if own else load_kept()[:0], load_kept()
     found = [here, others]
     if kept:
-        beside = others[~others["name"].isin(here["name"])]
+        beside = others[~others["name"].isin(here.loc[as_planned(here), "name"])]
         found = [in_order(pd.concat([each for each in (here, beside) if len(each)] or [here]))]
     for runs in found:
         yield today, runs[(runs["scale"] == scale) & (runs["recipe"] == today)]
     for recipe in range(today - 1, 0, -1):
         runs = load_kept(earlier=True)
         yield recipe, runs[(runs["scale"] == scale) & (runs["recipe"] == recipe)]
+
+
+def as_planned(runs: pd.DataFrame) -> pd.Series:
+    """Which runs are what their name says: on the task's own demonstrations, scored on the final environment seeds."""
+    return ~runs["changed"].str.contains("demos=|first_seed=")
 
 
 def runs_of_design(
@@ -133,8 +138,7 @@ def runs_of_design(
         chosen = {"demonstrator": expert, "recipe": recipe}
         configs = design.configs(scale, tasks, methods, seeds, **chosen) if len(runs) else []
         arms = {config.name: arm for arm, config in configs}
-        as_planned = ~runs["changed"].str.contains("demos=|first_seed=")
-        found = runs[runs["name"].isin(arms) & as_planned]
+        found = runs[runs["name"].isin(arms) & as_planned(runs)]
         chosen = [arms[name] for name in found["name"]]
         found = found.assign(arm=[arm.label for arm in chosen], value=[arm.value for arm in chosen])
         # A method that was run in a single condition says nothing about the others.

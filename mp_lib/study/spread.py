@@ -20,9 +20,10 @@ from mp_lib.study.runs import choose_runs
 from mp_lib.system.files import read_json, write_atomically
 from mp_lib.system.paths import results_path, run_path, supplied
 from mp_lib.system.progress import track
+from mp_lib.system.provenance import file_hash
 
 CHOICE_SEEDS, EPISODES = 20_000, 50  # environment seeds from which on recipes are chosen, and how many
-KEY = ("task", "method", "recipe", "seed")
+KEY = ("task", "method", "scale", "recipe", "seed")
 COLUMNS = (*KEY, "first_seed", "outcomes")
 
 
@@ -40,7 +41,9 @@ def keep_spread(scale: str) -> int:
         for run in runs.to_dict("records"):
             checkpoint = run_path(run["folder"]) / CHECKPOINT
             path = evaluation_path(checkpoint, EPISODES, CHOICE_SEEDS, None)
-            found = read_json(path) if path.exists() else evaluate(checkpoint, EPISODES, CHOICE_SEEDS, device="cpu")
+            found = read_json(path) if path.exists() else {}  # whichever commit made it
+            if found.get("checkpoint") != file_hash(checkpoint):
+                found = evaluate(checkpoint, EPISODES, CHOICE_SEEDS, device="cpu")
             named = {key: str(run[key]) for key in KEY}
             outcomes = "".join(map(str, found["successes"]))
             rows[tuple(named.values())] = named | {"first_seed": str(CHOICE_SEEDS), "outcomes": outcomes}
@@ -68,12 +71,13 @@ def write_rows(rows: list[dict[str, str]]) -> None:
 
 
 def spread_table() -> pd.DataFrame:
-    """One row a task and method: trainings, mean success, and the deviation between them beyond chance, in points.
+    """One row a task, scale, recipe and method: trainings, mean success, deviation between them beyond chance.
 
-    Chance is what single episodes contribute. The row of ``all`` methods has the root mean square of their deviations.
+    The last two are in points; chance is what single episodes contribute. The row of ``all`` methods has the root mean
+    square of their deviations.
     """
     rows = []
-    for (task, recipe), group in grouped(kept_rows()):
+    for (task, scale, recipe), group in grouped(kept_rows()):
         found = []
         for method in (name for name in METHODS if name in group):
             outcomes = np.array([[*map(int, each)] for each in group[method]])
@@ -83,14 +87,14 @@ def spread_table() -> pd.DataFrame:
         known = [deviation**2 for *_, deviation in found if not np.isnan(deviation)]
         means = np.mean([mean for _, _, mean, _ in found])
         found.append(("all", sum(each[1] for each in found), means, np.sqrt(np.mean(known)) if known else np.nan))
-        rows += [(task, recipe, *each) for each in found]
-    return pd.DataFrame(rows, columns=["task", "recipe", "method", "trainings", "success", "deviation"])
+        rows += [(task, scale, recipe, *each) for each in found]
+    return pd.DataFrame(rows, columns=["task", "scale", "recipe", "method", "trainings", "success", "deviation"])
 
 
-def grouped(rows: list[dict[str, str]]) -> Iterator[tuple[tuple[str, int], dict[str, list[str]]]]:
-    """Outcomes by method, for each task and recipe."""
-    found: dict[tuple[str, int], dict[str, list[str]]] = {}
+def grouped(rows: list[dict[str, str]]) -> Iterator[tuple[tuple[str, str, int], dict[str, list[str]]]]:
+    """Outcomes by method, for each task, scale and recipe."""
+    found: dict[tuple[str, str, int], dict[str, list[str]]] = {}
     for row in rows:
-        methods = found.setdefault((row["task"], int(row["recipe"])), {})
+        methods = found.setdefault((row["task"], row["scale"], int(row["recipe"])), {})
         methods.setdefault(row["method"], []).append(row["outcomes"])
     yield from sorted(found.items())

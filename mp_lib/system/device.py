@@ -27,8 +27,8 @@ def choose_device(name: str = "auto") -> torch.device:
     A GPU that does not compute is warned of. Raises an InputError if the name is unknown, there is no such device
     here, or it does not compute.
     """
-    kind, _, number = name.partition(":")
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", name):
+    kind, _, number = str(name).partition(":")
+    if not isinstance(name, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", name):
         choices = "auto, cpu, cuda, mps (cuda:1 for the second GPU)"
         raise InputError(f"unknown device {shown(name)}; choose one of: {choices}")
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

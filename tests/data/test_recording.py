@@ -186,6 +186,12 @@ def test_an_expert_that_fails_too_often_ends_the_recording(tmp_path, jobs):
         collect(hopeless, 2, tmp_path / "a.zarr", jobs=jobs)
 
 
+def test_no_demonstration_is_recorded_on_a_seed_of_evaluations(tmp_path):
+    hopeless = replace(TOY, min_success_steps=7)
+    with pytest.raises(RuntimeError, match=r"0 of 2 episodes .* no seeds are left before those of evaluations"):
+        collect(hopeless, 2, tmp_path / "a.zarr", first_seed=CURVE_SEEDS - 2, jobs=1)
+
+
 def test_a_finished_recording_is_returned_without_an_environment(tmp_path):
     expected = collect(TOY, 2, tmp_path / "a.zarr", jobs=1).content_hash()
     without = replace(TOY, make_env=None)

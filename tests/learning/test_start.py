@@ -1,5 +1,7 @@
 """Features that are standardised before the first step vary as much as each other, and nothing else changes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from mp_lib.config import PolicyConfig
 from mp_lib.data.windows import ActionWindows
 from mp_lib.learning import start as module
 from mp_lib.learning.start import STARTS
+from mp_lib.learning.trainer import Trainer
 from mp_lib.model.encoder import KEY_POINTS
 from tests.learning.test_streams import LENGTHS, make_arrays, make_trainer
 
@@ -48,6 +51,24 @@ def test_features_of_the_pocket_frame_are_standardised_too():
     assert found.shape[1] == 128 + 6 * KEY_POINTS + 64
     torch.testing.assert_close(found.mean(0), torch.zeros_like(found[0]), atol=1e-2, rtol=0)
     torch.testing.assert_close(found.std(0, correction=0), torch.ones_like(found[0]), atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize("normalizer", ["kept", "fit"])
+def test_the_hand_lies_where_it_is_whichever_weights_a_pocket_policy_goes_on_from(normalizer):
+    hand = np.eye(3, 4, dtype=np.float32).tolist()  # the state tells where it is
+    policy = PolicyConfig("pocket_mamba", 3, 2, horizon=4, n_obs_steps=2, n_action_steps=3, num_points=8)
+    arrays, ends = make_arrays(FRAMES), np.array([FRAMES // 2, FRAMES])
+    other = {key: 0.2 * arrays[key] + 5 for key in ("point_cloud", "state")}
+    before, windows = (ActionWindows(arrays | changes, ends, hand=hand, **LENGTHS) for changes in ({}, other))
+    config = make_trainer(policy=policy, windows=before).config
+    config = replace(config, init="0" * 64, normalizer=normalizer)
+    init = make_trainer(policy=policy, windows=before).policy
+    begun = Trainer(config, policy, windows, torch.device("cpu"), init=init).policy
+    state = torch.as_tensor(other["state"][:9], dtype=torch.float32)
+    encoder, normal = begun.obs_encoder, begun.normalizer
+    found = torch.nn.functional.linear(normal.normalize("state", state), encoder.hand[:, :-1], encoder.hand[:, -1])
+    torch.testing.assert_close(found, normal.normalize("point_cloud", state), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(encoder.unit, 1 / normal.point_cloud_scale)
 
 
 def test_some_of_many_frames_are_enough(monkeypatch):

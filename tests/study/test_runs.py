@@ -119,6 +119,14 @@ def test_kept_runs_stand_in_only_where_nothing_was_run():
     assert choose_runs("smoke", tasks=[TASK])["kept"].tolist() == [True]
 
 
+def test_a_run_on_a_store_of_somebodys_hides_no_kept_one_of_its_name():
+    config = write_run(TASK, "dp3", [1, 0])
+    keep(["smoke"])
+    run_path(config.name).rename(run_path(f"{config.name}-demos=01234567"))
+    assert load_runs()["changed"].tolist() == ["demos=01234567"]
+    assert choose_runs("smoke", kept=True)["kept"].tolist() == [True]
+
+
 def test_a_long_curve_is_kept_thinned_and_every_evaluation_stays():
     config = write_run(TASK, "dp3", [1])
     rows = [{"step": step, "loss": 1 / (1 + step)} for step in range(0, 5000, 10)]

@@ -10,6 +10,7 @@ from mp_lib.study import spread
 from mp_lib.study.spread import CHOICE_SEEDS, EPISODES, kept_rows, spread_table, write_rows
 from mp_lib.system.files import write_json
 from mp_lib.system.paths import run_path
+from mp_lib.system.provenance import file_hash
 from tests.study.finished import write_run
 
 pytestmark = pytest.mark.usefixtures("empty_root")
@@ -19,7 +20,7 @@ TASK = "metaworld_drawer-open"
 def make_rows(rates, method="dp3", episodes=EPISODES):
     rng = np.random.default_rng(0)
     drawn = ("".join(map(str, rng.binomial(1, rate, episodes))) for rate in rates)
-    named = {"task": TASK, "method": method, "recipe": "2", "first_seed": str(CHOICE_SEEDS)}
+    named = {"task": TASK, "method": method, "scale": "quick", "recipe": "2", "first_seed": str(CHOICE_SEEDS)}
     return [named | {"seed": str(seed), "outcomes": outcomes} for seed, outcomes in enumerate(drawn)]
 
 
@@ -51,7 +52,7 @@ def test_runs_are_played_once_and_their_outcomes_kept_beside_others(monkeypatch,
 
     def evaluate(checkpoint, episodes, first_seed, **how):
         played.append((checkpoint.parent.name, episodes, first_seed))
-        found = {"successes": [1] * episodes}
+        found = {"successes": [1] * episodes, "checkpoint": file_hash(checkpoint)}
         path = evaluation_path(checkpoint, episodes, first_seed, None)
         path.parent.mkdir(exist_ok=True)
         write_json(path, found)

@@ -106,6 +106,8 @@ def test_gpus_are_tried_in_another_process_so_that_this_one_holds_none(monkeypat
     assert apart(process_number) == here
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert apart(process_number) != here
+    with pytest.raises(InputError, match="unknown device None"):
+        choose_device(None)
     with pytest.raises(InputError, match="unknown device 'tpu'"):
         apart(device.choose_device, "tpu")
 
