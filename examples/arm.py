@@ -51,17 +51,26 @@ def cloud_of(depth):
 def run(actor, camera, arm, seconds):
     """Act for a while at the rate of the demonstrations, and return what the actor reports."""
     rate = actor.facts.fps or RATE
+    step, told = 1 / rate, None
     actor.reset()
-    began = time.monotonic()
     try:
-        for step in range(round(seconds * rate)):
+        for _ in range(round(seconds * rate)):
+            began = time.monotonic()
             depth, stamp = camera.read()
-            seen = {"point_cloud": cloud_of(depth), "state": arm.state(), "stamp": stamp}
-            arm.command(actor.select_action(seen))
-            time.sleep(max(0.0, began + (step + 1) / rate - time.monotonic()))
+            action = actor.select_action({"point_cloud": cloud_of(depth), "state": arm.state(), "stamp": stamp})
+            took = min(time.monotonic() - began, step)
+            wait_until(told + step if told else began)  # what a slow step has lost stays lost, or the arm would hurry
+            told = time.monotonic()
+            arm.command(action)
+            wait_until(told + step - took)  # so that the next is seen shortly before it is told
     finally:  # also at Ctrl-C: an arm that is told velocities would go on
-        arm.command(actor.still())
+        if told:
+            arm.command(actor.still())
     return actor.report()
+
+
+def wait_until(moment):
+    time.sleep(max(0.0, moment - time.monotonic()))
 
 
 def main(arguments=None):
@@ -70,7 +79,10 @@ def main(arguments=None):
     parser.add_argument("--fake", action="store_true", help="act although it does not look like the training data")
     parser.add_argument("--seconds", type=float, default=20)
     given = parser.parse_args(arguments)
-    actor = Actor.load(given.policy, asynchronous=True, max_step=MAX_STEP)
+    try:
+        actor = Actor.load(given.policy, asynchronous=True, max_step=MAX_STEP)
+    except ValueError as error:  # in one line
+        sys.exit(str(error))
     camera, arm = Camera(), Arm(actor.facts.state_dim)
     print(looked := actor.check(cloud_of(camera.read()[0]), arm.state()))
     if not (looked.ok or given.fake):

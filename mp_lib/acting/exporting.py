@@ -15,7 +15,7 @@ from mp_lib.acting.loading import load_weights, normalizer_of, untold
 from mp_lib.acting.seen import Seen
 from mp_lib.model.backends import Condition, Denoise, export_onnx
 from mp_lib.model.policy import DiffusionPolicy
-from mp_lib.model.weights import SEEN
+from mp_lib.model.weights import SEEN, seen_path
 from mp_lib.system.extras import require
 from mp_lib.system.files import write_arrays, write_atomically, write_json
 from mp_lib.system.folders import whole_folder
@@ -42,7 +42,7 @@ def export(
     require("deploy")
     with whole_folder(folder, replace_old) as draft:
         policy, facts, seen = load_weights(checkpoint, told)
-        write_export(policy, facts, seen if checkpoint.with_name(SEEN).exists() else None, draft)
+        write_export(policy, facts, seen if seen_path(checkpoint).exists() else None, draft)
 
 
 def write_export(policy: DiffusionPolicy, facts: PolicyFacts, seen: Seen | None, folder: Path) -> None:

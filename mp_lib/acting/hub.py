@@ -12,7 +12,7 @@ from mp_lib.acting.facts import PolicyFacts
 from mp_lib.acting.loading import load_weights, untold
 from mp_lib.model.checkpoint import is_ours_at, load_tensors, save_policy
 from mp_lib.model.hub_folder import CONFIG, LIBRARY, config_of
-from mp_lib.model.weights import HUB_WEIGHTS, SEEN
+from mp_lib.model.weights import HUB_WEIGHTS, SEEN, seen_path
 from mp_lib.presets import METHODS, kind_name
 from mp_lib.statistics import wilson_interval
 from mp_lib.system.errors import one_line
@@ -46,8 +46,8 @@ def export_hub(
         else:
             save_policy(weights, policy, task=facts.task, origin=one_line(checkpoint.name))
             weights.with_suffix(".json").unlink()  # config.json says the same
-        if checkpoint.with_name(SEEN).exists():
-            shutil.copyfile(checkpoint.with_name(SEEN), draft / SEEN)
+        if seen_path(checkpoint).exists():
+            shutil.copyfile(seen_path(checkpoint), draft / SEEN)
         files = {name: file_hash(draft / name) for name in (SEEN,) if (draft / name).exists()}
         write_json(draft / CONFIG, config_of(load_tensors(weights)[1], files))
         parameters = sum(each.numel() for each in policy.parameters())

@@ -10,7 +10,7 @@ from mp_lib.acting.seen import Seen, read_seen, seen_by
 from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.hub_folder import CONFIG, digest_beside
 from mp_lib.model.policy import DiffusionPolicy
-from mp_lib.model.weights import HUB_WEIGHTS, SEEN, name_of_weights
+from mp_lib.model.weights import HUB_WEIGHTS, SEEN, name_of_weights, seen_path
 from mp_lib.system.errors import InputError
 from mp_lib.system.provenance import file_hash
 
@@ -34,7 +34,7 @@ def load_weights(
     policy, header = load_policy(checkpoint)
     facts = facts_of(policy.config, header, digest, name_of_weights(checkpoint))
     facts = facts.told(told(facts.task))
-    beside, wanted = checkpoint.with_name(SEEN), digest_beside(checkpoint, SEEN) if hub else None
+    beside, wanted = seen_path(checkpoint), digest_beside(checkpoint, SEEN) if hub else None
     if wanted and not (beside.is_file() and file_hash(beside) == wanted):
         raise InputError(f"{beside} is missing or damaged, as {CONFIG} beside it says; restore a copy")
     seen = read_seen(beside, facts) if beside.exists() else seen_by(normalizer_of(policy), facts)

@@ -44,9 +44,10 @@ def replay(recorded, episode: int = 0, *, limits="demonstrations", max_step=None
         raise InputError(f"episode {shown(episode)} given; {recorded.path} has 0 to {recorded.num_episodes - 1}")
     frames = recorded.read(keys=("state", "action"))
     actions = frames["action"]
-    kinds = (recorded.attributes.get("kinds") or {}).get("action")
+    told = recorded.attributes.get("kinds")
+    kinds = told.get("action") if isinstance(told, dict) else None
     layout = Layout.parse(kinds, actions.shape[1]) if kinds else None
-    ranges = Ranges(actions.min(0), actions.max(0), open_closed(actions, layout) if layout else None)
+    ranges = Ranges(actions.min(0), actions.max(0), open_closed(actions))
     bounds = limits_of(limits, max_step, ranges, layout, actions.shape[1])
     start, end = ([0, *recorded.episode_ends][episode + k] for k in (0, 1))
     return steps(actions[start:end], frames["state"][start:end], bounds.apply)

@@ -9,16 +9,15 @@ import numpy as np
 from mp_lib.data.layout import SLAB_BYTES
 from mp_lib.data.windows import ActionWindows
 from mp_lib.geometry import grippers
-from mp_lib.geometry.kinds import Layout
 from mp_lib.system.files import write_arrays
 
 
-def seen_in(windows: ActionWindows, layout: Layout | None) -> dict[str, np.ndarray]:
+def seen_in(windows: ActionWindows) -> dict[str, np.ndarray]:
     """What windows hold, float32: a cloud, ranges (low and high) of clouds, states and actions, in their own units.
 
     ``cloud`` (N, 3) is the first with a point; ``cloud_low`` and ``cloud_high`` (3,) bound all points, ``centre_…`` the
     middles of clouds' boxes, ``extent_…`` their sizes; ``state_…`` (S,), ``action_…`` (A,), as they are executed.
-    ``open_closed`` (2, A) are those of grippers that are only open or closed, which ``layout`` tells; NaN for others.
+    ``open_closed`` (2, A) are those of numbers with two values alone, as grippers have; NaN for others.
     Padding is no point; where no cloud has any, all that is of clouds is left out.
     """
     frames = windows.frames.unique().cpu().numpy()
@@ -33,7 +32,7 @@ def seen_in(windows: ActionWindows, layout: Layout | None) -> dict[str, np.ndarr
         ranges = {"centre": (low + high) / 2, "extent": high - low} | ranges
     for name, values in ranges.items():
         found |= {f"{name}_low": values.min(0), f"{name}_high": values.max(0)}
-    found["open_closed"] = grippers.open_closed(actions, layout) if layout else np.full((2, actions.shape[1]), np.nan)
+    found["open_closed"] = grippers.open_closed(actions)
     return {name: np.asarray(values, np.float32) for name, values in found.items()}
 
 
@@ -52,6 +51,6 @@ def boxes(windows: ActionWindows, frames: np.ndarray) -> tuple[np.ndarray, np.nd
     return low, high
 
 
-def save_seen(path: Path, windows: ActionWindows, layout: Layout | None) -> None:
+def save_seen(path: Path, windows: ActionWindows) -> None:
     """Write what windows hold as a file of arrays, which lies beside a policy."""
-    write_arrays(path, seen_in(windows, layout))
+    write_arrays(path, seen_in(windows))

@@ -25,7 +25,7 @@ from mp_lib.system.errors import InputError, MissingFileError
 
 ERRORS = {each.__name__: each for each in (InputError, MissingFileError, PermissionError, OSError)}
 PATIENCE = 10  # seconds
-FACTS = ("episodes", "fps", "tasks", "kinds")
+FACTS = ("episodes", "fps", "tasks", "kinds", "units")
 
 
 class Aside:
@@ -41,7 +41,8 @@ class Aside:
         weakref.finalize(self, stop, self.process)
         facts = self.ask("facts")
         self.episodes: list[str] = facts["episodes"]
-        self.fps, self.tasks, self.kinds = facts["fps"], facts["tasks"], facts["kinds"]
+        self.fps, self.tasks = facts["fps"], facts["tasks"]
+        self.kinds, self.units = facts["kinds"], facts["units"]
         self._entries: tuple[str, dict[str, Entry]] = ("", {})
 
     def entries(self, episode: str) -> dict[str, Entry]:

@@ -7,7 +7,7 @@ A file of cameras is JSON::
                   "extrinsics": [[...], ...],            4 x 4 (or 3 x 4) camera to world; or the name of a key
                   "direction": "camera_to_world",        or world_to_camera
                   "axes": "opencv",                      x right, y down, z forward; or opengl: y up, z backward
-                  "depth_scale": 0.001}],                metres a unit; default 0.001 for whole numbers, else 1
+                  "depth_scale": 0.001}],                metres a unit; else of the file, 0.001 or 1
      "crop": {"low": [x, y, z], "high": [x, y, z]}}      metres, in the world's frame
 
 All but ``depth`` and ``intrinsics`` may be left out; without extrinsics the world is the camera. Depth is along the
@@ -33,6 +33,7 @@ FIELDS = ("depth", "intrinsics", "extrinsics", "direction", "axes", "depth_scale
 AXES = {"opencv": np.diag([1.0, 1, 1, 1]), "opengl": np.diag([1.0, -1, -1, 1])}  # to OpenCV's
 DIRECTIONS = {"camera_to_world": lambda matrices: matrices, "world_to_camera": np.linalg.inv}
 MILLIMETRES = 0.001  # metres, what whole numbers of depth cameras count
+SKEW = 1e-3  # of fx: as much of it is no mistake
 RIGID = 1e-3  # how far a rotation may be from one: matrices are written with a few digits
 
 
@@ -59,7 +60,8 @@ class Camera:
         if depth.dtype.kind not in "fiu" or depth.dtype.itemsize < 2:
             raise InputError(f"{where}: {self.depth} is {depth.dtype}; depth has 16 bits or more")
         depth = depth.reshape(stop - start, *image_shape(where, self.depth, depth.shape))
-        scale = self.depth_scale or (1.0 if depth.dtype.kind == "f" else MILLIMETRES)
+        usual = 1.0 if depth.dtype.kind == "f" else MILLIMETRES
+        scale = self.depth_scale or recording.units.get(self.depth, usual)
         lenses = self.numbers(recording, episode, self.intrinsics, start, stop, read_intrinsics)
         poses = self.numbers(recording, episode, self.extrinsics, start, stop, read_extrinsics)
         poses = DIRECTIONS[self.direction](poses) @ AXES[self.axes]
@@ -165,6 +167,9 @@ def read_intrinsics(where: str, given) -> np.ndarray:
     """fx, fy, cx, cy in pixels: (4,), or (frames, 4); of such numbers, or of matrices (3, 3)."""
     found = array_of(where, given, ((4,), (3, 3), (None, 4), (None, 3, 3)))
     if found.shape[-2:] == (3, 3):
+        skewed = np.abs(found[..., 0, 1]) > SKEW * np.abs(found[..., 0, 0])
+        if (found[..., 2, :] != (0, 0, 1)).any() or found[..., 1, 0].any() or skewed.any():
+            raise InputError(f"{where} is {shown(given)}; give rows fx 0 cx, 0 fy cy, 0 0 1; transposed?")
         found = found[..., [0, 1, 0, 1], [0, 1, 2, 2]]
     if not (found[..., :2] > 0).all():
         raise InputError(f"{where}: focal lengths are {shown(found[..., :2].tolist())}; they are more than 0 pixels")

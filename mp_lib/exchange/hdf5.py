@@ -33,7 +33,7 @@ OUTSIDE = "only what lies in the file itself is read: h5repack, or copy it into 
 class Hdf5Recording:
     """A ``Recording`` as of ``mp_lib.exchange.reading``."""
 
-    fps, tasks, kinds = None, {}, {}
+    fps, tasks, kinds, units = None, {}, {}, {}
 
     def __init__(self, path: Path):
         self.path, files = path, files_of(path, ENDINGS)

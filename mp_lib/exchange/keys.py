@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mp_lib.exchange.cameras import Cameras
-from mp_lib.exchange.reading import Entry
+from mp_lib.exchange.reading import Entry, Recording
 from mp_lib.system.errors import InputError
 
 # Each in the order of preference; a state may be joined of several keys. Names are those of LeRobot (observation.),
@@ -24,6 +24,7 @@ STATES = (
 )
 ACTIONS = ("action", "actions")
 SEVERAL = ("episode_ends", "meta/episode_ends")  # what only files with several episodes in one array have
+NUMBERS = ("episode_index", "episode_id", "episode")  # of a frame's episode, which is one in a file
 MOST_SHOWN = 20  # keys in a message
 
 
@@ -75,6 +76,14 @@ def choose(
     if unknown or absent:
         raise InputError(f"{where} lacks {', '.join([*absent, *unknown])}; there are: {listing(entries)}")
     return keys
+
+
+def check_single(where: str, recording: Recording, episode: str, entries: Mapping[str, Entry], length: int) -> None:
+    """Raise an InputError if frames are numbered by episodes of which there are several."""
+    for key in NUMBERS:
+        told = key in entries and entries[key].shape == (length,) and not entries[key].fault
+        if told and len({*recording.read(episode, key, 0, length).tolist()}) > 1:
+            raise InputError(f"{where} has several numbers in {key}; save one episode a file")
 
 
 def faults(entries: Mapping[str, Entry], keys: Keys) -> str:

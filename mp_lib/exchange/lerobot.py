@@ -33,6 +33,7 @@ OLDER = "only v3 is read: LeRobot's convert_dataset_v21_to_v30 makes it of v2.1"
 LOSSY = "is a video, which loses depth's last digits; record depth as 16-bit images or arrays"
 IMAGES = ("PNG", "TIFF")  # formats in which depth is whole; LeRobot writes TIFF
 DEPTH_MODES = ("I;16", "I;16L", "I;16B", "I", "F")  # Pillow's names of 16 bits and more
+METRES = {"m": 1.0, "mm": 1e-3}  # LeRobot's depth_unit
 MOST_PIXELS = 1 << 24
 
 
@@ -49,8 +50,11 @@ class LeRobotRecording:
         self.rows = {str(row["episode_index"]): row for row in episode_rows(path)}
         self.episodes = [*self.rows]
         self.tasks = {name: row["tasks"] for name, row in self.rows.items()}
-        told = {key: (feature.get("info") or {}).get("kinds") for key, feature in self.features.items()}
-        self.kinds = {key: kinds for key, kinds in told.items() if isinstance(kinds, str)}
+        told = {key: feature.get("info") or {} for key, feature in self.features.items()}
+        self.kinds = {key: each["kinds"] for key, each in told.items() if isinstance(each.get("kinds"), str)}
+        self.units = {
+            key: METRES[each["depth_unit"]] for key, each in told.items() if str(each.get("depth_unit")) in METRES
+        }
         self._files: dict[Path, np.ndarray] = {}
 
     def entries(self, episode: str) -> dict[str, Entry]:

@@ -20,7 +20,7 @@ OBJECTS = "holds Python objects, which are not unpickled; save it as an array of
 class NpzRecording:
     """A ``Recording`` as of ``mp_lib.exchange.reading``; arrays of the episode in hand stay in memory."""
 
-    fps, tasks, kinds = None, {}, {}
+    fps, tasks, kinds, units = None, {}, {}, {}
 
     def __init__(self, path: Path):
         self.path, self.files = path, files_of(path, ENDINGS)
@@ -36,8 +36,9 @@ class NpzRecording:
                 if not ending or rest:  # of which NumPy knows nothing
                     continue
                 with archive.open(member) as content:
-                    shape, _, dtype = header(content)
-                fault = OBJECTS if dtype.hasobject else ""
+                    version = npy.read_magic(content)
+                    shape, _, dtype = HEADERS[version](content) if version in HEADERS else ((), False, np.dtype("V"))
+                fault = OBJECTS if dtype.hasobject else "" if version in HEADERS else f"is of version {version} of .npy"
                 found[key] = Entry(shape, str(dtype), fault)
         return found
 

@@ -37,8 +37,9 @@ class Entry:
 class Recording(Protocol):
     """Episodes at a path. Opening reads metadata alone; ``episodes`` are their names, in order.
 
-    ``fps`` is None and ``tasks`` and ``kinds`` are empty where the files do not say them: ``tasks`` has those of an
-    episode, in any words, ``kinds`` what the numbers under a key are, as ``mp_lib.geometry.kinds.Layout`` reads it.
+    ``fps`` is None and the rest is empty where the files do not say it: ``tasks`` has those of an episode, in any
+    words, ``kinds`` what the numbers under a key are, as ``mp_lib.geometry.kinds.Layout`` reads it, ``units`` how many
+    metres a number of depth is under a key.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Recording(Protocol):
     fps: float | None
     tasks: Mapping[str, Sequence[str]]
     kinds: dict[str, str]
+    units: dict[str, float]
 
     def entries(self, episode: str) -> Mapping[str, Entry]:
         """What there is in an episode, by key; an InputError if that is damaged."""

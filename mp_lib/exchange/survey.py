@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mp_lib.exchange.cameras import Cameras
-from mp_lib.exchange.keys import CLOUDS, Keys, choose, faults, listing
+from mp_lib.exchange.keys import CLOUDS, Keys, check_single, choose, faults, listing
 from mp_lib.exchange.reading import Entry, Recording
 from mp_lib.exchange.shapes import StoredClouds, row_size
 from mp_lib.system.errors import InputError
@@ -63,6 +63,7 @@ def survey(
         if not length:
             empty.append(name)
             continue
+        check_single(where, recording, name, entries, length)
         sizes = sizes_of(where, entries, keys)
         found.sizes = found.sizes or sizes
         if sizes != found.sizes:

@@ -9,15 +9,18 @@ from mp_lib.geometry.kinds import Layout
 SAME = 0.01  # of a gripper's range: a recorded value as close as this to one of two is that one
 
 
-def open_closed(actions: np.ndarray, layout: Layout) -> np.ndarray:
-    """The two values, lower first, (2, A), of each gripper that has no others in demonstrations (N, A); else NaN."""
-    actions = np.asarray(layout.checked(actions), np.float64)
-    found = np.full((2, layout.size), np.nan)
+def open_closed(actions: np.ndarray) -> np.ndarray:
+    """The two values, lower first, (2, A), of each number that has no others in demonstrations (N, A); else NaN.
+
+    Which of the numbers are a gripper's is told when a policy acts, or not at all.
+    """
+    actions = np.asarray(actions, np.float64)
+    found = np.full((2, actions.shape[1]), np.nan)
     if not len(actions):
         return found
     low, high = actions.min(axis=0), actions.max(axis=0)
     apart = np.minimum(actions - low, high - actions).max(axis=0)
-    two = gripper_columns(layout) & (high > low) & (apart <= SAME * (high - low))
+    two = (high > low) & (apart <= SAME * (high - low))
     found[:, two] = low[two], high[two]
     return found
 

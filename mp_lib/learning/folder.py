@@ -10,7 +10,7 @@ from pathlib import Path
 from mp_lib.config import EARLIER_FINAL_SEEDS, FINAL_SEEDS, TrainConfig
 from mp_lib.data.replay_buffer import ReplayBuffer
 from mp_lib.learning.result import RunResult
-from mp_lib.model.weights import CHECKPOINT
+from mp_lib.model.weights import CHECKPOINT, KEPT_POLICIES
 from mp_lib.system.errors import InputError, one_line
 from mp_lib.system.files import read_json
 from mp_lib.system.paths import run_path
@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 FILM = "rollout.mp4"
 PRODUCTS = ("result.json", CHECKPOINT, FILM)  # of a finished run; the last where it was rolled out
-KEPT_POLICIES = "checkpoints"  # in a run's folder: policies of steps on the way
 OTHER_DEMOS = "-demos="  # in a folder's name: trained on a store that somebody has given
 
 

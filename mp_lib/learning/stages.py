@@ -18,7 +18,6 @@ from torch import Tensor
 from mp_lib.config import CURVE_SEEDS, FINAL_SEEDS
 from mp_lib.data.recording import expert_record, rate_of
 from mp_lib.data.seen import save_seen
-from mp_lib.geometry.kinds import Layout
 from mp_lib.learning.beginning import beginning, may_have_seen, words_of
 from mp_lib.learning.folder import FILM, kept_policy, refuse_difference
 from mp_lib.learning.held_out import MOMENTS, HeldOut, windows_of
@@ -173,7 +172,12 @@ class Run:
         if self.save_every and step and step % self.save_every == 0 and not path.exists():
             self.check_weights()
             path.parent.mkdir(exist_ok=True)
+            self.save_ranges()
             save_policy(path, self.trainer.average, **self.facts())
+
+    def save_ranges(self) -> None:
+        """Write what the policy was trained on, by which limits and grippers are known when it acts."""
+        save_seen(self.folder / SEEN, self.windows)
 
     def facts(self) -> dict:
         """What a policy's file says of it beside its numbers."""
@@ -233,8 +237,7 @@ class Run:
 
     def finish(self) -> RunResult:
         """Save the policy, evaluate it, and say all that is known."""
-        kinds = self.spec.action_kinds
-        save_seen(self.folder / SEEN, self.windows, Layout.parse(kinds) if kinds else None)
+        self.save_ranges()
         save_policy(self.folder / CHECKPOINT, self.trainer.average, **self.facts())
         final, held_out = self.score(), self.compare()
         attributes = self.store.attributes

@@ -12,12 +12,20 @@ from mp_lib.system.paths import given_path, project, run_path
 CHECKPOINT = "policy.safetensors"  # of a run
 TRAINING = "training.safetensors"  # of a run in progress
 SEEN = "seen.npz"  # beside a checkpoint: the ranges of what it was trained on
+KEPT_POLICIES = "checkpoints"  # in a run's folder: policies of steps on the way
 HUB_WEIGHTS = "model.safetensors"  # of a folder for model hubs
 KEPT = "kept"  # instead of a checkpoint: the episode that is kept with the project
 # Where weights lie in a folder, ours first; the official repositories save below checkpoints/.
 WEIGHTS = (CHECKPOINT, "checkpoints/latest.ckpt", "*.safetensors", "*.ckpt", "checkpoints/*.ckpt")
 SHIPPED = "data/policies"  # below the project: runs that come with it
 FIRST = "metaworld_drawer-open"  # of their tasks, where none is asked for: it is that of notebooks and examples
+
+
+def seen_path(checkpoint: Path) -> Path:
+    """Where the ranges lie that weights were trained on: beside them, or above, of a policy kept on the way."""
+    beside = checkpoint.with_name(SEEN)
+    above = checkpoint.parent.parent / SEEN
+    return above if checkpoint.parent.name == KEPT_POLICIES and not beside.exists() else beside
 
 
 def name_of_weights(checkpoint: Path) -> str:

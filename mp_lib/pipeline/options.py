@@ -21,8 +21,15 @@ ENGINES = ("papermill", "snakemake")
 WITHOUT_RUNS = ("report", "site")  # the designs that show what there is
 
 
+NEGATIVE = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
+
+
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Says what is wrong in one line, and takes -1e-1 for a number."""
+
+    def __init__(self, *names, **settings):
+        super().__init__(*names, **settings)
+        self._negative_number_matcher = NEGATIVE  # argparse's own knows no exponent before Python 3.14
 
     def error(self, message: str):
         names = [name for action in self._actions for name in action.option_strings]

@@ -1,6 +1,9 @@
 """The example for an arm and a depth camera runs as it stands, against a made-up arm and camera."""
 
 import importlib.util
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +14,7 @@ from tests import ROOT
 from tests.acting.fake import FakeEngine, cloud
 
 PATH = ROOT / "examples" / "arm.py"
-LONGEST = 70  # lines that are not empty
+LONGEST = 72  # lines that are not empty
 
 
 @pytest.fixture
@@ -47,6 +50,21 @@ def test_every_step_is_commanded_within_the_limits(example):
     report = example.run(actor, example.Camera(), arm, 0.75)
     assert report.steps == len(arm.told) - 1 == 15 and not report.held
     assert (np.abs(np.diff(arm.told, axis=0)) <= 0.05 + 1e-6).all()
+
+
+def test_a_slow_step_makes_no_later_one_faster(example, monkeypatch):
+    moments, step = [], 1 / 20
+    actor, camera, arm = Actor.load("any run"), example.Camera(), example.Arm(3)
+    look, slow = camera.read, iter([0, 0, 4 * step, 0, 0, 0, 0, 0])
+    monkeypatch.setattr(camera, "read", lambda: (time.sleep(next(slow)), look())[1])
+    monkeypatch.setattr(arm, "command", lambda action: moments.append(time.monotonic()))
+    example.run(actor, camera, arm, 8 * step)
+    assert np.diff(moments[:-1]).min() > step - 1e-3 and np.diff(moments[:-1]).max() > 4 * step
+
+
+def test_a_policy_that_is_not_there_is_one_line():
+    done = subprocess.run([sys.executable, PATH, "nosuch", "--fake"], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "nosuch" in done.stderr
 
 
 def test_a_depth_image_becomes_a_cropped_cloud_in_the_frame_of_the_demonstrations(example, monkeypatch):

@@ -12,6 +12,7 @@ from mp_lib.acting.exporting import export, step_arrays
 from mp_lib.acting.exports import FACTS, FILES, checksum, is_exported, read_export
 from mp_lib.acting.facts import PolicyFacts, facts_of, read_facts
 from mp_lib.acting.seen import Seen
+from mp_lib.learning.folder import kept_policy
 from mp_lib.system.files import write_arrays, write_json
 from mp_lib.system.folders import whole_folder
 from tests.acting.exported import KINDS, make_policy, save_run
@@ -56,6 +57,12 @@ def test_what_a_policy_has_seen_comes_from_its_normaliser_or_the_file_beside(run
     export(checkpoint, tmp_path / "export")
     found = read_export(tmp_path / "export").seen.arrays
     assert found.keys() == arrays.keys() and all(np.array_equal(found[name], arrays[name]) for name in arrays)
+    kept = kept_policy(checkpoint.parent, 400)  # of the same run, on the way
+    kept.parent.mkdir()
+    shutil.copyfile(checkpoint, kept)
+    export(kept, tmp_path / "kept")
+    again = read_export(tmp_path / "kept").seen.arrays
+    assert all(np.array_equal(again[name], arrays[name]) for name in arrays)
     write_arrays(checkpoint.with_name("seen.npz"), arrays | {"state_low": np.zeros(3)})
     with pytest.raises(ValueError, match="seen.npz: state_low is no array of 9 finite numbers"):
         export(checkpoint, tmp_path / "other")

@@ -30,7 +30,7 @@ def make_arrays(frames=30):
 def test_ranges_hold_the_frames_of_the_windows_alone_and_of_actions_as_they_are_executed(relative):
     arrays = make_arrays()
     windows = ActionWindows(arrays, np.array([15, 30]), demo_episodes=[1], relative=relative, **LENGTHS)
-    found, there = seen_in(windows, LAYOUTS[1]), {key: values[15:] for key, values in arrays.items()}
+    found, there = seen_in(windows), {key: values[15:] for key, values in arrays.items()}
     for key in ("state", "action"):
         assert np.array_equal(found[f"{key}_low"], there[key].min(0))
         assert np.array_equal(found[f"{key}_high"], there[key].max(0))
@@ -48,22 +48,22 @@ def test_ranges_hold_the_frames_of_the_windows_alone_and_of_actions_as_they_are_
 
 def test_who_acts_reads_all_that_is_written():
     windows = ActionWindows(make_arrays(), np.array([15, 30]), **LENGTHS)
-    found = seen_in(windows, None)
+    found = seen_in(windows)
     assert {*found} == {field.name for field in fields(Seen)}
-    assert np.isnan(found["open_closed"]).all()
+    assert found["open_closed"][:, 1].tolist() == [0, 1]
 
 
 def test_a_cloud_without_any_point_counts_for_nothing():
     arrays = make_arrays()
     arrays["point_cloud"][0] = 0
-    found = seen_in(ActionWindows(arrays, np.array([30]), **LENGTHS), None)
+    found = seen_in(ActionWindows(arrays, np.array([30]), **LENGTHS))
     assert np.array_equal(found["cloud"], arrays["point_cloud"][1])
     assert all(np.isfinite(values).all() for name, values in found.items() if name != "open_closed")
 
 
 def test_where_no_cloud_has_any_point_the_rest_is_known():
     arrays = make_arrays() | {"point_cloud": np.zeros((30, 8, 3), np.float32)}
-    found = seen_in(ActionWindows(arrays, np.array([30]), **LENGTHS), None)
+    found = seen_in(ActionWindows(arrays, np.array([30]), **LENGTHS))
     assert {*found} == {"state_low", "state_high", "action_low", "action_high", "open_closed"}
     assert np.array_equal(found["state_low"], arrays["state"].min(0))
 
@@ -73,7 +73,7 @@ def test_in_how_many_slabs_clouds_are_looked_at_makes_no_difference(clouds, monk
     arrays = make_arrays()
     arrays["point_cloud"][[0, 5]] = 0
     windows = ActionWindows(arrays, np.array([15, 30]), **LENGTHS)
-    whole = seen_in(windows, LAYOUTS[1])
+    whole = seen_in(windows)
     monkeypatch.setattr(seen, "SLAB_BYTES", clouds * arrays["point_cloud"][0].nbytes)
-    parts = seen_in(windows, LAYOUTS[1])
+    parts = seen_in(windows)
     assert [*parts] == [*whole] and all(np.array_equal(parts[name], whole[name], equal_nan=True) for name in whole)

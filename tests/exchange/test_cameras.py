@@ -119,6 +119,19 @@ def test_intrinsics_are_written_in_several_ways(name, tmp_path):
     assert np.array_equal(clouds_of(tmp_path / "b", {"front": depth, **keys}, camera), expected)
 
 
+NO_LENSES = {
+    "transposed": np.transpose(LENSES["a matrix"]).tolist(),
+    "without its last row's 1": [[30.0, 0, 10.5], [0, 44.0, 7.25], [0, 0, 0]],
+    "skewed": [[30.0, 3, 10.5], [0, 44.0, 7.25], [0, 0, 1]],
+}
+
+
+@pytest.mark.parametrize("name", NO_LENSES)
+def test_a_matrix_that_is_no_intrinsics_is_refused(name, tmp_path):
+    with pytest.raises(InputError, match="give rows fx 0 cx, 0 fy cy, 0 0 1"):
+        clouds_of(tmp_path, {"front": images("front")}, [{"depth": "front", "intrinsics": NO_LENSES[name]}])
+
+
 FLIP = np.diag([1.0, -1, -1, 1])
 POSES = {
     "a key": ("pose", {}),

@@ -113,6 +113,20 @@ def test_images_of_16_bits_are_depth(name, exported, tmp_path):
     assert np.allclose(np.sort(found[..., 2]), np.sort(depth.reshape(17, -1) / 1000), atol=1e-5)
 
 
+@pytest.mark.parametrize(("unit", "metres"), [("mm", 1e-3), ("m", 1.0), ("miles", 1.0)])
+def test_depth_has_the_unit_that_a_data_set_says(unit, metres, exported, tmp_path):
+    folder, _ = exported
+    depth = with_images(folder, lambda image, depth: as_file(image.fromarray(depth.astype(np.float32)), "TIFF"))
+    info = json.loads((folder / "meta" / "info.json").read_text())
+    info["features"]["observation.images.depth"]["info"] = {"is_depth_map": True, "depth_unit": unit}
+    write_json(folder / "meta" / "info.json", info)
+    file = write_json(
+        tmp_path / "cameras.json", {"cameras": [{"depth": "observation.images.depth", "intrinsics": [9, 9, 3, 2]}]}
+    )
+    found = convert(folder, tmp_path / "again.zarr", Wishes(points=24, cameras=file)).store.read()[CLOUD]
+    assert np.allclose(np.sort(found[..., 2]), np.sort(depth.reshape(17, -1) * metres), rtol=1e-5)
+
+
 LOSSY = {
     "a video": (ENCODED["PNG"], "video", "observation.images.depth is a video, which loses depth's last digits"),
     "8 bits": (lambda image, depth: as_file(image.fromarray((depth >> 8).astype(np.uint8)), "PNG"), "image", "8 bits"),

@@ -78,6 +78,7 @@ WRONG = {
     "complex": ({ACTION: np.zeros((4, 2), complex)}, "give an array of numbers"),
     "text": ({ACTION: np.full((4, 2), b"1.0")}, "give an array of numbers"),
     "times": ({ACTION: np.zeros((4, 2), "V8")}, "action"),
+    "several episodes in one, by number": ({"episode_index": np.array([0, 0, 1, 1])}, "save one episode a file"),
     "several episodes in one": ({"episode_ends": np.array([2, 4])}, "save one episode a file"),
 }
 
@@ -118,6 +119,16 @@ def test_objects_are_not_unpickled(tmp_path):
     read = write_npz(tmp_path / "read", [{**each, ACTION: np.array([Trap()] * 3, object)} for each in episodes])
     with pytest.raises(InputError, match="action holds Python objects, which are not unpickled"):
         convert(read, tmp_path / "other.zarr")
+
+
+@pytest.mark.filterwarnings("ignore:Stored array in format 3.0")
+def test_an_array_of_a_later_npy_version_hides_no_other(tmp_path):
+    episodes = made_up([3])
+    named = np.zeros(3, [("größe → Δ", "f4")])  # a name beyond Latin-1, for which NumPy writes version 3.0
+    source = write_npz(tmp_path / "source", [{**episodes[0], "notes": named}])
+    assert same(frames_of(source, tmp_path / "arm.zarr"), joined(episodes))
+    with pytest.raises(InputError, match=r"notes is of version \(3, 0\) of \.npy"):
+        convert(source, tmp_path / "other.zarr", Wishes(state=["notes"]))
 
 
 def test_names_with_dots_slashes_and_other_alphabets_are_keys(write, tmp_path):

@@ -18,16 +18,16 @@ def demonstrations():
     return actions
 
 
-def test_only_grippers_with_two_values_are_found():
-    values = open_closed(demonstrations(), LAYOUT)
+def test_only_numbers_with_two_values_are_found():
+    values = open_closed(demonstrations())
     assert values.shape == (2, 5)
-    np.testing.assert_allclose(values[:, 2], [0.2, 0.8], atol=2e-3)
-    assert np.isnan(values[:, [0, 1, 3, 4]]).all() and np.isnan(open_closed(np.zeros((0, 5)), LAYOUT)).all()
+    np.testing.assert_allclose(values[:, :3], [[-1, -1, 0.2], [1, 1, 0.8]], atol=2e-3)
+    assert np.isnan(values[:, 3:]).all() and np.isnan(open_closed(np.zeros((0, 5)))).all()
 
 
 def test_a_snapped_gripper_has_the_nearer_value_and_everything_else_stays():
     rng = np.random.default_rng(1)
-    actions, values = rng.normal(size=(7, 16, 5)).astype(np.float32), open_closed(demonstrations(), LAYOUT)
+    actions, values = rng.normal(size=(7, 16, 5)).astype(np.float32), open_closed(demonstrations())
     found = snap_grippers(actions, LAYOUT, values)
     assert found.dtype == np.float32 and found.shape == actions.shape
     low, high = values[:, 2].astype(np.float32)
@@ -43,5 +43,5 @@ def test_without_values_nothing_changes():
 
 
 def test_what_is_no_number_is_not_hidden():
-    values = open_closed(demonstrations(), LAYOUT)
+    values = open_closed(demonstrations())
     assert np.isnan(snap_grippers(np.full(5, np.nan), LAYOUT, values)).all()
