@@ -24,6 +24,9 @@ class PreTrainedConfig(Registry):
     input_features: dict = dataclasses.field(default_factory=dict)
     output_features: dict = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self):
+        pass
+
     robot_state_feature = property(lambda self: self.input_features.get("observation.state"))
     action_feature = property(lambda self: self.output_features.get("action"))
 

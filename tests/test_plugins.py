@@ -242,6 +242,13 @@ def test_kinds_of_a_run_are_those_of_the_policy_and_are_saved(package, tmp_path)
     assert package(POLICY).MambaConfig(**vars(config)).policy_config() == kept
 
 
+def test_windows_have_the_lengths_of_the_weights(package, tmp_path):
+    kept_policy(tmp_path, horizon=8, n_action_steps=2, n_obs_steps=3)
+    config = config_of(package, weights=str(tmp_path))
+    assert config.observation_delta_indices == [-2, -1, 0] and config.action_delta_indices == [*range(-2, 6)]
+    assert policy_of(package, weights=str(tmp_path)).config.action_delta_indices == config.action_delta_indices
+
+
 def test_relative_actions_are_refused_in_a_line(package, tmp_path):
     kept_policy(tmp_path, actions="relative")
     for given in ({"weights": str(tmp_path)}, {"actions": "relative"}):

@@ -7,7 +7,7 @@ import signal
 class Fragile:
     """A recording whose reader does not survive being read."""
 
-    episodes, fps, tasks, kinds = ["ep0"], None, {}, {}
+    episodes, fps, tasks, kinds, units = ["ep0"], None, {}, {}, {}
 
     def __init__(self, path):
         self.path = path

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 from lerobot.configs import NormalizationMode, PreTrainedConfig
 from lerobot.optim import AdamWConfig
 from lerobot.optim.schedulers import CosineAnnealingWithWarmupSchedulerConfig
 
 from mp_lib.config import PolicyConfig, TrainConfig
+from mp_lib.model.checkpoint import load_policy
+from mp_lib.model.policy import DiffusionPolicy
+from mp_lib.model.weights import find_checkpoint
+
+
+def read_policy(weights: str) -> DiffusionPolicy:
+    """The policy of a run, its folder or file."""
+    return load_policy(find_checkpoint(str(Path(weights).expanduser().absolute())))[0]
 
 
 @PreTrainedConfig.register_subclass("mamba_policy")
@@ -48,6 +57,14 @@ class MambaConfig(PreTrainedConfig):
     normalization_mapping: dict[str, NormalizationMode] = field(
         default_factory=lambda: dict.fromkeys(("STATE", "ENV", "VISUAL", "ACTION"), NormalizationMode.IDENTITY)
     )
+
+    def __post_init__(self):
+        """Take the lengths of ``weights``, since LeRobot cuts windows by them before it makes the policy."""
+        super().__post_init__()
+        if self.weights:
+            config = read_policy(self.weights).config
+            self.horizon, self.n_obs_steps = config.horizon, config.n_obs_steps
+            self.n_action_steps = config.n_action_steps
 
     @property
     def cloud_key(self) -> str:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from pathlib import Path
 
 import numpy as np
 import torch
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor
 
-from lerobot_policy_mamba_policy.configuration_mamba_policy import MambaConfig
+from lerobot_policy_mamba_policy.configuration_mamba_policy import MambaConfig, read_policy
 from mp_lib.model.average import decay, move
-from mp_lib.model.checkpoint import load_policy
 from mp_lib.model.history import complete_points
 from mp_lib.model.noise import chunk_noise
 from mp_lib.model.policy import DiffusionPolicy, build_policy
-from mp_lib.model.weights import find_checkpoint
 
 STATE, ACTION = "observation.state", "action"
 
@@ -36,7 +33,7 @@ class MambaPolicy(PreTrainedPolicy):
     def __init__(self, config: MambaConfig, dataset_stats: dict | None = None, **_):
         super().__init__(config)
         if config.weights:
-            self.policy, _ = load_policy(find_checkpoint(str(Path(config.weights).expanduser().absolute())))
+            self.policy = read_policy(config.weights)
             config.take_sizes(self.policy.config)
             config.weights = ""  # what is saved is whole without them
         else:
