@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from mp_lib.commands.table import VERBS
 from mp_lib.exchange.conversion import Wishes, convert
 from mp_lib.system.errors import InputError, MissingFileError
 from tests.exchange.layouts import ACTION, CLOUD, STATE, made_up, write_json, write_npz
@@ -281,3 +282,8 @@ def test_a_frame_in_which_no_camera_sees_anything_is_named(tmp_path):
     depth[1] = 0
     with pytest.raises(InputError, match=r"episode ep0, frame 1 has no point \(nothing was seen\)"):
         clouds_of(tmp_path, {"front": depth}, [CAMERA])
+
+
+def test_a_crops_corners_may_have_exponents():
+    given = VERBS["import"].parse(["a.hdf5", "a.zarr", "--crop", "-1", "-.5", "-1e-1", "1", "1", "1E0"])
+    assert given.crop == [-1, -0.5, -0.1, 1, 1, 1]
