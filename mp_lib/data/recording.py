@@ -182,7 +182,7 @@ def _record(spec: TaskSpec, num_demos: int, path: Path, provenance: dict, jobs: 
     buffer = _existing(path, provenance, num_demos)
     rows = buffer.attributes["episodes"] if buffer else []
     next_seed = rows[-1]["seed"] + 1 if rows else first_seed
-    last_seed = min(first_seed + TRIES_PER_DEMO * num_demos, first_seed + seeds_from(first_seed)) - 1
+    last_seed = first_seed + min(TRIES_PER_DEMO * num_demos, seeds_from(first_seed)) - 1
     failed, solved, here = [], [], commit()
     jobs = min(jobs, num_demos - len(rows))
     with (

@@ -19,8 +19,6 @@ EXPERIMENTS = (
 )
 ENGINES = ("papermill", "snakemake")
 WITHOUT_RUNS = ("report", "site")  # the designs that show what there is
-
-
 NEGATIVE = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
 
 
